@@ -18,8 +18,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 .PHONY: demo test quick newcomer bounds test-adapters lint docs clean
 .DELETE_ON_ERROR:
 
-# A process for each processor, of one thread; the tests of a file stay in one, for their fixtures.
-TOGETHER := -n logical --maxprocesses 4 --dist loadfile
+# A process for each processor, of one thread; the tests of a file stay in one, for their fixtures; slow files go first.
+TOGETHER := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Compiled modules are kept: a test that starts Python would compile the whole package.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 # The stamps make the second call quick; the install is editable, so that a change of code needs none.
 $(VENV)/torch.stamp: constraints.txt tools/install_torch.sh
@@ -52,10 +54,10 @@ demo: $(VENV)/package.stamp
 	$(BIN)/noiseflow demo demo --overwrite
 
 test: $(VENV)/develop.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TOGETHER)
+	$(PYTEST) $(TOGETHER)
 
 quick: $(VENV)/develop.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quick -q $(TOGETHER)
+	$(PYTEST) --quick -q $(TOGETHER)
 
 newcomer: $(VENV)/develop.stamp
 	$(BIN)/python -m tools.checks.newcomer $(NEWCOMER)

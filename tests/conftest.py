@@ -4,16 +4,24 @@
 ``pytest --times FILE`` writes what each test took; ``python -m tools.checks.slow_tests FILE`` makes that list of it.
 """
 
+import gc
 import os
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+# Nothing of what is imported and collected goes away: no search for garbage there, now or later.
+gc.disable()
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
 """Lines of seconds of processor time and a test, the slowest first."""
+
+OTHERS_S = 0.03
+"""Seconds that a test takes that is not listed."""
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +38,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("quick"):
-        return
     slow = dict(reversed(line.split(maxsplit=1)) for line in SLOW_TESTS.read_text("utf-8").splitlines())
+    if config.getoption("quick"):
+        _keep_quick(config, items, slow)
+    if hasattr(config, "workerinput"):
+        # The slowest files first: the processes end together.
+        total: Counter[Path] = Counter()
+        for item in items:
+            total[item.path] += float(slow.get(item.nodeid, OTHERS_S))
+        items.sort(key=lambda item: -total[item.path])
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
+
+
+def _keep_quick(config: pytest.Config, items: list[pytest.Item], slow: dict[str, str]) -> None:
     marked = {item: 10.0 if item.get_closest_marker("slow") else 0.0 for item in items}
     seconds = {item: float(slow.get(item.nodeid, marked[item])) for item in items}
     fastest: dict[Path, pytest.Item] = {}

@@ -15,6 +15,7 @@ import torch
 
 from tools.benching.curves import WORK, draw
 from tools.benching.gpu import BATCHES, gpu_page, gpu_rows
+from tools.benching.machine import processor
 from tools.benching.page import put_between
 from tools.benching.subjects import MODELS, PLAIN, Point
 from tools.benching.sweep import FULL, SHORT, TINY, Found, sweep
@@ -55,10 +56,11 @@ def main(
         if page is not None:
             put_between(page, ON_GPU, gpu_page(rows, device))
         return
+    click.echo(f"{processor()}; load of the machine {os.getloadavg()[0]:.1f}")
     if quick:
         _quick(Point(batch, side, threads=threads), json_out)
         return
-    click.echo(f"torch {torch.__version__}, load of the machine {os.getloadavg()[0]:.1f}")
+    click.echo(f"torch {torch.__version__}")
     found = sweep(TINY if tiny else SHORT if short else FULL, click.echo, second=second)
     for line in lines(found):
         click.echo(line)

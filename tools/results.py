@@ -75,8 +75,8 @@ def header() -> Iterator[str]:
     yield "# Results"
     yield ""
     yield f"Made by `python -m tools.results docs/results.md` with noiseflow {__version__}, torch {torch.__version__}."
-    yield "NLL is natural log. *nats/dim* is of the normalised signal; *nats/pixel in DN* adds log(white − black)."
-    yield "How fast frames are stored and patches read stands in [ingest and reading](results-data.md)."
+    yield "NLL uses the natural logarithm. *nats/dim* refers to the normalised signal; *nats/pixel in DN* adds"
+    yield "log(white − black). [Ingest and reading](results-data.md) has the speed of ingest and of reading patches."
 
 
 def table(*rows: tuple[object, ...]) -> Iterator[str]:
@@ -111,8 +111,8 @@ def parity(data: Path) -> Iterator[str]:
                 worst[name] = max(worst[name], float((a - b).abs().max() / b.abs().max()))
     yield "\n## Parity with the authors' code"
     yield ""
-    yield "`noiseflow import` of the published weights against the golden outputs of the authors' TensorFlow code,"
-    yield "13 cases of camera and ISO; largest difference over the largest value, float32."
+    yield "`noiseflow import` of the published weights, compared with reference outputs of the authors' TensorFlow"
+    yield "code, in 13 cases of camera and ISO: largest difference divided by the largest value, float32."
     limits = {"z": "1e-4", "log-det": "1e-4", "NLL": "1e-4", "sample": "1e-5", "round trip": "1e-5"}
     lines = [(name, f"{value:.1e}", limits[name]) for name, value in worst.items()]
     yield from table(("quantity", "largest relative difference", "required"), *lines)
@@ -135,7 +135,7 @@ def emva(work: Path, data: Path) -> Iterator[str]:
         ("dark σ, DN", f"{dark:.4f}", "3.0740", f"{dark / 3.074 - 1:+.2%}"),
     )
     yield from apart
-    yield "\nVariance of the means of dark rows over that of independent pixels, in the differences of the set's"
+    yield "\nVariance of the means of dark rows divided by that of independent pixels, in the differences of the set's"
     yield f"50 pairs of dark frames and in {ROWS:,} sampled rows, at widths in sensor pixels:"
     yield from table(*real_rows(data / EMVA_FOLDER, models))
 
@@ -146,9 +146,9 @@ def by_burst(store: PatchStore, models: dict[str, NoiseModel]) -> Iterator[str]:
     rows = store.indices("test")
     short = store.table["clean_variance"][rows] > 0.1
     dark = np.array([float(store.read(rows[[at]]).clean.mean()) < 0.01 for at in range(len(rows))])
-    yield "\nThe clean signal of a frame of a pair is the other frame: noise and signal then share that frame's"
-    yield "noise, and a model with many parameters reads some of it off the signal. Only in the stacks of 50"
-    yield "frames are they all but independent, and only those rows compare models:"
+    yield "\nIn a pair, the clean signal of a frame is the other frame. Noise and signal then both contain the noise of"
+    yield "that frame, and a model with many parameters reads some of it off the signal. Only in the stacks of 50"
+    yield "frames are noise and signal nearly independent, so only those rows allow a comparison of models:"
     lines = [
         ("held-out patches of", "patches", "correlation of noise and signal", *(f"{name}, nats/dim" for name in models))
     ]
@@ -174,12 +174,13 @@ def simulated(work: Path, data: DataSpec) -> Iterator[str]:
         models = fitted(work, data.name, store)
         if data.camera == KNOWN:
             yield from light(store, models["nlf"])
-        yield "\nSamples at temperature 1 over the true moments, in intensity bins (16 an ISO, even in the root of"
-        yield "the signal) with at least 10,000 held-out pixels, 4 draws each; a kurtosis is then known to 1 or 2 %:"
+        yield "\nMoments of samples at temperature 1 divided by the true ones, in bins of intensity (16 per ISO,"
+        yield "uniform in the root of the signal) with at least 10,000 held-out pixels, from 4 draws each; the kurtosis"
+        yield "is then known to 1 or 2 %:"
         yield from table(*moments(store, data.camera, models))
         if any(load_camera(data.camera).at(iso).row_sigma_dn for iso in store.isos):
-            yield f"\nVariance of the means of {ROWS:,} sampled dark rows over the camera's, known to 1.6 %, by width"
-            yield "in sensor pixels:"
+            yield f"\nVariance of the means of {ROWS:,} sampled dark rows divided by the camera's, known to 1.6 %, by"
+            yield "width in sensor pixels:"
             yield from table(*simulated_rows(data.camera, models, (store.isos[0], store.isos[-1])))
 
 
@@ -219,8 +220,8 @@ def light(store: PatchStore, nlf: NoiseModel) -> Iterator[str]:
             gap = truth - gaussian[chosen]
             for part, values in enumerate((np.ones_like(gap), gap, gap**2)):
                 sums[:, part] += np.bincount(cell.ravel(), values.ravel(), len(sums))
-    yield "\nGap of the fitted `nlf` to the oracle by light; the read noise of 3 DN is 12, 3, 0.75 e⁻ at"
-    yield "ISO 100, 400, 1600. Required is 0.002 nats/dim from 100 e⁻ on. In the dark the Gaussian shape itself"
+    yield "\nNLL of the fitted `nlf` minus that of the oracle, by light; the read noise of 3 DN is 12, 3, 0.75 e⁻ at"
+    yield "ISO 100, 400, 1600. The requirement is 0.002 nats/dim from 100 e⁻ on. In the dark, the Gaussian shape itself"
     yield "is wrong:"
     lines: list[tuple[object, ...]] = [("photo-electrons", "pixels", "gap, nats/dim")]
     for low, high, (count, gap, square, _) in zip(ELECTRONS, ELECTRONS[1:], sums, strict=False):

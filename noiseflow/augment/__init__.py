@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-# The augmentations load PyTorch's compiler, which a command that samples frames does without.
+# Imported on first use: the augmentations load PyTorch's compiler, which sampling frames does not need.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Base of the augmentations: one call for loops in Python, for compiled steps, for workers and ranks."""
+"""Base class of the augmentations, usable in plain Python, in compiled steps, and in workers and ranks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,26 +22,26 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 _numbers = count()
 _augmentations: "WeakValueDictionary[int, Augmentation]" = WeakValueDictionary()
-"""Those that live, by the number that a compiled graph knows them by."""
+"""Number of an augmentation in compiled graphs → the augmentation, while it exists."""
 _generators: "WeakValueDictionary[int, torch.Generator]" = WeakValueDictionary()
-"""Generators of compiled calls, likewise."""
+"""Number of a generator in compiled graphs → the generator, while it exists."""
 
 GRAPHS_TAKE_GENERATORS = torch.__version__ >= "2.13"
-"""Whether a compiled call may be given a generator; an older torch, such as 2.4, breaks the graph there."""
+"""Whether compiled calls accept a generator; in an older torch, such as 2.4, it breaks the graph."""
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What a call asks of an augmentation.
+    """Arguments of a call of an augmentation, besides the batch.
 
     Parameters
     ----------
     source : Generator, Keyed or None
-        Where its random numbers come from.
+        Source of the random numbers.
     iso, exposure : Tensor, shape () or (B,), optional
-        Given at the call instead of drawn.
+        ISO and exposure, if given at the call instead of drawn.
     camera : Tensor of int64, shape () or (B,), optional
-        Likewise, as places in `Augmentation.camera_names`.
+        Indices in `Augmentation.camera_names`, if given at the call instead of drawn.
     """
 
     source: Source = None
@@ -51,7 +51,7 @@ class Request:
 
 
 class Augmentation(nn.Module, ABC):
-    """Adds noise to batches: a module without parameters and without state.
+    """Base class of modules that add noise to batches; they have no parameters and no state.
 
     A subclass implements `augment`.
 
@@ -60,20 +60,20 @@ class Augmentation(nn.Module, ABC):
     seed : int
         Seed of indexed draws, 0 … 2³² − 1.
     cameras : sequence of str
-        Names of the cameras that it draws from.
+        Names of the cameras to draw from.
     """
 
     shape: str = "(B, C, H, W)"
-    """Shape of its input, for errors."""
+    """Shape of the input, for error messages."""
     axes: tuple[int, ...] = (4,)
-    """Numbers of axes that a batch may have; 5 are sequences, for `augment_sequences`."""
+    """Accepted numbers of axes of a batch; 5 means sequences, for `augment_sequences`."""
 
     def __init__(self, seed: int, cameras: Sequence[str]) -> None:
         super().__init__()
         if not 0 <= seed < 2**32:
             raise DataError(f"seed: expected 0 … 2³² − 1; got {seed}")
         self.seed, self.camera_names = seed, tuple(cameras)
-        # Shared memory: workers see the epoch that the training process sets.
+        # In shared memory, so that workers see the epoch that the training process sets.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._enter()
 
@@ -82,13 +82,13 @@ class Augmentation(nn.Module, ABC):
         _augmentations[self._number] = self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy is one of its own, with an epoch of its own unless it came through a process's start."""
+        """Register the copy under its own number; it has its own epoch, unless it was passed to a new process."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._epoch.share_memory_()
         self._enter()
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the indexed draws that follow, in this process and in workers that run already."""
+        """Set the epoch for later indexed draws, in this process and in running workers."""
         self._epoch.fill_(_whole(epoch, "epoch"))
 
     def forward(
@@ -104,32 +104,37 @@ class Augmentation(nn.Module, ABC):
     ) -> NoisyBatch:
         """Add noise to a batch, or to one element without a batch axis.
 
-        If `clean` requires a gradient, the results have the pathwise one: that of the same random numbers at
-        another signal.
+        If `clean` requires a gradient, the results have the pathwise gradient: their change with the signal for the
+        same random numbers.
 
         Parameters
         ----------
         clean : Tensor or ndarray, shape (B, C, H, W) or (C, H, W)
-            What the class says; some take sequences too, (B, T, C, H, W).
+            Input as described by the class; some classes also accept sequences, (B, T, C, H, W).
         index : B whole numbers, optional
-            Number of each sample in its data set, 0 … 2³² − 1; its noise then depends only on the seed, the
+            Number of each sample in its data set, 0 … 2³² − 1.  Its noise then depends only on the seed, the
             epoch and the sample itself.
         generator : torch.Generator, optional
             Generator on the device of `clean`.
         epoch : int, optional
-            Number of the epoch, 0 … 2³² − 1; each epoch draws other noise for the same index.  That of
-            `set_epoch` if None, 0 at the start.
+            Number of the epoch, 0 … 2³² − 1; the same index gets different noise in each epoch.  If None, the epoch
+            of `set_epoch`, initially 0.
         iso, exposure : float or B of them, optional
-            Taken instead of what would be drawn.
+            ISO and exposure, instead of drawn ones.
         camera : str or B of them, optional
-            Likewise.
+            Camera names, instead of drawn ones.
+
+        Returns
+        -------
+        NoisyBatch
+            Noisy and clean tensors, noise level, ISO, exposure and camera.
 
         Raises
         ------
         DataError
-            Input that does not fit, values outside of their range, NaN; both index and generator.
+            Input of a wrong shape, values out of range or NaN, or both `index` and `generator`.
         ModelError
-            A camera that no model knows, or a gradient of what has none.
+            A camera that no model knows, or a gradient through photon counts.
         """
         if (
             torch.compiler.is_compiling()
@@ -177,19 +182,19 @@ class Augmentation(nn.Module, ABC):
 
     @property
     def keeps_clean(self) -> bool:
-        """Whether the clean picture of a result is always its input, as long as no exposure is given at the call."""
+        """Whether the clean result always equals the input, provided that no exposure is given at the call."""
         return False
 
     @abstractmethod
     def augment(self, batch: Tensor, request: Request) -> Outputs:
-        """Add noise to a batch of four axes."""
+        """Add noise to a batch, (B, C, H, W)."""
 
     def augment_sequences(self, batch: Tensor, request: Request) -> Outputs:
-        """Add noise to a batch of five axes, of a subclass whose `axes` say so."""
+        """Add noise to sequences, (B, T, C, H, W); only for subclasses whose `axes` contain 5."""
         raise NotImplementedError
 
     def level_shape(self, clean: Sequence[int]) -> tuple[int, ...]:
-        """Shape of the noise level for a clean signal of a shape."""
+        """Shape of the noise level, given the shape of the clean signal."""
         return tuple(clean)
 
     def source(self, index: Any, count: int, generator: torch.Generator | None, epoch: int) -> Source:
@@ -198,8 +203,8 @@ class Augmentation(nn.Module, ABC):
             raise DataError("index and generator: expected one of them; got both")
         if generator is not None and not isinstance(generator, torch.Generator):
             raise DataError(
-                f"generator: expected a torch.Generator; got {generator!r}: "
-                "of a number, torch.Generator().manual_seed(number) makes one"
+                f"generator: expected a torch.Generator; got {generator!r}: for a seed, use "
+                "torch.Generator().manual_seed(seed)"
             )
         if index is None:
             return generator
@@ -229,7 +234,7 @@ def _tensor(clean: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(clean))
     if not isinstance(clean, Tensor):
         raise DataError(f"clean: expected a tensor or an array; got {type(clean).__name__}")
-    # Subclasses of tensors, such as those of torchvision, have rules of their own for each operation.
+    # Tensor subclasses, such as torchvision's, redefine operations; use the plain tensor.
     return clean if type(clean) is Tensor else clean.as_subclass(Tensor)
 
 
@@ -240,7 +245,7 @@ def _numbers_of(values: Any) -> Tensor | None:
 
 
 def _checked(values: Tensor | None, name: str, count: int) -> Tensor | None:
-    """Numbers for `count` elements, positive if they are no places."""
+    """Expand values to `count` elements; floating-point values must be positive and finite."""
     if values is None:
         return None
     values = values.reshape(1) if values.ndim == 0 else values
@@ -261,7 +266,7 @@ def _whole(epoch: Any, name: str) -> int:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _number_of(generator: torch.Generator) -> int:
-    """Number of a generator in compiled graphs, each of which is guarded by the generator that it was traced with."""
+    """Number of a generator in compiled graphs; each graph is guarded by the generator it was traced with."""
     for number, known in _generators.items():
         if known is generator:
             return number
@@ -270,7 +275,7 @@ def _number_of(generator: torch.Generator) -> int:
     return number
 
 
-# Not by `custom_op`, which takes no tags before torch 2.5.
+# `torch.library.custom_op` is not used, because it takes no tags before torch 2.5.
 torch.library.define(
     "noiseflow::augment",
     "(Tensor clean, Tensor? index, Tensor epoch, Tensor? iso, Tensor? exposure, Tensor? camera, int which,"
@@ -290,7 +295,7 @@ def _augment(
     which: int,
     generator: int | None = None,
 ) -> Outputs:
-    """One node of a compiled graph, which draws what the call in Python draws."""
+    """Body of the node in compiled graphs: draws the same numbers as the call in Python."""
     self = _augmentations[which]
     names = None if camera is None else [self.camera_names[place] for place in camera.reshape(-1).tolist()]
     if names is not None and camera.ndim == 0:

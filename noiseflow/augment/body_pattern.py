@@ -1,4 +1,4 @@
-"""The measured pattern of one body, put back into sampled frames."""
+"""The measured fixed pattern of one camera body, applied to sampled frames."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,14 @@ __all__ = ["BodyPattern", "body_pattern"]
 
 @dataclass(frozen=True, eq=False)
 class BodyPattern:
-    """Planes of a body's maps at one ISO and exposure time; takes the place of `FixedPattern`.
+    """Fixed pattern from a body's maps at one ISO and exposure time; used instead of `FixedPattern`.
 
     Parameters
     ----------
     dark_dn : Tensor, shape (C, h, w)
-        Dark shading, DN, hot pixels included.
+        Dark shading in DN, including hot pixels.
     gain : Tensor, shape (C, h, w), or None
-        Relative photo response.
+        Relative photo response; None if it was not measured.
     """
 
     dark_dn: Tensor
@@ -44,24 +44,29 @@ def _cut(planes: Tensor, window: Window) -> Tensor:
 
 
 def body_pattern(body: BodyMaps, frame: RawImage, iso: float | None, layout: str) -> BodyPattern:
-    """The pattern that a body puts on a frame.
+    """Make the fixed pattern of a body for a frame.
 
     Parameters
     ----------
     body : BodyMaps
-        Its maps.
+        Maps of the body.
     frame : RawImage
-        Clean frame, of the maps' size and phase; its exposure time is that of the pattern.
+        Clean frame with the size and CFA phase of the maps; the pattern is that of its exposure time.
     iso : float or None
-        ISO of the noise; that of the frame if None.
+        ISO of the noise; if None, that of the frame.
     layout : str
         Plane layout of the model.
+
+    Returns
+    -------
+    BodyPattern
+        The pattern.
 
     Raises
     ------
     DataError
-        A frame of another size or phase, an ISO without a dark map, or no exposure time where the pattern
-        grows with it.
+        A frame of another size or phase, an ISO without a dark map, or no exposure time although the pattern
+        depends on it.
     """
     side = frame.side
     height, width = (length // side * side for length in frame.mosaic.shape)

@@ -24,7 +24,7 @@ from noiseflow.raw.bayer import offsets
 __all__ = ["AddCameraNoise", "NoisyBatch"]
 
 SLACK = 0.05
-"""Largest distance of a clean signal from [0, 1]; an estimate may lie slightly outside."""
+"""How far a clean signal may lie outside [0, 1]; estimates can lie slightly outside."""
 
 
 class AddCameraNoise(Augmentation):
@@ -32,39 +32,40 @@ class AddCameraNoise(Augmentation):
 
     noisy = e·clean + n,  n ~ model(· | e·clean, ISO, camera).
 
-    The random numbers depend on the arguments of `forward`.  With `index` they are keyed by seed, epoch, index
-    and position, and do not depend on the number of workers, the number of ranks or the batch.  With
-    `generator` they come from it.  With neither they are torch's own, which a DataLoader seeds in each worker.
+    Random numbers come from one of three sources, depending on the arguments of `forward`.  With `index` they are
+    keyed by seed, epoch, index and position, and do not depend on the number of workers or ranks or on the batch.
+    With `generator` they come from it.  With neither they are torch's global ones, which a DataLoader seeds in each
+    worker.
 
     The input is the linear, normalised signal (DN − black) / (white − black), 0 to 1, or whole codes in DN if
-    `levels` are given.  Models run in their own precision; results have the dtype of the input, float16 to float64,
-    and float32 for codes.
+    `levels` are given.  Models run in their own precision.  Results have the dtype of the input, float16 to float64,
+    or float32 for codes.
 
-    Of sequences, (B, T, C, H, W), each element has one camera, ISO and exposure; a `TemporalNoise` remembers, and
-    other models draw each frame by itself.
+    In sequences, (B, T, C, H, W), each element has one camera, ISO and exposure.  A `TemporalNoise` keeps its memory
+    from frame to frame; other models draw each frame independently.
 
-    It holds no parameter and no state: its models move with it to another device, keep their precision, and stay
-    out of `parameters` and `state_dict`.
+    The module has no parameters and no state.  Its models move with it to another device, keep their precision, and
+    do not appear in `parameters` and `state_dict`.
 
     Parameters
     ----------
     models : NoiseModel or sequence of NoiseModel
-        Models from `noiseflow.load` or `noiseflow.models.from_profile`; they stay in evaluation mode.
+        Models from `noiseflow.load` or `noiseflow.models.from_profile`; they are set to evaluation mode.
     iso : float, list of float, (float, float), distribution or AutoExposure
-        A fixed ISO, a list to choose from, the ends of a range, which is log-uniform, or a distribution.  If None,
+        A fixed ISO, a list to choose from, the ends of a log-uniform range, or a distribution.  If None,
         log-uniform over the ISO range of the models.  `AutoExposure` draws ISO and exposure together.
     exposure : float, list of float, (float, float) or distribution
-        Factor on the clean signal before the noise.
+        Factor on the clean signal before noise is added.
     cameras : sequence of str, optional
-        Cameras to draw from; all cameras of the models if None.
+        Cameras to draw from; if None, all cameras of the models.
     cfa : str, optional
-        CFA phase.  If given, take and return mosaics (B, 1, H, W) instead of planes (B, 4, H/2, W/2).
+        CFA phase.  If given, input and results are mosaics (B, 1, H, W) instead of planes (B, 4, H/2, W/2).
     levels : (float, float), optional
-        Black and white level in DN, for `quantise` and the lower end of `clip`.
+        Black and white level in DN, for codes as input, `quantise`, and the lower end of `clip`.
     clip : bool
-        Clip `noisy` to the range that a sensor stores, from code 0 to the white level.
+        Whether to clip `noisy` to the range a sensor stores, from code 0 to the white level.
     quantise : bool
-        Round `noisy` to whole codes.
+        Whether to round `noisy` to whole codes.
     seed : int
         Seed of indexed draws, 0 … 2³² − 1.
 
@@ -104,7 +105,7 @@ class AddCameraNoise(Augmentation):
             raise ModelError("models: expected at least one noise model; got none")
         layouts = {model.spec.layout for model in given}
         if len(layouts) != 1:
-            raise ModelError(f"models: expected one layout of planes; got {', '.join(sorted(layouts))}")
+            raise ModelError(f"models: expected one plane layout for all; got {', '.join(sorted(layouts))}")
         if cfa is not None and layouts != {"bayer"}:
             raise ModelError(f"cfa {cfa}: the models were fitted on {layouts.pop()!r} planes, not on a Bayer sensor's")
         if cfa is not None:
@@ -117,7 +118,7 @@ class AddCameraNoise(Augmentation):
         super().__init__(seed, [name for _, name in choices])
         self.layout, self.planes = layouts.pop(), given[0].planes
         self.shape = f"(B, {self.planes if cfa is None else 1}, H, W)"
-        # A tuple, not a ModuleList: the models are no part of the network that is trained.
+        # A tuple, not a ModuleList, because the models are not part of the network that is trained.
         self.models = tuple(model.eval() for model in given)
         self._model_of = torch.tensor([number for number, _ in choices])
         self._camera_of = torch.tensor([given[number].cameras.index(name) for number, name in choices])
@@ -130,7 +131,7 @@ class AddCameraNoise(Augmentation):
         self._samplers = tuple(_Sampler(model) for model in given)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AddCameraNoise":
-        """Move the models, which are no submodules, to where the rest goes; their precision stays."""
+        """Move the models, which are not submodules, to the device of the rest; their precision is kept."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for model in self.models:
             like = next(chain(model.parameters(), model.buffers()), None)
@@ -140,7 +141,7 @@ class AddCameraNoise(Augmentation):
 
     @property
     def keeps_clean(self) -> bool:
-        """Whether no exposure changes the clean signal."""
+        """Whether the clean result always equals the input: the exposure is fixed at 1."""
         return self.exposure == Choice((1.0,)) and not isinstance(self.iso, AutoExposure)
 
     def augment(self, batch: Tensor, request: Request) -> Outputs:
@@ -149,7 +150,9 @@ class AddCameraNoise(Augmentation):
         clean = self._planes_of(batch)
         grad = torch.is_grad_enabled() and clean.requires_grad
         if grad and self.quantise:
-            raise DataError("quantise: whole codes have no derivative by the clean signal: give it clean.detach()")
+            raise DataError(
+                "quantise: whole codes have no gradient with respect to the clean signal: pass clean.detach()"
+            )
         with torch.set_grad_enabled(grad):
             *pictures, iso, exposure, index = self._add(clean, request)
             noisy, scaled, level = (
@@ -158,7 +161,7 @@ class AddCameraNoise(Augmentation):
         return noisy, scaled, level, iso, exposure, index
 
     def augment_sequences(self, batch: Tensor, request: Request) -> Outputs:
-        """Add noise to sequences (B, T, C, H, W): an element has one camera, ISO and exposure for all its frames."""
+        """Add noise to sequences (B, T, C, H, W); each element has one camera, ISO and exposure for all frames."""
         from noiseflow.augment.frames.sequences import add_to_sequences
 
         return add_to_sequences(self, batch, request)
@@ -173,11 +176,11 @@ class AddCameraNoise(Augmentation):
         if clean.shape[1] != expected:
             hint = ""
             if clean.shape[3] == expected:
-                hint = ": planes come second, permute(0, 3, 1, 2) puts them there"
+                hint = ": planes must be the second axis, use permute(0, 3, 1, 2)"
             elif clean.shape[1] == 3:
-                hint = ": for RGB pictures there is noiseflow.augment.AddNoiseToPictures"
+                hint = ": for RGB pictures use noiseflow.augment.AddNoiseToPictures"
             elif clean.shape[1] == 1:
-                hint = ": for a mosaic give its phase, such as cfa='RGGB'"
+                hint = ": for a mosaic give its CFA phase, such as cfa='RGGB'"
             raise DataError(f"clean: expected shape {self.shape}; got {tuple(clean.shape)}{hint}")
         if not clean.is_floating_point():
             assert self.levels is not None
@@ -205,7 +208,7 @@ class AddCameraNoise(Augmentation):
         return self._stored(scaled + noise), scaled, level, iso, exposure, choice.to(clean.device)
 
     def _drawn(self, clean: Tensor, request: Request) -> tuple[Tensor, Tensor, Tensor]:
-        """Choice of camera, on the CPU, ISO and exposure of each element, drawn or given."""
+        """Index of the camera (on the CPU), ISO and exposure of each element, drawn or given."""
         u = sampling.uniform(clean.new_empty(len(clean), 1, 1, 3), request.source, Stream.PARAMETERS)[:, 0, 0]
         choice = (u[:, 0].cpu() * len(self._model_of)).long().clamp(max=len(self._model_of) - 1)
         choice = choice if request.camera is None else request.camera.cpu().long()
@@ -222,7 +225,7 @@ class AddCameraNoise(Augmentation):
         return choice, iso.to(clean), exposure.to(clean)
 
     def _stored(self, noisy: Tensor) -> Tensor:
-        """Round to codes and clip as a converter does, if requested."""
+        """Round to codes and clip like an analogue-to-digital converter, if requested."""
         black, white = self.levels or (0.0, 1.0)
         if self.quantise:
             noisy = ((noisy * (white - black) + black).round() - black) / (white - black)
@@ -230,14 +233,14 @@ class AddCameraNoise(Augmentation):
 
 
 class _Sampler(nn.Module):
-    """Noise of one model and its level, in the model's own precision."""
+    """Samples the noise of one model and computes its level, in the model's own precision."""
 
     def __init__(self, model: NoiseModel) -> None:
         super().__init__()
         self.model, self.level = model, NoiseLevelMap(model)
 
     def forward(self, scaled: Tensor, iso: Tensor, cameras: Tensor, source: Source) -> tuple[Tensor, Tensor]:
-        # The noise of a signal below black is that of black; whole codes do not depend on it.
+        # A signal below black has the noise of black.  Models that sample codes handle that themselves.
         signal = scaled if samples_codes(self.model) else scaled.clamp(min=0)
         cond = in_own_precision(self.model, Resolved(signal, iso, cameras.to(scaled.device)))
         noise = draw(self.model, cond, source)
@@ -245,7 +248,7 @@ class _Sampler(nn.Module):
 
 
 def _sampled(sampler: _Sampler, *given: Any) -> tuple[Tensor, Tensor]:
-    """Noise and its level; a gradient goes to the signal alone, not to the model's weights."""
+    """Noise and its level; gradients flow to the signal only, not to the model's weights."""
     if torch.is_grad_enabled():
         fixed = {name: value.detach() for name, value in sampler.named_parameters()}
         noise, level = functional_call(sampler, fixed, given)
@@ -255,14 +258,14 @@ def _sampled(sampler: _Sampler, *given: Any) -> tuple[Tensor, Tensor]:
 
 
 def _choices(models: Sequence[NoiseModel], cameras: Sequence[str] | None) -> list[tuple[int, str]]:
-    """Index of the model, and name, of each camera to draw from."""
+    """For each camera to draw from: index of its model, and name."""
     known = [(number, name) for number, model in enumerate(models) for name in model.cameras]
     if cameras is None:
         return known
     names = [name for _, name in known]
     for camera in cameras:
         if camera not in names:
-            raise ModelError(f"camera {camera!r} is not one these models were fitted for; they know {', '.join(names)}")
+            raise ModelError(f"camera {camera!r} is not one these models were fitted for; expected {', '.join(names)}")
     if not cameras:
         raise ModelError(f"cameras: expected at least one of {', '.join(names)}; got none")
     return [known[names.index(camera)] for camera in cameras]

@@ -1,4 +1,4 @@
-"""Distributions of ISO and exposure for augmentation, as quantile functions."""
+"""Distributions of ISO and exposure for augmentation, represented by their quantile functions."""
 
 import math
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ __all__ = ["AutoExposure", "Choice", "Distribution", "LogUniform", "Uniform", "d
 
 
 class Distribution(Protocol):
-    """A distribution given by its quantile function."""
+    """A distribution, represented by its quantile function."""
 
     def __call__(self, u: Tensor) -> Tensor:
-        """Values at quantiles u in (0, 1), of their shape."""
+        """Values at the probabilities u in (0, 1), in the shape of u."""
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform between `low` and `high`."""
+    """Uniform distribution between `low` and `high`."""
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        """Refuse an empty range."""
+        """Check that the range is valid."""
         _check(self.low, self.high, 0.0)
 
     def __call__(self, u: Tensor) -> Tensor:
-        """Values at quantiles u."""
+        """Values at the probabilities u, in the shape of u."""
         return self.low + (self.high - self.low) * u
 
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Uniform in the logarithm between `low` and `high`: all stops are equally likely.
+    """Log-uniform distribution between `low` and `high`: all stops are equally likely.
 
     >>> LogUniform(100, 1600)(torch.tensor([0.0, 0.5]))
     tensor([100., 400.])
@@ -48,35 +48,35 @@ class LogUniform:
     high: float
 
     def __post_init__(self) -> None:
-        """Refuse an empty range, and bounds without a logarithm."""
+        """Check that the range is valid and positive."""
         _check(self.low, self.high, math.ulp(0.0))
 
     def __call__(self, u: Tensor) -> Tensor:
-        """Values at quantiles u."""
+        """Values at the probabilities u, in the shape of u."""
         return self.low * (u * math.log(self.high / self.low)).exp()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of a list, all equally likely; list a value twice to make it more likely."""
+    """Random choice from a list; all entries are equally likely, and repeated values are more likely."""
 
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse an empty list."""
+        """Check that the list is not empty."""
         object.__setattr__(self, "values", tuple(float(value) for value in self.values))
         if not self.values:
             raise DataError("choice: expected at least one value; got none")
 
     def __call__(self, u: Tensor) -> Tensor:
-        """Values at quantiles u."""
+        """Values at the probabilities u, in the shape of u."""
         index = (u * len(self.values)).long().clamp(max=len(self.values) - 1)
         return torch.tensor(self.values, dtype=u.dtype, device=u.device)[index]
 
 
 @dataclass(frozen=True)
 class AutoExposure:
-    """ISO and exposure coupled as in a camera: less light needs a higher ISO, and beyond the highest a darker frame.
+    """Coupled ISO and exposure, as set by a camera: less light raises the ISO, and then darkens the frame.
 
     The light L is log-uniform from `darkest` to 1, where 1 is full exposure at `base_iso`.
     ISO = min(base_iso / L, highest_iso), and exposure = L · ISO / base_iso, at most 1.
@@ -84,7 +84,7 @@ class AutoExposure:
     Parameters
     ----------
     darkest : float
-        Least light, as a fraction of full exposure at `base_iso`: 1/64 is six stops less.
+        Least light, as a fraction of full exposure at `base_iso`; 1/64 is six stops less.
     base_iso, highest_iso : float
         Lowest and highest ISO of the camera.
     """
@@ -94,29 +94,30 @@ class AutoExposure:
     highest_iso: float
 
     def __post_init__(self) -> None:
-        """Refuse values that no camera can have."""
+        """Check that the values are plausible for a camera."""
         if not 0 < self.darkest <= 1:
             raise DataError(f"auto exposure: expected darkest in (0, 1]; got {self.darkest}")
         _check(self.base_iso, self.highest_iso, math.ulp(0.0))
 
     def settings(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """ISO and exposure at quantiles u of the light, each of the shape of u."""
+        """ISO and exposure at the probabilities u of the light, each in the shape of u."""
         light = LogUniform(self.darkest, 1.0)(u)
         iso = (self.base_iso / light).clamp(max=self.highest_iso)
         return iso, light * iso / self.base_iso
 
 
 def distribution(given: float | Sequence[float] | Distribution, name: str) -> Distribution:
-    """Convert an argument to a distribution: a number is fixed, a list is a choice, a pair of numbers a range.
+    """Convert an argument to a distribution.
 
-    A range is uniform in the logarithm.  A distribution is kept.
+    A number is fixed, a list is a `Choice`, a tuple of two numbers is a `LogUniform` range, and a distribution is
+    returned unchanged.
 
     Parameters
     ----------
     given : float, list of float, (float, float) or Distribution
         The argument.
     name : str
-        Name of the argument, for errors.
+        Name of the argument, for error messages.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Fixed pattern of a camera: PRNU, DSNU, shading and hot pixels, the same in all of its frames."""
+"""Fixed pattern of a camera body: PRNU, DSNU, shading and hot pixels, the same in all of its frames."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,21 +16,21 @@ from noiseflow.raw.bayer import rows_of_cell
 __all__ = ["FixedPattern", "pattern_from_profile"]
 
 MODES = 3
-"""Cosines along each side of the frame in the dark shading."""
+"""Number of cosines along each side of the frame in the dark shading."""
 
 
 @dataclass(frozen=True)
 class FixedPattern:
-    """PRNU, dark signal and hot pixels of one camera body, drawn from its seed.
+    """PRNU, dark signal and hot pixels of one camera body, drawn from a seed.
 
     A pixel with expected signal s has the signal s·(1 + PRNU) + hot before shot noise; DSNU and shading are
-    added after the noise.  Row and column parts are shared by all pixels of a sensor row or column.  The shading
-    is a sum of low-frequency cosines; hot pixels have amplitudes hot_dn·(1 + Exp(1)).
+    added after the noise.  Row and column components are common to all pixels of a sensor row or column.  The shading
+    is a sum of low-frequency cosines.  Hot pixels have amplitudes hot_dn·(1 + Exp(1)).
 
     Parameters
     ----------
     seed : int
-        Seed of the camera body.
+        Seed that stands for the camera body.
     prnu, prnu_row, prnu_column : float
         σ of the photo response of pixels, rows and columns, relative to the signal.
     dsnu_dn, dsnu_row_dn, dsnu_column_dn : float
@@ -40,11 +40,11 @@ class FixedPattern:
     hot_fraction : float
         Fraction of hot pixels.
     hot_dn : float
-        Least amplitude of a hot pixel, DN.
+        Smallest amplitude of a hot pixel, DN.
 
     References
     ----------
-    EMVA Standard 1288, release 4.0, section 8 (PRNU and DSNU, and their parts).
+    EMVA Standard 1288, release 4.0, section 8 (PRNU, DSNU, and their row, column and pixel components).
     """
 
     seed: int = 0
@@ -59,7 +59,7 @@ class FixedPattern:
     hot_dn: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse values that no sensor can have."""
+        """Check that all values are valid for a sensor."""
         for name, value in vars(self).items():
             if name != "seed" and not 0 <= value < math.inf:
                 raise DataError(f"fixed pattern: {name}: expected 0 or more; got {value}")
@@ -77,7 +77,7 @@ class FixedPattern:
         return signal_dn
 
     def dark(self, like: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
-        """DSNU and shading in DN, shaped like `like`, (1, C, h, w); `size` is the frame's, in pixels of a plane."""
+        """DSNU and shading in DN, in the shape of `like`, (1, C, h, w); `size` is (H, W) of the frame's planes."""
         parts = self._parts(like, window, Stream.DARK, self.dsnu_dn, self.dsnu_row_dn, self.dsnu_column_dn)
         dark = torch.zeros_like(like) if parts is None else parts
         return dark + self._shading(like, window, size) if self.shading_dn else dark
@@ -88,7 +88,7 @@ class FixedPattern:
     def _parts(
         self, like: Tensor, window: Window, stream: Stream, pixel: float, row: float, column: float
     ) -> Tensor | None:
-        """Pixel, row and column noise with these σ, in the shape of `like`; None if all are 0."""
+        """Sum of pixel, row and column components with these σ, in the shape of `like`; None if all are 0."""
         if not (pixel or row or column):
             return None
         total = pixel * normal(like, self._keyed(window), stream)
@@ -117,10 +117,10 @@ class FixedPattern:
 
 
 def pattern_from_profile(profile: Profile, iso: float, seed: int = 0) -> FixedPattern:
-    """Fixed pattern of a calibrated profile at any ISO.
+    """Make a fixed pattern with the strengths of a calibrated profile at any ISO.
 
-    Values are root mean squares over planes, interpolated linearly in log ISO; those not measured are 0.  The
-    number of hot pixels is the measured one, and their least amplitude the detection threshold.
+    Values are root mean squares over planes, interpolated linearly in log ISO; quantities that were not measured are
+    0.  The fraction of hot pixels is the measured one, and their smallest amplitude is the detection threshold.
 
     Parameters
     ----------
@@ -129,12 +129,17 @@ def pattern_from_profile(profile: Profile, iso: float, seed: int = 0) -> FixedPa
     iso : float
         ISO of the frames.
     seed : int
-        Seed of the camera body.
+        Seed that stands for the camera body.
+
+    Returns
+    -------
+    FixedPattern
+        The pattern.
 
     Raises
     ------
     DataError
-        The profile has neither PRNU nor DSNU, because it was calibrated on too few frames.
+        The profile has neither PRNU nor DSNU, for example because it was calibrated on too few frames.
     """
     at = [[setting for setting in profile.settings if setting.iso == known] for known in profile.isos]
     rows = [{name: _mean_square([_of(setting, name) for setting in settings]) for name in _NAMES} for settings in at]

@@ -1,4 +1,4 @@
-"""Noise level of a model: σ at each pixel of a clean signal, in closed form or measured on samples."""
+"""Noise level of a model: σ at each pixel of a clean signal, exact or measured on samples."""
 
 import math
 from bisect import bisect_right
@@ -18,39 +18,42 @@ from noiseflow.raw.bayer import plane_names
 __all__ = ["NoiseLevelMap", "flat_of", "noise_profile"]
 
 STEP = 7.6 / 17
-"""Distance of the signals at which variance is measured, in asinh(y / `DARK`): half of them are below 1/32."""
+"""Step in asinh(y / `DARK`) between the signals at which variance is measured; half of these are below 1/32."""
 
 DARK = 1 / math.sinh(17 * STEP)
 
 SIGNALS = torch.arange(21, dtype=torch.float64).mul(STEP).sinh().mul(DARK)
-"""Signals at which variance is measured: 0 to 1, and three beyond, up to 3.8."""
+"""Normalised signals at which variance is measured: 0 to 1, and three beyond, up to 3.8."""
 
 STOPS = 1.0
-"""Largest distance between ISOs at which variance is measured, in factors of two."""
+"""Largest distance in stops between ISOs at which variance is measured."""
 
 LEVELS = 9
-"""Signals at which a line is fitted for a NoiseProfile, evenly spaced in their square root from 0 to 1."""
+"""Number of signals for fitting a NoiseProfile, evenly spaced in their square root from 0 to 1."""
 
 BEYOND = 8
-"""Stops beyond the fitted ISOs at which it is measured too, if it is wanted there."""
+"""Number of stops beyond the fitted ISOs at which variance can be measured, when it is needed there."""
 
 FLAT, SMALL_FLAT, LONG_FLAT = (128, 128), (64, 64), (4096, 2)
-"""Rows and columns of a flat in pixels of a plane: where pixels depend on their neighbours, where one is drawn
-after the other, and where they share no more than a row's offset, whose variance needs many rows."""
+"""Rows and columns of a flat, in pixels of a plane.
+
+`FLAT` is for models whose pixels depend on neighbours; `SMALL_FLAT` for models that sample sequentially, and for models
+that are not flows; `LONG_FLAT` for flows whose pixels share at most a row's offset, whose variance needs many rows.
+"""
 
 
 class NoiseLevelMap:
-    """σ of a model's noise at each pixel, in units of the normalised signal.
+    """Noise σ of a model at each pixel, in units of the normalised signal.
 
-    A Gaussian model knows its variance.  Of any other model, variance is measured on flats with evenly spread
-    random numbers, and what it is beyond the model's own scales is interpolated: linearly in the signal, between
-    nodes that are dense in the dark, and as a factor in log ISO.  It is measured when it is first needed,
-    and again after the weights change.  A signal below black has the noise of black.
+    For a Gaussian model σ is exact.  For any other model, variance is measured on flats with evenly spread random
+    numbers and divided by that of the model's own scales.  The excess over these scales is interpolated linearly in
+    the signal, between nodes that are dense in the dark, and as a factor in log ISO.  It is measured when first
+    needed, and again after the weights change.  A signal below black has the noise of black.
 
     Parameters
     ----------
     model : NoiseModel
-        Model whose σ is wanted.
+        The noise model.
     """
 
     def __init__(self, model: NoiseModel) -> None:
@@ -61,11 +64,11 @@ class NoiseLevelMap:
         self._weights: tuple[object, ...] = ()
 
     def __call__(self, cond: Conditions) -> Tensor:
-        """σ, (B, C, H, W)."""
+        """Noise σ at each pixel, normalised, (B, C, H, W)."""
         return self.variance(checked_conditions(self.model, cond)).sqrt()
 
     def variance(self, cond: Resolved) -> Tensor:
-        """σ² under resolved conditions, (B, C, H, W), with a gradient if the signal requires one."""
+        """Variance σ² under resolved conditions, (B, C, H, W), with a gradient if the signal requires one."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and cond.clean.requires_grad):
             return self._variance(cond)
 
@@ -74,21 +77,21 @@ class NoiseLevelMap:
             return self.model.variance(cond).expand_as(cond.clean)
         signal = cond.clean.clamp(min=0)
         nodes, factors = SIGNALS.to(signal), self._factors_at(cond).to(signal)
-        # The scales of nodes and signal in one call: of a small batch the call costs more than the numbers.
+        # One call for the scales at nodes and at the signal: for a small batch, the call dominates the time.
         both = torch.cat([nodes.expand(*signal.shape[:2], 1, -1), signal.flatten(2)[:, :, None]], 3)
         at_nodes, scale = _scale(self.model, replace(cond, clean=both))[:, :, 0].tensor_split([len(nodes)], 2)
         beyond = (factors - 1) * at_nodes
         slope = beyond.diff(dim=2) / nodes.diff()
         offset = beyond[:, :, :-1] - slope * nodes[:-1]
         within = signal.flatten(2).clamp(max=float(SIGNALS[-1]))
-        # asinh t = log(t + √(t² + 1)), in a tenth of the time of torch's.
+        # asinh t = log(t + √(t² + 1)), which takes a tenth of the time of torch.asinh.
         t = within.detach() * (1 / DARK)
         left = (t.square().add_(1).sqrt_().add_(t)).log_().mul_(1 / STEP).long().clamp_(max=len(SIGNALS) - 2)
         added = torch.addcmul(offset.gather(2, left), slope.gather(2, left), within)
         return (scale + added).clamp(min=0).reshape(signal.shape)
 
     def _factors_at(self, cond: Resolved) -> Tensor:
-        """Measured variance over the scales' of each element, (B, C, signals), float64."""
+        """Measured variance divided by that of the scales, for each element, (B, C, signals), float64."""
         self._renew()
         found = []
         for camera, log_iso in zip(cond.camera.tolist(), cond.iso.double().log().tolist(), strict=True):
@@ -98,7 +101,7 @@ class NoiseLevelMap:
         return torch.stack(found) if found else torch.ones(0, cond.clean.shape[1], len(SIGNALS), dtype=torch.float64)
 
     def _place(self, log_iso: float) -> tuple[int, float]:
-        """The node left of an ISO, and the weight of the next one; within 1 % of a node it is that node."""
+        """Index of the node below an ISO, and the weight of the next node; an ISO within 1 % of a node is that node."""
         nodes = self._log_isos.tolist()
         left = min(max(bisect_right(nodes, log_iso) - 1, 0), len(nodes) - 2)
         weight = min(max((log_iso - nodes[left]) / (nodes[left + 1] - nodes[left]), 0.0), 1.0)
@@ -107,9 +110,9 @@ class NoiseLevelMap:
         return (left + 1, 0.0) if nodes[left + 1] - log_iso < 0.01 else (left, weight)
 
     def _renew(self) -> None:
-        """Forget what was measured with other weights."""
+        """Discard measurements made with other weights."""
         tensors = [*chain(self.model.parameters(), self.model.buffers())]
-        # Versions count changes in place; the sum sees those behind `.data`, which are not counted.
+        # Versions count changes in place; the sum detects changes through `.data`, which versions do not count.
         numbers = [tensor.detach().flatten() for tensor in tensors]
         total = float(torch.cat(numbers).sum(dtype=torch.float64)) if tensors else 0.0
         weights = (*((tensor.data_ptr(), _version(tensor)) for tensor in tensors), total)
@@ -124,7 +127,7 @@ class NoiseLevelMap:
 
     @torch.no_grad()
     def _measured(self, camera: int, iso: float) -> Tensor:
-        """Variance on flats over that of the scales, (C, signals), float64."""
+        """Variance measured on flats, divided by that of the scales, (C, signals), float64."""
         like = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
         real = like.dtype if like.is_floating_point() else torch.float32
         size, source = flat_of(self.model)
@@ -136,19 +139,19 @@ class NoiseLevelMap:
 
 
 def _version(tensor: Tensor) -> int:
-    """Number of changes in place; those of inference mode are not counted."""
+    """Number of in-place changes of a tensor; 0 in inference mode, which does not count them."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 def _scale(model: NoiseModel, cond: Resolved) -> Tensor:
-    """What the measured variance is a multiple of, (B, C, H, W); never 0."""
+    """Variance of the model's scales, (B, C, H, W), or 1 if it has none; never 0."""
     if isinstance(model, HasScale):
         return model.scale_variance(cond).clamp(min=1e-12)
     return torch.ones_like(cond.clean)
 
 
 def flat_of(model: NoiseModel) -> tuple[tuple[int, int], Spread]:
-    """Rows and columns of a flat, in pixels of a plane, and its random numbers."""
+    """Size of the flat for measuring a model, (rows, columns) of a plane, and the source of its random numbers."""
     if not isinstance(model, FlowModel):
         return SMALL_FLAT, Spread(cell=1)
     if model.flow.reach == 0:
@@ -157,7 +160,7 @@ def flat_of(model: NoiseModel) -> tuple[tuple[int, int], Spread]:
 
 
 def _nodes(isos: tuple[float, ...]) -> tuple[float, ...]:
-    """The fitted ISOs, others between them at most `STOPS` apart, and `BEYOND` stops to both sides."""
+    """The fitted ISOs, further ISOs between them at most `STOPS` apart, and `BEYOND` stops on both sides."""
     logs = torch.tensor(isos, dtype=torch.float64).log2().tolist()
     within = [logs[0]]
     for low, high in pairwise(logs):
@@ -170,10 +173,19 @@ def _nodes(isos: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def noise_profile(model: NoiseModel, iso: float, camera: str) -> tuple[tuple[float, float], ...]:
-    """(S, O) of the DNG NoiseProfile, var = S·signal + O: one pair for all planes, or one each for R, G, B.
+    """Pairs (S, O) of the DNG tag NoiseProfile, variance = S·signal + O: one for all planes, or one each for R, G, B.
 
-    These are the model's own β₁ and β₂ if its variance is linear.  Otherwise they are a weighted least-squares
-    fit to the variance measured on flats below 0.6 of the range, where nothing clips.
+    If the model's variance is linear, these are its β₁ and β₂.  Otherwise they are a weighted least-squares fit to
+    the variance measured on flats below 0.6 of the range, where nothing clips.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Noise model.
+    iso : float
+        ISO of the noise.
+    camera : str
+        Camera of the noise.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""`NoisyBatch`: what an augmentation returns; it collates, pins and moves as a tensor does."""
+"""`NoisyBatch`: the result of an augmentation, which can be collated, pinned and moved like a tensor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,25 +13,25 @@ __all__ = ["NoisyBatch"]
 
 @dataclass(eq=False)
 class NoisyBatch:
-    """Result of an augmentation: normalised tensors of the shape and dtype of its input.
+    """Result of an augmentation: normalised tensors in the shape and dtype of its input.
 
-    `torch.utils.data.default_collate` makes one batch of several: single elements are stacked, batches joined.
-    A DataLoader pins it, and `to` moves it.
+    `torch.utils.data.default_collate` combines several: single elements are stacked, batches are concatenated.
+    A DataLoader can pin it, and `to` moves it.
 
     Parameters
     ----------
     noisy : Tensor
         Clean signal plus noise, clipped and quantised if requested.
     clean : Tensor
-        The input times `exposure`: the training target for `noisy`.
+        The training target for `noisy`: the input times `exposure`.
     noise_level : Tensor
         σ of the noise at each pixel, for networks with a noise-level input.
     iso, exposure : Tensor, shape (B,)
         ISO and exposure factor of each element, in float32 (float64 for float64 input).
     camera_index : Tensor of int64, shape (B,)
-        Camera of each element, as a place in `cameras`.
+        Camera of each element, as an index into `cameras`.
     cameras : tuple of str
-        Names of the cameras that elements were drawn from.
+        Names of the cameras from which elements were drawn.
     """
 
     noisy: Tensor
@@ -48,14 +48,14 @@ class NoisyBatch:
         return tuple(self.cameras[index] for index in self.camera_index.tolist())
 
     def to(self, *args: Any, **kwargs: Any) -> "NoisyBatch":
-        """Move to a device, or convert the pictures to a dtype; the arguments are those of `Tensor.to`."""
+        """Move to a device, or convert the pictures to a dtype; arguments as in `Tensor.to`."""
         pictures = {name: getattr(self, name).to(*args, **kwargs) for name in ("noisy", "clean", "noise_level")}
         device, wait = pictures["noisy"].device, not kwargs.get("non_blocking", False)
         rest = {name: getattr(self, name).to(device, non_blocking=not wait) for name in PER_ELEMENT}
         return replace(self, **pictures, **rest)
 
     def pin_memory(self) -> "NoisyBatch":
-        """The same in pinned memory."""
+        """Copy to pinned memory."""
         return replace(self, **{name: getattr(self, name).pin_memory() for name in TENSORS})
 
 
@@ -64,7 +64,7 @@ PER_ELEMENT = "iso", "exposure", "camera_index"
 
 
 def _collate(batches: Sequence[NoisyBatch], *, collate_fn_map: Any = None) -> NoisyBatch:
-    """One batch of several, whose single elements are stacked."""
+    """Combine several into one batch: stack single elements, concatenate batches."""
     join = torch.stack if batches[0].noisy.ndim == 3 else torch.cat
     pictures = {name: join([getattr(each, name) for each in batches]) for name in ("noisy", "clean", "noise_level")}
     per_element = {name: torch.cat([getattr(each, name) for each in batches]) for name in ("iso", "exposure")}

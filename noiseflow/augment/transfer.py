@@ -1,4 +1,4 @@
-"""Transfer of noise between cameras: whitened by one model, coloured by the other."""
+"""Transfer of noise between cameras: whitening with one model, colouring with the other."""
 
 from dataclasses import dataclass, replace
 
@@ -19,16 +19,25 @@ from noiseflow.raw import RawImage
 __all__ = ["Transferred", "colour", "transfer_frame", "transfer_noise", "transferred_image", "whiten"]
 
 SMOOTHED = 5
-"""Side of the window, in pixels of a plane, whose mean stands for the clean signal where none is given."""
+"""Side of the window, in pixels of a plane, whose mean replaces a missing clean signal."""
 
 
 def whiten(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor:
-    """Latent of a model's noise, standard normal if the model is right, (B, C, H, W).
+    """Map noise to the latent of a model, (B, C, H, W), which is standard normal if the model is correct.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Model of the noise.
+    noise : Tensor, shape (B, C, H, W)
+        Noise, normalised.
+    cond : Conditions
+        Clean signal, ISO and camera.
 
     Raises
     ------
     ModelError
-        The model has no latent, as one that only samples.
+        The model has no latent, for example because it can only sample.
     """
     cond = checked_conditions(model, cond)
     if isinstance(model, FlowModel):
@@ -37,12 +46,13 @@ def whiten(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor:
     if isinstance(model, HasVariance):
         return noise / model.variance(cond).sqrt()
     raise ModelError(
-        f"{model.spec.model}: has no latent to transfer by; take a fitted flow, or poisson_gaussian of a profile"
+        f"{model.spec.model}: noise is transferred through a latent, which this model lacks; use a fitted flow, or "
+        "poisson_gaussian for a camera's profile"
     )
 
 
 def colour(model: NoiseModel, latent: Tensor, cond: Conditions) -> Tensor:
-    """Noise of a model from its latent: the inverse of `whiten`, (B, C, H, W)."""
+    """Map the latent of a model to noise, normalised, (B, C, H, W): the inverse of `whiten`."""
     cond = checked_conditions(model, cond)
     if isinstance(model, FlowModel):
         noise: Tensor = model.flow.inverse(latent, cond)
@@ -50,7 +60,8 @@ def colour(model: NoiseModel, latent: Tensor, cond: Conditions) -> Tensor:
     if isinstance(model, HasVariance):
         return latent * model.variance(cond).sqrt()
     raise ModelError(
-        f"{model.spec.model}: has no latent to transfer by; take a fitted flow, or poisson_gaussian of a profile"
+        f"{model.spec.model}: noise is transferred through a latent, which this model lacks; use a fitted flow, or "
+        "poisson_gaussian for a camera's profile"
     )
 
 
@@ -58,9 +69,9 @@ def colour(model: NoiseModel, latent: Tensor, cond: Conditions) -> Tensor:
 def transfer_noise(
     noise: Tensor, source: NoiseModel, source_cond: Conditions, target: NoiseModel, target_cond: Conditions
 ) -> Tensor:
-    """Noise of one camera as the other would have it: n_B = f_B⁻¹(f_A(n_A | clean, A) | clean, B).
+    """Turn the noise of one camera into that of another: n_B = f_B⁻¹(f_A(n_A | clean, A) | clean, B).
 
-    Where both are flows, or normal, it is exact both ways: A → B → A gives the noise back but for rounding.
+    For flows and Gaussian models the transfer is invertible: A → B → A returns the noise up to rounding.
 
     Parameters
     ----------
@@ -69,26 +80,27 @@ def transfer_noise(
     source, target : NoiseModel
         Models of the two cameras.
     source_cond, target_cond : Conditions
-        Clean signal, ISO and camera of each; the clean signals are of one scene.
+        Clean signal, ISO and camera for each model; both clean signals show the same scene.
 
-    References
-    ----------
-    Conditional flows in both directions between two domains, after CFlow.
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+        Noise of the target camera, normalised.
     """
     return colour(target, whiten(source, noise, source_cond), target_cond)
 
 
 @dataclass(frozen=True, eq=False)
 class Transferred:
-    """A frame in another camera's noise.
+    """A frame with the noise of another camera.
 
     Parameters
     ----------
     signal : Tensor, shape (B, C, H, W)
-        Normalised, not clipped.
+        Noisy signal, normalised, not clipped.
     remains : float
-        Part of the result's variance that is the source's noise and more than the target has, mean over pixels: 0 if
-        the target is noisier everywhere, or the clean signal was given.
+        Fraction of the variance that exceeds the target's noise because the source is noisier, averaged over pixels;
+        0 if the target is noisier everywhere, or if the clean signal was given.
     """
 
     signal: Tensor
@@ -107,36 +119,43 @@ def transfer_frame(
     cameras: tuple[str, str] | None = None,
     generator: torch.Generator | None = None,
 ) -> Transferred:
-    """A noisy frame of one camera as another would have recorded it, at the same normalised signal.
+    """Turn a noisy frame of one camera into one of another camera, at the same normalised signal.
 
-    With the clean signal, or a denoised one, the noise itself is transferred by `transfer_noise`. Without it nothing
-    can be taken from a frame: noise of the missing variance, var_B − var_A at the local mean, is added, and
-    `remains` says how much of the source's noise is left where the target has less.
+    With the clean signal, or a denoised one, the noise itself is transferred by `transfer_noise`.  Without it, noise
+    cannot be removed, only added: normal noise of the missing variance, var_B − var_A at the local mean.  `remains`
+    then tells how much of the source's noise is left where the target has less.
 
     Parameters
     ----------
     noisy : Tensor, shape (B, C, H, W)
-        Normalised planes.
+        Noisy planes, normalised.
     source, target : NoiseModel
         Models of the two cameras.
     source_iso, target_iso : float
-        ISOs.
-    clean : Tensor, optional
-        Shape of `noisy`.
+        ISO of the frame, and ISO of the result.
+    clean : Tensor, shape (B, C, H, W), optional
+        Clean signal, normalised.
     cameras : tuple of str, optional
-        Names of the two among their models' cameras; the first of each if None.
+        Camera of each model; if None, the first of each.
     generator : torch.Generator, optional
-        Source of the added noise's random numbers.
+        Random generator for added noise.
+
+    Returns
+    -------
+    Transferred
+        The frame, and the remaining excess of the source's noise.
 
     Raises
     ------
     DataError
-        Shapes differ.
+        Shapes that differ.
     ModelError
-        Models of different planes, or one without a latent.
+        Models with different planes, or a model without a latent.
     """
     if source.planes != target.planes:
-        raise ModelError(f"source of {source.planes} planes, target of {target.planes}; expected models of one layout")
+        raise ModelError(
+            f"the source model has {source.planes} planes, the target model {target.planes}; expected the same layout"
+        )
     if noisy.ndim != 4 or noisy.shape[1] != source.planes or (clean is not None and clean.shape != noisy.shape):
         shapes = f"noisy {tuple(noisy.shape)}" + ("" if clean is None else f", clean {tuple(clean.shape)}")
         raise DataError(f"{shapes}: expected both of shape (B, {source.planes}, H, W)")
@@ -164,38 +183,38 @@ def transferred_image(
     cameras: tuple[str | None, str | None] = (None, None),
     seed: int = 0,
 ) -> tuple[NoisyFrame, float]:
-    """A raw frame in another camera's noise: see `transfer_frame`.
+    """Turn a raw frame into one of another camera; see `transfer_frame`.
 
     Parameters
     ----------
     image : RawImage
-        Frame of the source camera; its ISO must be known. Its levels stay.
+        Frame of the source camera; its ISO must be known.  Its levels are kept.
     source, target : NoiseModel
         Models of the two cameras.
     iso : float, optional
-        ISO of the result; that of `image` if None.
+        ISO of the result; if None, that of `image`.
     clean : RawImage, optional
-        Clean twin of `image`, of its size.
+        Clean frame of the same scene and size.
     cameras : tuple of str or None
-        Camera of each model; if None, that of `image`, or the model's only one, of the source, and the model's only
-        one of the target.
+        Camera of each model.  If None, the source camera is that of `image` or its model's only one, and the target
+        camera is its model's only one.
     seed : int
-        Seed of the noise that is added where no clean twin is given.
+        Seed of the noise that is added if there is no clean frame.
 
     Returns
     -------
     tuple of NoisyFrame and float
-        The frame, and the part of its variance that remains of the source's noise.
+        The frame, and `Transferred.remains`.
 
     Raises
     ------
     DataError
         The ISO of `image` is not known.
     ModelError
-        A camera that its model does not know, or several of which none is named.
+        A camera that its model does not know, or a model with several cameras of which none is selected.
     """
     if image.iso is None:
-        raise DataError(f"{image.source}: no ISO is known; the source's noise depends on it")
+        raise DataError(f"{image.source}: its ISO is not known, but the source's noise depends on it")
     names = camera_for(source.cameras, image, cameras[0]), camera_for(target.cameras, None, cameras[1], "--to-camera")
     layout, wanted = source.spec.layout, iso if iso is not None else image.iso
     noisy = torch.from_numpy(image.normalised(layout)).float()[None]
@@ -209,6 +228,6 @@ def transferred_image(
 
 
 def _local_mean(noisy: Tensor) -> Tensor:
-    """Mean over a window, borders over what there is, kept in [0, 1]."""
+    """Local mean over a window, over fewer pixels at the border, clamped to [0, 1]."""
     mean = functional.avg_pool2d(noisy, SMOOTHED, 1, SMOOTHED // 2, count_include_pad=False)
     return mean.clamp(0, 1)

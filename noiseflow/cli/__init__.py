@@ -1,6 +1,6 @@
-"""The command line: parse, call one library function, print.
+"""The command line: parse the arguments, call one library function, print the result.
 
-To add a command, write a module with a click command and give it a line in `COMMANDS`.
+To add a command, write a module with a click command and add a line to `COMMANDS`.
 """
 
 import copy
@@ -48,18 +48,21 @@ COMMANDS = {
     "profiles": "data.profiles",
     "info": "data.info",
 }
-"""Command → its module in this package, in the order of the work; the click command has the module's last name."""
+"""Command → its module in this package, in the order of a workflow.
+
+The click command has the same name as the module.
+"""
 
 
 class Commands(click.Group):
-    """Imports a command's module when it is called, and turns our errors into one line."""
+    """A group that imports a command's module when it is called, and prints each noiseflow error as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands, in the order of the work."""
+        """Return the names of the commands in the order of a workflow."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; every command takes ``--quiet``."""
+        """Import a command and give it ``--quiet``; return None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"noiseflow.cli.{COMMANDS[cmd_name]}")
@@ -73,29 +76,29 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for an unknown name, suggest the nearest one."""
+        """Find the command; for an unknown name, suggest the most similar one."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], list(COMMANDS))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands with their whole first sentences, which wrap where click would cut them."""
+        """List the commands with their full first sentences: click would truncate them; here they wrap."""
         commands = [(name, self.get_command(ctx, name)) for name in COMMANDS]
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.get_short_help_str(1000)) for name, command in commands if command])
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **how: Any) -> Any:
-        """Run the command line; a signal to stop ends it with the status that is the custom."""
+        """Run the command line; if a signal stops it, exit with status 128 + number of the signal."""
         words = list(sys.argv[1:] if args is None else args)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                # Names of files need not be text.
+                # File names need not be valid text.
                 stream.reconfigure(errors="backslashreplace")
         with listening():
             try:
                 return super().main(words, *more, obj=words, **how)
             except OSError as error:
-                # Of click's own pages, such as that of --help.
+                # While click printed its own text, such as that of --help.
                 if (line := lost_answer()) is None:
                     line = _one_line(error)
                 if line:
@@ -103,12 +106,12 @@ class Commands(click.Group):
                 sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of ours or of the file system is one line and status 1."""
+        """Run a command; a noiseflow or file-system error is printed as one line, with exit status 1."""
         try:
             os.getcwd()
         except FileNotFoundError:
-            # Before torch, whose libraries end the process there.
-            _end(ctx, "the current folder was removed; change to another one and give the command again")
+            # Checked before torch is imported: its libraries abort the process in such a folder.
+            _end(ctx, "the current folder was removed; change to another folder and run the command again")
         try:
             with begun(ctx, ctx.obj or []), warnings.catch_warnings():
                 for kind in (ExtrapolationWarning, FitWarning):
@@ -140,14 +143,14 @@ def _end(ctx: click.Context, line: str) -> NoReturn:
 
 WORLD: dict[type[Exception], str] = {
     RecursionError: "folders or files are nested too deep; move them up",
-    MemoryError: "memory ran out; give less at a time",
-    ImportError: "memory ran out while a library was loaded; give the process more",
-    UnicodeEncodeError: "a file's name is no UTF-8, so it cannot be stored; rename it",
+    MemoryError: "out of memory; process less data at a time",
+    ImportError: "out of memory while a library was loaded; allow the process more memory",
+    UnicodeEncodeError: "a file name is not valid UTF-8, so it cannot be stored; rename the file",
 }
-"""Errors that Python raises for what the world is like, and what to say."""
+"""Python exceptions that the user's system or files cause → the message to print."""
 
 NO_ROOM = "failed to map segment"
-"""What the loader of libraries says where memory is short; other failed imports are faults of an installation."""
+"""Text of the dynamic loader's error when memory is short; any other failed import is an installation fault."""
 
 
 def _one_line(error: BaseException) -> str:
@@ -168,12 +171,12 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 @click.version_option(__version__, prog_name="noiseflow")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Model the noise of a camera: from raw files to a fitted density, its samples and its scores.
+    """Model the noise of a camera: fit a density to raw files, sample it and score it.
 
     \b
-    The path, without any data of your own:
+    Try it on simulated data:
         noiseflow demo demo/
-    With raw files (a folder is a static burst of one scene, or frames with clean twins):
+    Use your own raw files (a folder is a static burst of one scene, or frames with clean twins):
         noiseflow ingest raws/ --out patches.h5
         noiseflow fit patches.h5 --out run/
         noiseflow evaluate run/ patches.h5 --out report/

@@ -1,4 +1,4 @@
-"""Choices of an option, read from the registry that holds them."""
+"""Choices of an option, read from a registry in the library."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ __all__ = ["Registered", "did_you_mean"]
 
 
 class Registered(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """One of the names in a registry, which is imported only when a value or the help needs it.
+    """Option type that accepts the names in a registry; the registry is imported only when it is needed.
 
     Parameters
     ----------
     table : str
         Module and name of a mapping or sequence, such as ``"noiseflow.patches.pairings:PAIRINGS"``; a key after a
-        second colon picks one entry of a mapping of sequences.
+        second colon selects one entry of a mapping of sequences.
     *more : str
-        Names that the option accepts besides, first in the list.
+        Additional names that the option accepts; they are listed first.
     """
 
     name = "name"
@@ -29,17 +29,17 @@ class Registered(click.ParamType):  # type: ignore[type-arg]  # generic in newer
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names, in the registry's order."""
+        """All accepted names, in the registry's order."""
         module, name, *key = self.table.split(":")
         found = getattr(import_module(module), name)
         return (*self.more, *(found[key[0]] if key else found))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """The names, as click shows those of a `click.Choice`."""
+        """Return the names in the form in which click shows a `click.Choice`."""
         return f"[{'|'.join(self.names)}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Accept a known name in any case; refuse another with the nearest one and the whole list."""
+        """Return a known name, whatever its case; for an unknown name, fail with a suggestion and the list."""
         names = self.names
         for name in names:
             if name.lower() == str(value).lower():
@@ -48,7 +48,14 @@ class Registered(click.ParamType):  # type: ignore[type-arg]  # generic in newer
 
 
 def did_you_mean(value: str, names: Sequence[str]) -> str:
-    """A question with the nearest name, to append to a message; empty if none is near.
+    """Return a question with the most similar name, to append to a message; empty if no name is similar.
+
+    Parameters
+    ----------
+    value : str
+        Name that the user gave.
+    names : sequence of str
+        Known names.
 
     Examples
     --------

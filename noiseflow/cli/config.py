@@ -1,4 +1,4 @@
-"""Options of a command from a TOML file; what stands on the command line has the last word."""
+"""Read the options of a command from a TOML file; options on the command line take precedence."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["config_option"]
 
 
 def _read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Make the file's values the defaults of the command's options."""
+    """Use the values in the file as defaults of the command's options."""
     if path is None:
         return
     content = read_toml(path, "options of the command, such as epochs = 40", DataError)
@@ -24,13 +24,13 @@ def _read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
         option = names.get(name.replace("_", "-"))
         if option is None or option.name is None:
             near = did_you_mean(name, list(names))
-            raise DataError(f"{path}: {name!r} is no option of this command.{near}")
+            raise DataError(f"{path}: {name!r} is not an option of this command.{near}")
         found[option.name] = _words(option, value)
     ctx.default_map = {**(ctx.default_map or {}), **found}
 
 
 def _words(option: click.Option, value: Any) -> Any:
-    """A value as the command line would have it: a table ``{couplings = 4}`` is ``couplings=4``."""
+    """Return a TOML value in the form of the command line: the table ``{couplings = 4}`` becomes ``couplings=4``."""
     if option.multiple:
         if isinstance(value, dict):
             return [f"{name}={str(each).lower() if isinstance(each, bool) else each}" for name, each in value.items()]
@@ -44,5 +44,5 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_read,
-    help="TOML file with options, such as epochs = 40; the command line has the last word.",
+    help="TOML file with options, such as epochs = 40; options on the command line take precedence.",
 )

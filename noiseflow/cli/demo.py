@@ -19,10 +19,10 @@ __all__ = ["demo"]
 @seed_option
 @overwrite_option
 def demo(out: Path, device: str, seed: int, overwrite: bool) -> None:
-    """Run the whole path on a simulated camera: no data needed.
+    """Run the whole workflow on a simulated camera; no data needed.
 
-    Simulates raw files, ingests them, fits a physics flow, samples a frame, evaluates it and
-    writes the report, all into the folder OUT.
+    Simulates raw files, ingests them, fits a physics flow, samples a noisy frame, evaluates the
+    model and writes a report, all in the folder OUT.
 
     \b
     noiseflow demo demo/
@@ -31,7 +31,7 @@ def demo(out: Path, device: str, seed: int, overwrite: bool) -> None:
     from noiseflow.cli.workflows.demo import demo as run
 
     stood = out.is_dir() and any(out.iterdir())
-    kept = f"the earlier demo stands in {out}" if stood else f"finished parts are in {out}"
+    kept = f"the earlier demo is still in {out}" if stood else f"finished parts are in {out}"
     keeps(lambda: Kept(kept, "--overwrite") if out.is_dir() else None)
     began = time.monotonic()
     result = run(out, seed=seed, device=device, overwrite=overwrite, stage=shown)

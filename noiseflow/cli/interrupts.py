@@ -1,4 +1,4 @@
-"""Ctrl-C, TERM and HUP: one line of what is kept and how to go on, and the customary exit status."""
+"""Ctrl-C, TERM and HUP: print one line on what is kept and how to continue, and exit with 128 + signal number."""
 
 import functools
 import math
@@ -22,23 +22,23 @@ __all__ = ["Kept", "Stopped", "begun", "farewell", "keeps", "kept_run", "listeni
 
 WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "TERM", "SIGHUP": "HUP"}
 NAMES = {getattr(signal, name): word for name, word in WORDS.items() if hasattr(signal, name)}
-"""Signals that stop a command, in words; Windows has no HUP."""
+"""Number of each signal that stops a command → its name in messages; Windows has no HUP."""
 
 META = "noiseflow.kept"
 OUTPUTS = ("out", "report", "preview", "maps")
-"""Parameters of commands that name what they write."""
+"""Parameters of commands whose values are the paths of outputs."""
 
 SHOWN = 3
-"""Outputs that are named; of more, such as the frames of a burst, their number."""
+"""Maximum number of outputs that a message lists; of more, such as the frames of a burst, it gives the number."""
 
 AGAIN_S = 0.01
-"""Time after which a signal comes again that came where Python drops exceptions, such as in a destructor."""
+"""Delay in seconds before a signal is sent again whose exception Python dropped, such as in a destructor."""
 
 State = tuple[int, int, int]
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal to stop has come.
+    """Raised when a signal stops the command.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def status(self) -> int:
-        """Exit status of a process that this signal ended, as shells give it."""
+        """Exit status by the convention of shells: 128 + number of the signal."""
         return 128 + self.number
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What is left of a command that was stopped: in words, and the words to add to it to go on."""
+    """What a stopped command has kept: a description, and the option to add to the command to continue."""
 
     text: str
     add: str = ""
@@ -66,7 +66,7 @@ class Kept:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Raise `Stopped` in the main thread at the first signal to stop; end at once at the second."""
+    """Raise `Stopped` in the main thread at the first signal that stops; exit at once at the second."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -74,12 +74,12 @@ def listening() -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:
         if came:
-            # Files under their final names are whole at any moment; the next run removes the private ones.
+            # Files under their final names are complete at any moment; the next run removes the temporary ones.
             os._exit(128 + number)
         came.append(number)
         if _place.within:
             raise Stopped(number)
-        # Before the command or after it, where click would say "Aborted!".
+        # Before or after the command, where click would print "Aborted!".
         line, status = farewell(_place.ctx, Stopped(number))
         with suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -88,7 +88,7 @@ def listening() -> Iterator[None]:
         os._exit(status)
 
     defaults = (signal.SIG_DFL, signal.default_int_handler)
-    # Under nohup HUP is ignored, and stays so.
+    # Replace default handlers only: under nohup, HUP stays ignored.
     before = {number: signal.getsignal(number) for number in NAMES if signal.getsignal(number) in defaults}
     report, again = sys.unraisablehook, list[threading.Timer]()
 
@@ -116,7 +116,7 @@ def listening() -> Iterator[None]:
 
 @dataclass
 class _Place:
-    """Where the process is: its command, if it has begun, and whether that runs."""
+    """State of the process: the command, if one has begun, and whether it is running."""
 
     ctx: click.Context | None = None
     within: bool = False
@@ -127,7 +127,7 @@ _place = _Place()
 
 @dataclass
 class _Running:
-    """The command that runs: its words, what stood in the place of its outputs, and how to find what is kept."""
+    """The running command: its arguments, the earlier states of its outputs, and a function that finds what is kept."""
 
     arguments: Sequence[str]
     before: dict[Path, State | None]
@@ -136,7 +136,7 @@ class _Running:
 
 @contextmanager
 def begun(ctx: click.Context, arguments: Sequence[str]) -> Iterator[None]:
-    """Note a command's words before it runs, and that it runs; it catches `Stopped` itself."""
+    """Record the arguments of a command and that it is running; the caller catches `Stopped`."""
     ctx.meta[META] = _Running(arguments, {})
     _place.ctx, _place.within = ctx, True
     try:
@@ -146,14 +146,14 @@ def begun(ctx: click.Context, arguments: Sequence[str]) -> Iterator[None]:
 
 
 def keeps(look: Callable[[], Kept | None], outputs: Sequence[Path | None] | None = None) -> None:
-    """Say how the command that runs finds out, when it is stopped, what is kept.
+    """Register the function that finds out what the running command has kept when it is stopped.
 
     Parameters
     ----------
     look : callable
-        Gives None where nothing is, or where outputs are whole.
+        Returns what is kept; None if there is nothing but finished outputs.
     outputs : sequence of path, optional
-        What is written; by default what `OUTPUTS` name.
+        Outputs of the command; by default the values of its parameters in `OUTPUTS`.
     """
     ctx = click.get_current_context()
     running = ctx.meta.setdefault(META, _Running(sys.argv[1:], {}))
@@ -163,7 +163,7 @@ def keeps(look: Callable[[], Kept | None], outputs: Sequence[Path | None] | None
 
 
 def remembering(command: Callable[..., Any] | None) -> Callable[..., Any] | None:
-    """A command that first notes what stands in the place of its outputs."""
+    """Wrap a command so that it first records the state of its outputs and checks its numbers."""
     if command is None:
         return None
 
@@ -178,60 +178,60 @@ def remembering(command: Callable[..., Any] | None) -> Callable[..., Any] | None
 
 
 def _check_numbers(name: str, value: Any) -> None:
-    """Refuse what no command can use, in the same words everywhere: NaN, infinities, more than 64 bits, of seeds 32."""
+    """Refuse NaN, infinities, integers of more than 64 bits and seeds of more than 32 bits."""
     flag = f"--{name.removeprefix('raw_').replace('_', '-')}"
     for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, float) and not math.isfinite(each):
-            raise click.BadParameter(f"{each} is no finite number", param_hint=flag)
+            raise click.BadParameter(f"{each} is not a finite number", param_hint=flag)
         if name.endswith("seed") and isinstance(each, int) and each >= 2**32:
             raise click.BadParameter(f"{each}: expected 0 … 2³² − 1", param_hint=flag)
         if isinstance(each, int) and abs(each) >= 2**63:
-            raise click.BadParameter(f"{each}: expected a whole number of 64 bits", param_hint=flag)
+            raise click.BadParameter(f"{each}: expected a whole number that fits in 64 bits", param_hint=flag)
 
 
 def kept_run(out: Path) -> Kept | None:
-    """The last state of a training, while its model is not written."""
-    # By its files alone: the signal may have come while PyTorch was being imported.
+    """Return the last checkpoint of a training run in `out`; None if there is none, or the model is written."""
+    # Judged by file names alone: the signal may have arrived while PyTorch was being imported.
     from noiseflow.core.output.checks import partial_of
     from noiseflow.core.output.manifest import MANIFEST
 
     replacing = partial_of(out)
     if (replacing / MANIFEST).is_file() and any(replacing.glob("state/[0-9]*")):
-        stands = f", and the earlier run stands in {out}" if out.exists() else ""
-        return Kept(f"the last state is kept in {replacing}{stands}", "--resume")
+        earlier = f", and the earlier run is still in {out}" if out.exists() else ""
+        return Kept(f"the last state is kept in {replacing}{earlier}", "--resume")
     if (out / "spec.json").is_file() or not any(out.glob("state/[0-9]*")):
         return None
     return Kept(f"the last state is kept in {out}", "--resume")
 
 
 def farewell(ctx: click.Context | None, stop: BaseException) -> tuple[str, int]:
-    """The line to print when a command was stopped, and its exit status."""
+    """Return the line to print when a command was stopped, and its exit status."""
     number = stop.number if isinstance(stop, Stopped) else int(signal.SIGINT)
     running = (ctx.meta.get(META) if ctx is not None else None) or _Running(sys.argv[1:], {})
     name, status = NAMES[signal.Signals(number)], 128 + number
     kept = running.look()
-    whole = [path for path, state in running.before.items() if _state(path) not in (None, state)]
-    if kept is None and whole:
-        shown = " and ".join(map(str, whole)) if len(whole) <= SHOWN else f"{len(whole)} files"
-        text = f"{shown} {'is' if len(whole) == 1 else 'are'} whole"
-        if len(whole) == len(running.before):
+    complete = [path for path, state in running.before.items() if _state(path) not in (None, state)]
+    if kept is None and complete:
+        shown = " and ".join(map(str, complete)) if len(complete) <= SHOWN else f"{len(complete)} files"
+        text = f"{shown} {'is' if len(complete) == 1 else 'are'} complete"
+        if len(complete) == len(running.before):
             return f"stopped by {name}; {text}", status
-        kept = Kept(f"{text}, {len(running.before) - len(whole)} not written", "--overwrite")
-    kept = kept or Kept("nothing is kept")
+        kept = Kept(f"{text}, {len(running.before) - len(complete)} not written", "--overwrite")
+    kept = kept or Kept("nothing was kept")
     added = [word for word in [kept.add] if word and word not in running.arguments]
     again = " ".join(map(_quoted, ["noiseflow", *running.arguments, *added]))
-    return f"stopped by {name}; {kept.text}; go on with: {again}", status
+    return f"stopped by {name}; {kept.text}; continue with: {again}", status
 
 
 def _quoted(word: str) -> str:
-    r"""A word for a shell, in characters that can be seen.
+    r"""Quote a word for a shell, with unprintable characters as escapes.
 
     >>> _quoted("a\x1b[m b")
     "$'a\\x1b[m b'"
     """
     if word.isprintable():
         return shlex.quote(word)
-    # Bytes of names that are no text, too.
+    # Works for bytes of file names that are not valid text, too.
     quoted = word.replace("\\", "\\\\").replace("'", "\\'")
     parts = (each if each.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(each)) for each in quoted)
     return f"$'{''.join(parts)}'"

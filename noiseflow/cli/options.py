@@ -32,9 +32,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 MOST_DIGITS = 18
-"""Digits of the largest whole numbers that options take: they fit 64 bits."""
+"""Maximum number of digits of an integer in an option, so that it fits in 64 bits."""
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an earlier output of that name.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers."
 )
@@ -46,12 +46,12 @@ scene_option = click.option(
     type=click.Choice(["flat", "static"]),
     default="static",
     show_default=True,
-    help="flat: an even scene or darks, which show the sensor's pattern; static: any that stands still.",
+    help="flat: a uniform scene or darks, which show the fixed pattern; static: any scene without motion.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 QUIET = "noiseflow.quiet"
-"""Key in the context's ``meta``: whether progress is silent."""
+"""Key in the context's ``meta`` whose value is true if no progress is shown."""
 
 
 def _be_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -62,18 +62,18 @@ quiet_option = click.option("--quiet", is_flag=True, expose_value=False, callbac
 
 
 def print_json(content: Any) -> None:
-    """Print a value as JSON on standard output."""
+    """Print a value as JSON on standard output, without wrapping lines."""
     answer(json_text(content, 2).rstrip("\n"), whole=True)
 
 
 def split_option(what: str) -> Callable[[Command], Command]:
-    """The option ``--split`` of a command that reads the patches of one split."""
+    """Return the option ``--split``, with `what` as its help, for a command that reads the patches of one split."""
     splits = Registered("noiseflow.patches.schema:SPLITS")
     return click.option("--split", type=splits, default="test", show_default=True, help=what)
 
 
 def out_option(what: str) -> Callable[[Command], Command]:
-    """The required option ``--out`` of a command."""
+    """Return the required option ``--out`` with `what` as its help."""
     return click.option("--out", type=PATH, required=True, help=what)
 
 
@@ -94,7 +94,10 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     except ValueError:
         levels = ()
     if len(levels) not in (1, 4, 16, 36):
-        raise click.BadParameter(f"{value!r}: expected one level in DN, or four of R, G1, G2, B such as 64,64,65,64")
+        raise click.BadParameter(
+            f"{value!r}: expected one level in DN, or one for each pixel of the cell, such as 64,64,65,64 for R, G1, "
+            "G2, B"
+        )
     return levels
 
 
@@ -116,27 +119,27 @@ RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "callback": _cfa,
             "metavar": "PATTERN",
-            "help": "RGGB, GRBG, GBRG, BGGR, MONO, QUAD or XTRANS; with the rows and columns that are cut off before "
-            "the first pixel, XTRANS+1+0; or all colours of the cell.",
+            "help": "Colour filter array: RGGB, GRBG, GBRG, BGGR, MONO, QUAD or XTRANS; XTRANS+1+0 if 1 row and 0 "
+            "columns of the cell are cropped before the first pixel; or all colours of the cell.",
         },
     ),
     "black": (
         "--black",
-        {"callback": _levels, "metavar": "DN[,…]", "help": "Black level, or four of R, G1, G2, B."},
+        {"callback": _levels, "metavar": "DN[,…]", "help": "Black level in DN; one, or four for R, G1, G2, B."},
     ),
     "white": ("--white", {"type": float, "help": "White level in DN."}),
-    "iso": ("--iso", {"type": float, "help": "ISO."}),
+    "iso": ("--iso", {"type": float, "help": "ISO of the frames."}),
     "exposure_s": ("--exposure", {"type": float, "help": "Exposure time in seconds."}),
     "camera": ("--camera", {"help": "Name of the camera."}),
     "size": (
         "--size",
-        {"callback": _size, "metavar": "WIDTHxHEIGHT", "help": "Pixels of a file without header."},
+        {"callback": _size, "metavar": "WIDTHxHEIGHT", "help": "Size in pixels of a file without header."},
     ),
     "dtype": (
         "--dtype",
         {
             "metavar": "TYPE",
-            "help": "Of a file without header: <u2, >u2, u1, or packed: RAW10, RAW12, RAW14, Mono12p, …",
+            "help": "Pixel type of a file without header: <u2, >u2, u1, or packed: RAW10, RAW12, RAW14, Mono12p, …",
         },
     ),
     "stride": ("--stride", {"type": int, "help": "Bytes per row of a file without header, padding included."}),
@@ -144,15 +147,23 @@ RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "--shift",
         {
             "type": int,
-            "help": "Number of low bits to drop from left-aligned codes; --black and --white are in the shifted codes.",
+            "help": "Number of low bits to drop from left-aligned codes; --black and --white apply after the shift.",
         },
     ),
 }
-"""Fields of `RawSettings` and the flags that set them, which win over what a file says."""
+"""Field of `RawSettings` → the flag that sets it and click's arguments; a flag overrides the file's metadata."""
 
 
 def raw_options(leave_out: Sequence[str] = ()) -> Callable[[Command], Command]:
-    """Flags that say what raw files do not, given to the command as one `RawSettings` named ``settings``."""
+    """Add the flags that override or complete the metadata of raw files.
+
+    The command receives their values as one `RawSettings`, the argument ``settings``.
+
+    Parameters
+    ----------
+    leave_out : sequence of str
+        Fields of `RawSettings` that get no flag.
+    """
     chosen = {field: option for field, option in RAW_OPTIONS.items() if field not in leave_out}
 
     def decorate(command: Command) -> Command:

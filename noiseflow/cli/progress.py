@@ -26,13 +26,21 @@ SHORTEST_BAR, LONGEST_BAR = 8, 24
 
 @contextmanager
 def shown(title: str, unit: str) -> Iterator[Progress]:
-    """Show the progress of one piece of work, with its rate in units per second and its ETA."""
+    """Show the progress of one stage, with its rate in units per second and its ETA.
+
+    Parameters
+    ----------
+    title : str
+        Name of the stage.
+    unit : str
+        Name of the unit, plural, such as ``"steps"``.
+    """
     context = click.get_current_context(silent=True)
     if context is not None and context.meta.get(QUIET):
         yield silent
         return
     if sys.stderr is None:
-        # Closed before the start.
+        # Standard error was closed before the start.
         yield silent
         return
     if not sys.stderr.isatty():
@@ -41,16 +49,15 @@ def shown(title: str, unit: str) -> Iterator[Progress]:
     began = time.monotonic()
     with ExitStack() as stack:
         draw = cache(lambda: stack.enter_context(_bar(title, unit, began)))
-        # Rich is imported and its thread started with the first report: worker processes that are copies of this one
-        # must be started before.
+        # The first report imports Rich and starts its thread: forked worker processes must be started before that.
         yield lambda done, total, note="": draw()(done, total, note)
 
 
 @contextmanager
 def _bar(title: str, unit: str, began: float, console: "Console | None" = None) -> Iterator[Progress]:
-    """A bar with as many facts beside it as the terminal is wide.
+    """Show a bar, with as many facts beside it as fit in the terminal.
 
-    `began` is the work's start, not the bar's: the first report comes with some of it done.
+    `began` is the start of the work, not of the bar: some work is done before the first report.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress as RichProgress, TextColumn
@@ -70,20 +77,20 @@ def _bar(title: str, unit: str, began: float, console: "Console | None" = None) 
 
 
 def facts_that_fit(done: int, total: int, unit: str, seconds: float, note: str, room: int) -> str:
-    """The text beside a progress bar: as many facts as fit, the most important first.
+    """Return the text beside a progress bar: as many facts as fit, the most important first.
 
     Parameters
     ----------
     done, total : int
-        Units done, and in all.
+        Number of units done, and in total.
     unit : str
         Name of the unit, plural.
     seconds : float
-        Time since the start.
+        Time since the start, in seconds.
     note : str
         Status, such as the latest loss.
     room : int
-        Width available, in characters.
+        Available width in characters.
 
     Examples
     --------
@@ -104,7 +111,7 @@ def facts_that_fit(done: int, total: int, unit: str, seconds: float, note: str, 
 
 
 class _Lines:
-    """A line now and then, and one at the end of each run up to the total."""
+    """Progress as lines: one at most every `SECONDS_BETWEEN_LINES`, and one when the total is reached."""
 
     def __init__(self, title: str, unit: str) -> None:
         self.title, self.unit = title, unit
@@ -122,7 +129,7 @@ class _Lines:
 
 
 def _rate(per_second: float) -> str:
-    """Three digits, and no exponent.
+    """Return a rate with at least three significant digits and no exponent.
 
     >>> _rate(0.01764), _rate(1234.5)
     ('0.0176', '1234')

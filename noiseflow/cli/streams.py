@@ -1,6 +1,7 @@
-"""Standard output and error as a command finds them: closed, on a full disk, or a pipe that nobody reads any more.
+"""Printing to standard output and error, which may be closed, on a full disk, or a pipe without a reader.
 
-What cannot be said does not stop the work.  An answer that cannot be printed is an error, in one line.
+A message on standard error that cannot be printed is ignored.  A result on standard output that cannot be printed
+is an error, reported in one line.
 """
 
 import errno
@@ -18,24 +19,24 @@ from noiseflow.core.text import OF_ONE_NUMBER, TIED, lines_text
 __all__ = ["answer", "lost_answer", "say"]
 
 NARROWEST = 20
-"""Width that the text beside a label has at least."""
+"""Smallest width of the text beside a label, in characters."""
 
 
 def answer(text: str, whole: bool = False) -> None:
-    """Print lines on standard output; names in them may be those of strangers.
+    """Print lines on standard output; control characters in them, such as in file names, are escaped.
 
-    On a terminal a long line breaks between words, never within a number and its interval; what follows stands
-    under its text.  In a file or a pipe it stays one line, and so does one that is for programs, such as JSON.
+    On a terminal, long lines wrap between words, never within a number and its interval, and continue indented under
+    the text.  In a file or a pipe, lines do not wrap.
 
     Parameters
     ----------
     text : str
-        Lines.
+        Lines to print.
     whole : bool
-        Break no line, on a terminal neither.
+        Do not wrap lines on a terminal either; for output that programs read, such as JSON.
     """
     text = TIED.join(map(lines_text, text.split(TIED)))
-    # A closed stream is None.
+    # sys.stdout is None if it is closed.
     if not whole and sys.stdout and sys.stdout.isatty():
         columns = shutil.get_terminal_size().columns
         text = "\n".join(_broken(line, columns) for line in text.split("\n"))
@@ -43,14 +44,14 @@ def answer(text: str, whole: bool = False) -> None:
 
 
 def _broken(line: str, columns: int) -> str:
-    """A line as lines of a terminal."""
+    """Wrap a line to the width of a terminal in characters."""
     if len(line) <= columns:
         return line
-    # The text after a label and two spaces or more, else two spaces further in.
+    # Continue under the text that follows a label and two or more spaces; else indent by two more spaces.
     label = re.match(r" *\S+(?: \S+)* {2,}|  ISO \S+ +", line)
     indent = len(label[0]) if label else len(line) - len(line.lstrip()) + 2
     room = max(columns, indent + NARROWEST)
-    # Not textwrap's own white space: it breaks at the tied ones too.
+    # Replace the tied spaces, because textwrap would break lines at them too.
     tied = OF_ONE_NUMBER.sub(TIED, line).replace(TIED, "\0")
     rest = " " * min(indent, columns // 2)
     pieces = textwrap.wrap(tied, room, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
@@ -58,7 +59,7 @@ def _broken(line: str, columns: int) -> str:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error; where that takes nothing, go on in silence."""
+    """Print a line on standard error; if that fails, print nothing there from then on."""
     try:
         click.echo(lines_text(line), err=True)
     except OSError:
@@ -66,15 +67,16 @@ def say(line: str) -> None:
 
 
 def lost_answer() -> str | None:
-    """Whether standard output refuses what was printed; what comes after that is not printed.
+    """Flush standard output and report whether that failed; after a failure, further output is discarded.
 
     Returns
     -------
     str or None
-        None if all is printed; else what to say of it, which is nothing where the reader went away.
+        None if everything was printed, or standard output is closed.  Else the message to show, which is empty if the
+        reader of a pipe has gone.
     """
     try:
-        # None: closed before the start, by who wanted no answer.
+        # None: the caller closed it before the start because no output is wanted.
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
@@ -85,7 +87,7 @@ def lost_answer() -> str | None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Send what a stream still holds nowhere: the interpreter flushes it once more at its end."""
+    """Redirect a stream to the null device, because the interpreter flushes its buffer once more on exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -20,11 +20,11 @@ GAP = 2
 """Spaces between columns."""
 
 NARROWEST = 16
-"""Width down to which the column of labels wraps, before columns of values are left out."""
+"""Smallest width in characters to which the column of labels shrinks before columns of values are left out."""
 
 
 def print_scores(evaluation: "Evaluation", console: Console | None = None) -> None:
-    """Print the table of results: a row for each measure, a column for each model, the tested one first."""
+    """Print the scores: one row for each measure, one column for each model, the model under test first."""
     rows = {f"{row.measure} [{row.unit}]" if row.unit else row.measure: row.cells for row in evaluation.table()}
     print_table("measure", [evaluation.tested, *evaluation.models[1:]], rows, console)
 
@@ -32,23 +32,24 @@ def print_scores(evaluation: "Evaluation", console: Console | None = None) -> No
 def print_table(
     heading: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, str]], console: Console | None = None
 ) -> None:
-    """Print labelled rows of values; where the terminal is too narrow, the last columns are left out and named.
+    """Print a table of values with a label for each row.
 
-    Labels wrap, values do not.  The first column is always shown.  Without a terminal, lines have no limit.
+    If the terminal is too narrow, labels wrap, and the last columns are left out and named below the table.
+    Values do not wrap, and the first column of values is always shown.  Without a terminal, the width has no limit.
 
     Parameters
     ----------
     heading : str
-        Heading of the labels.
+        Heading of the column of labels.
     columns : sequence of str
         Names of the columns of values, the most important first.
     rows : mapping of str to mapping
-        Label → value in each column; a missing one is blank.
+        Label → (column → value); a missing value is blank.
     console : rich Console, optional
-        Where to print; standard output by default.
+        Console to print to; standard output by default.
     """
     console = console or Console(file=sys.stdout)
-    # Names of strangers: see `noiseflow.core.text`.
+    # Names from files may contain control characters: see `noiseflow.core.text`.
     columns = [lines_text(name) for name in columns]
     rows = {
         lines_text(label): {lines_text(name): lines_text(text) for name, text in cells.items()}
@@ -71,11 +72,11 @@ def print_table(
         table.add_row(Text(label), *(Text(cells.get(name, "")) for name in shown))
     console.print(table)
     if hidden := used[len(shown) :]:
-        console.print(Text(f"Not shown for want of width: {', '.join(hidden)}."))
+        console.print(Text(f"Not shown, because the terminal is too narrow: {', '.join(hidden)}."))
 
 
 def _that_fit(names: Sequence[str], widths: Mapping[str, int], room: int) -> list[str]:
-    """The longest run of columns from the first that fits; at least one."""
+    """Return as many of the first columns as fit in the width `room` in characters; at least one."""
     shown: list[str] = []
     for name in names:
         if shown and sum(widths[each] + GAP for each in (*shown, name)) > room:

@@ -1,17 +1,17 @@
-"""What the data contradict: black level, white level, ISO, a straight response; with the values that they imply."""
+"""What the data contradict: black and white level, ISO, a straight response; and noise that no model here can have."""
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.models.noise_statistics import NoiseStatistics
-from noiseflow.patches.store.patches import Patches
+from noiseflow.patches.store.patches import PatchBatch, Patches
 
-__all__ = ["Levels", "contradictions", "levels_of"]
+__all__ = ["Levels", "beyond_models", "contradictions", "levels_of"]
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,22 @@ LIT = 2
 
 SCALES = 1.3
 """Factor between the gain and that of the dial, from one ISO to the next, from which an ISO is said not to scale."""
+
+
+OFF = 0.1
+"""Mean of a plane's noise over its σ in the darkest frames from which its black level is doubted."""
+
+APART = 0.2
+"""Relative spread of the variances of frames at the same light from which their gains are doubted."""
+
+CLIPPED = 1e-3
+"""Part of a camera's codes at 0 from which a mean is that of a clipped tail."""
+
+OWN = 0.01
+"""Least variance of rows, over a pixel's, that planes do not share."""
+
+FRAMES, VALUES, PATCHES = 8, 2000, 32
+"""Frames of a camera at an ISO from which they are compared, values of each, and patches in the dark for their rows."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,119 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[st
         found += [f"camera {name!r}: {text}" for text in _isos(gains)]
     # A wrong level or ISO bends the variance too.
     return found or bends
+
+
+def beyond_models(
+    batch: PatchBatch, frames: NDArray[np.int64], cameras: Sequence[str], planes: Sequence[str]
+) -> list[str]:
+    """Say what is in the noise that a model cannot have: a mean, rows of one plane, frames of several gains.
+
+    Parameters
+    ----------
+    batch : PatchBatch
+        Training patches, best in whole bands of sensor rows.
+    frames : ndarray of int, shape (B,)
+        Number of each patch's frame.
+    cameras, planes : sequence of str
+        Names.
+
+    Returns
+    -------
+    list of str
+        One sentence for each.
+    """
+    found: list[str] = []
+    noise, clean = (part.double().numpy() for part in (batch.noise, batch.clean))
+    seen = np.ones(noise.shape, bool) if batch.observed is None else batch.observed.numpy()
+    black = batch.table["black"].astype(np.float64)
+    span = (batch.table["white"].astype(np.float64)[:, None] - black)[..., None, None]
+    code = black[..., None, None] + (noise + clean) * span
+    for camera, iso in sorted({(int(c), float(i)) for c, i in zip(batch.camera, batch.iso, strict=True)}):
+        own = ((batch.camera == camera) & (batch.iso == iso)).numpy()
+        number = np.unique(frames[own], return_inverse=True)[1]
+        if (
+            np.count_nonzero(np.bincount(number) * noise[0].size >= VALUES) < FRAMES
+            or (code[own] < 0.5).mean() > CLIPPED
+        ):
+            continue
+        part = _Frames(noise[own] * seen[own], seen[own], clean[own], number, float(span[own].mean()))
+        said = [*_means(part, planes), *_gains(part), *(_rows_of_planes(part) if len(planes) == 4 else ())]
+        found += [f"camera {cameras[camera]!r}, ISO {iso:g}: {text}" for text in said]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Frames:
+    """Patches of one camera at one ISO: noise, 0 where it is not seen, clean signal, frame of each, and DN of 1."""
+
+    noise: Array
+    seen: NDArray[np.bool_]
+    clean: Array
+    frame: NDArray[np.int64]
+    span: float
+
+    def means(self, values: Array) -> Array:
+        """Mean over the patches of each frame."""
+        return np.stack([values[self.frame == each].mean(0) for each in range(self.frame.max() + 1)])
+
+
+def _means(part: _Frames, planes: Sequence[str]) -> Iterator[str]:
+    count = part.seen.sum((2, 3)).clip(1)
+    mean, square = (part.means(each.sum((2, 3)) / count) for each in (part.noise, part.noise**2))
+    sigma = np.sqrt(np.quantile(square, 0.25, axis=0))
+    weight = 1 / square
+    centre = (weight * mean).sum(0) / weight.sum(0)
+    values = np.bincount(part.frame)[:, None] * part.noise[0, 0].size
+    error = np.sqrt((weight**2 * np.maximum((mean - centre) ** 2, square / values)).sum(0)) / weight.sum(0)
+    for plane in map(int, np.flatnonzero((np.abs(centre) > SURE * error) & (np.abs(centre) > OFF * sigma))):
+        yield (
+            f"the noise of plane {planes[plane]} has a mean of {part.span * centre[plane]:+.3g} ± "
+            f"{part.span * error[plane]:.1g} DN: its black level, or that of its clean frames, is off by that. The "
+            "noise of a model has no mean: its rows and variance would be wrong; correct the black level of the plane"
+        )
+
+
+def _gains(part: _Frames) -> Iterator[str]:
+    """Whether frames whose light is alike differ in variance, within rows, beyond what half of their neighbours do."""
+    about = part.noise - part.noise.sum(3, keepdims=True) / part.seen.sum(3, keepdims=True).clip(1)
+    variance = part.means((about**2 * part.seen).sum((1, 2, 3)) / part.seen.sum((1, 2, 3)).clip(1))
+    light = part.means(part.clean.mean((1, 2, 3)))
+    order = np.argsort(light)
+    pairs = [(a, b) for a, b in itertools.pairwise(order) if abs(light[a] - light[b]) <= 0.1 * abs(light[b]) + 1e-3]
+    if len(pairs) < FRAMES // 2:
+        return
+    ratio = np.array([np.log(variance[b] / variance[a]) for a, b in pairs])
+    spread = float(np.sqrt((ratio**2).mean() / 2))
+    # A few frames that moved are no second gain.
+    if spread > APART and float((np.abs(ratio) > APART).mean()) > 0.25:
+        yield (
+            f"the variance of frames of the same light differs by {100 * spread:.0f} % (standard deviation): frames of "
+            "several gains under one ISO, or that moved. A model has one gain an ISO: give each gain an ISO of its own"
+        )
+
+
+def _rows_of_planes(part: _Frames) -> Iterator[str]:
+    """Whether the two planes of a row share less than each has: an offset of each, or of one of them."""
+    # In the darkest quarter of the frames, where offsets are the largest part.
+    square = part.means((part.noise**2).mean((1, 2, 3)))
+    dark = square[part.frame] <= np.quantile(square, 0.25)
+    x = part.noise[dark] - part.noise[dark].mean((2, 3), keepdims=True)
+    x = x / np.sqrt((x**2).mean((2, 3), keepdims=True).clip(1e-300))
+    width = x.shape[3]
+    if len(x) < PATCHES or width <= 8:
+        return
+    near = sum((x[..., lag:] * x[..., : width - lag]).sum(3) * (2 if lag else 1) for lag in range(3))
+    alone = (x.sum(3) ** 2 - near) / (width**2 - width - 2 * (width - 1) - 2 * (width - 2))
+    for one, other, names in ((0, 1, "R and G1"), (2, 3, "G2 and B")):
+        shared = x[:, one].sum(2) * x[:, other].sum(2) / width**2
+        excess = ((alone[:, one] + alone[:, other]) / 2 - shared).mean(1)
+        value, error = float(excess.mean()), float(excess.std(ddof=1) / np.sqrt(len(excess)))
+        if value > SURE * error and value > OWN:
+            yield (
+                f"rows of planes {names} do not move together: {100 * value:.1f} % of the variance of a pixel, "
+                f"± {100 * error:.1g}, is an offset of one plane's row. A model's rows are those of the sensor: its "
+                "samples share them between planes"
+            )
 
 
 def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Levels) -> Iterator[str]:

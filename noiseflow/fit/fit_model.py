@@ -15,7 +15,7 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
-from noiseflow.fit.contradictions import contradictions, levels_of
+from noiseflow.fit.contradictions import beyond_models, contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
@@ -36,6 +36,7 @@ from noiseflow.models.noise_statistics import (
     start_from,
 )
 from noiseflow.patches.store.patches import Patches
+from noiseflow.raw.bayer import plane_names
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 
@@ -44,6 +45,9 @@ BASELINES = ("gaussian", "nlf")
 
 START_PATCHES = 8192
 """Patches that refine a model's start, in whole sensor rows: see `whole_bands`."""
+
+LOOKED_AT = 2048
+"""Patches in which noise is looked for that no model has."""
 
 START_CHECK = 256
 """Most held-out patches on which a start is compared with `gaussian`."""
@@ -160,6 +164,10 @@ def _fit(
     notes = Notes(aloud=session.ranks.leads)
     levels = levels_of(store)
     for text in contradictions(statistics, levels):
+        notes.warn(text)
+    some = whole_bands(store, train_rows, LOOKED_AT, settings.seed)
+    looked = beyond_models(store.read(some), places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
+    for text in looked:
         notes.warn(text)
     start_spec = None if begin is None else begin.spec
     choice, caution = choose_objective(

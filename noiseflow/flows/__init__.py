@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-# A layer is loaded with its name, so that a model's import is quick.  The names stand in __init__.pyi, once.
+# Layers are imported on first use, which keeps imports quick.  __init__.pyi lists the public names.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Transforms made of other transforms: the inverse, on the reversed frame, on some planes, on squeezed pixels."""
+"""Transforms made of other transforms: inverted, on the reversed frame, on some planes, on squeezed pixels."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,7 +16,7 @@ __all__ = ["Inverse", "Reversed", "Split", "Squeezed", "squeeze", "unsqueeze"]
 
 
 class _Around(Transform):
-    """What a transform around another one takes over from it."""
+    """Base of transforms that wrap another one: copies its reach, cell, period and other properties."""
 
     def __init__(self, transform: Transform) -> None:
         super().__init__()
@@ -29,11 +29,11 @@ class _Around(Transform):
 
 
 class Inverse(_Around):
-    """A transform with its directions swapped: its inverse takes data to latent.
+    """Swap the directions of a transform f: data to latent is f⁻¹.
 
-    z = f⁻¹(x),  log|det dz/dx| = −log|det df/dz| at z.  Around a `MaskedAutoregressive` it is
-    inverse autoregressive flow (IAF): a sample and its density in one pass, the density of
-    other data by the sequential inverse.
+    z = f⁻¹(x),  log|det dz/dx| = −log|det df/dz| at z.  Around a `MaskedAutoregressive` this is
+    inverse autoregressive flow (IAF): a sample and its density take one pass, the density of
+    given data takes the sequential inverse.
 
     Parameters
     ----------
@@ -62,18 +62,18 @@ class Inverse(_Around):
         return self.transform.forward_reach
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         z = self.transform.inverse(x, cond, noise)
         return z, -self.transform(z, cond, noise)[1]
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return self.inverse_and_log_det(z, cond, noise)[0]
 
     def inverse_and_log_det(
         self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Latent to data with log|det dx/dz|, in one pass of the transform."""
+        """Map latent to data; return x and log|det dx/dz| in nats, (B,), in one pass of the transform."""
         x, log_det = self.transform(z, cond, noise)
         return x, log_det
 
@@ -81,8 +81,8 @@ class Inverse(_Around):
 class Reversed(_Around):
     """Run a transform on values and clean signal with planes, rows and columns in reverse order.
 
-    z = r(f(r(x)));  log|det dz/dx| is that of f.  Between two autoregressive transforms it lets
-    the second see what comes after a value where the first sees what comes before.
+    z = r(f(r(x))), where r reverses the order;  log|det dz/dx| is that of f.  An autoregressive transform inside
+    conditions each value on the values after it instead of the values before it.
 
     Parameters
     ----------
@@ -106,18 +106,18 @@ class Reversed(_Around):
         return self.transform.sampling_reach
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         z, log_det = self.transform(_reverse(x), *_turned(cond, noise))
         return _reverse(z), log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return _reverse(self.transform.inverse(_reverse(z), *_turned(cond, noise)))
 
     def inverse_and_log_det(
         self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Latent to data, with log|det dx/dz|."""
+        """Map latent to data; return x and log|det dx/dz| in nats, (B,)."""
         x, log_det = self.transform.inverse_and_log_det(_reverse(z), *_turned(cond, noise))
         return _reverse(x), log_det
 
@@ -134,16 +134,16 @@ def _turned(cond: Resolved, noise: NoiseParameters | None) -> tuple[Resolved, No
 
 
 class Split(Transform):
-    """Send the first planes // 2 planes to the latent as they are, the others through more transforms.
+    """Copy the first planes // 2 planes to the latent and pass the others through a chain of transforms.
 
-    z = (x_a, f(x_b));  log|det dz/dx| is that of f.  With a `Squeezed` inside it is one level
-    of a multi-scale flow, whose latent keeps the data's shape.  The transforms see the clean
+    z = (x_a, f(x_b));  log|det dz/dx| is that of f.  With a `Squeezed` inside this is one level
+    of a multi-scale flow whose latent keeps the data's shape.  The inner transforms see the clean
     signal of all planes.
 
     Parameters
     ----------
     transforms : iterable of Transform
-        For planes − planes // 2 planes, in the order data → latent.
+        The chain f, made for planes − planes // 2 planes, in the order data → latent.
 
     References
     ----------
@@ -165,28 +165,28 @@ class Split(Transform):
         return self.inner.sampling_reach
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         first = x.shape[1] // 2
         z, log_det = self.inner(x[:, first:], cond, noise)
         return torch.cat([x[:, :first], z], 1), log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         first = z.shape[1] // 2
         return torch.cat([z[:, :first], self.inner.inverse(z[:, first:], cond, noise)], 1)
 
 
 class Squeezed(Transform):
-    """Run transforms on the squeezed tensor, whose pixels are 2×2 cells; the latent has the data's shape.
+    """Run a chain of transforms on the squeezed tensor, in which each 2×2 cell is one pixel.
 
-    z = unsqueeze(f(squeeze(x)));  log|det dz/dx| is that of f.  The transforms see the clean
-    signal squeezed too.  Of an odd height or width the last row or column stays as it is,
-    and so does a single row or column.
+    z = unsqueeze(f(squeeze(x))), in the data's shape;  log|det dz/dx| is that of f.  The inner transforms see the
+    clean signal squeezed as well.  The last row of an odd height and the last column of an odd width pass
+    unchanged, and so does a frame of a single row or column.
 
     Parameters
     ----------
     transforms : iterable of Transform
-        For four times the planes, in the order data → latent.
+        The chain f, made for four times the planes, in the order data → latent.
     """
 
     def __init__(self, transforms: Iterable[Transform]) -> None:
@@ -204,21 +204,21 @@ class Squeezed(Transform):
         return 2 * self.inner.sampling_reach + 1
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         if min(x.shape[-2:]) < 2:
             return x, x.new_zeros(x.shape[0])
         z, log_det = self.inner(squeeze(even_part(x)), *_squeezed(cond, noise))
         return _with_rest_of(x, unsqueeze(z)), log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         if min(z.shape[-2:]) < 2:
             return z
         return _with_rest_of(z, unsqueeze(self.inner.inverse(squeeze(even_part(z)), *_squeezed(cond, noise))))
 
 
 def even_part(x: Tensor) -> Tensor:
-    """The tensor without the last row of an odd height and the last column of an odd width."""
+    """Drop the last row of an odd height and the last column of an odd width."""
     height, width = x.shape[-2:]
     return x[..., : height - height % 2, : width - width % 2]
 
@@ -239,7 +239,7 @@ def _with_rest_of(x: Tensor, even: Tensor) -> Tensor:
 
 
 def squeeze(x: Tensor) -> Tensor:
-    """Space to planes, (B, C, H, W) to (B, 4C, H/2, W/2); plane c goes to planes 4c … 4c + 3, row by row.
+    """Move each 2×2 cell to planes, (B, C, H, W) to (B, 4C, H/2, W/2); plane c becomes 4c … 4c + 3, row by row.
 
     Raises
     ------
@@ -256,12 +256,12 @@ def squeeze(x: Tensor) -> Tensor:
 
 
 def unsqueeze(z: Tensor) -> Tensor:
-    """Planes to space, (B, 4C, H, W) to (B, C, 2H, 2W): the inverse of `squeeze`.
+    """Move planes to 2×2 cells, (B, 4C, H, W) to (B, C, 2H, 2W): the inverse of `squeeze`.
 
     Raises
     ------
     DataError
-        If the number of planes is no multiple of 4.
+        If the number of planes is not a multiple of 4.
     """
     if z.shape[-3] % 4:
         raise DataError(f"unsqueeze: expected a multiple of 4 planes; got {z.shape[-3]}")

@@ -1,4 +1,4 @@
-"""What a camera's noise depends on: the clean signal, the ISO, the camera."""
+"""The conditions of noise: clean signal, ISO, camera, and which pixels are observed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ __all__ = ["Conditions", "Resolved", "all_finite"]
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """Conditions of a batch; every element has its own camera and ISO.
+    """The conditions of a batch of noise: clean signal, ISO and camera, each per element.
 
     Parameters
     ----------
     clean : Tensor, shape (B, C, H, W)
         Clean signal, normalised: (DN − black) / (white − black).
     iso : Tensor of shape (B,), or float
-        ISO speed, the same for all elements if a number.
+        ISO speed; a number applies to all elements.
     camera : Tensor of long, shape (B,), or int, str, or sequence of int or str
-        Camera indices of a model, or camera names.
+        Camera indices of a model, or camera names; a single one applies to all elements.
     observed : Tensor of bool, shape (B, C, H, W), optional
-        False where a pixel is masked (defective, moved, or of a clipped signal): its noise is not known, and
-        likelihoods leave it out.  All pixels count if None.
+        False where a pixel is masked (defective, moved, or clipped): its noise is unknown, and likelihoods leave it
+        out.  If None, all pixels count.
 
     Examples
     --------
@@ -43,19 +43,19 @@ class Conditions:
     observed: Tensor | None = None
 
     def resolve(self, cameras: Sequence[str]) -> "Resolved":
-        """The same conditions, checked, with `iso` and `camera` as tensors of shape (B,).
+        """Check the conditions and return them with `iso` and `camera` as tensors of shape (B,).
 
         Parameters
         ----------
         cameras : sequence of str
-            The names that a model knows, in the order of its indices.
+            The model's camera names, in the order of its indices.
 
         Raises
         ------
         ModelError
             A camera that is not in `cameras`.
         DataError
-            A shape that does not fit, an ISO that is not positive, a clean signal that
+            A mismatched shape or dtype, an ISO that is not positive and finite, or a clean signal that
             is not finite.
         """
         clean = self.clean if isinstance(self.clean, Tensor) else torch.as_tensor(self.clean)
@@ -68,14 +68,14 @@ class Conditions:
         if not clean[0:1].numel() and clean.shape[0]:
             raise DataError(f"clean: expected pixels; got shape {tuple(clean.shape)}")
         if not all_finite(clean):
-            raise DataError("clean: holds NaN or infinite values; mask or drop those patches first")
+            raise DataError("clean: expected finite values; got NaN or infinity: mask or drop those patches first")
         batch, device = clean.shape[0], clean.device
         if self.observed is not None and (self.observed.shape != clean.shape or self.observed.dtype != torch.bool):
             raise DataError(
                 f"observed: expected bool of the shape of clean, {tuple(clean.shape)}; got {self.observed.dtype} "
                 f"{tuple(self.observed.shape)}"
             )
-        # Not in half precision, whose largest number is 65,504.
+        # ISOs are kept in float32 at least: the largest float16 is 65,504.
         real = torch.promote_types(clean.dtype, torch.float32)
         iso = torch.as_tensor(self.iso, dtype=real, device=device)
         camera = torch.as_tensor(_indices(self.camera, cameras), dtype=torch.long, device=device)
@@ -89,7 +89,7 @@ class Conditions:
         return Resolved(clean, iso.expand(batch), camera.expand(batch), self.observed)
 
     def counts(self) -> Tensor:
-        """Number of values of each element that are observed, float64, (B,)."""
+        """Number of observed values of each element, float64, (B,)."""
         if self.observed is None:
             return self.clean.new_full((len(self.clean),), self.clean[0].numel(), dtype=torch.float64)
         return self.observed.sum((1, 2, 3)).double()
@@ -97,7 +97,7 @@ class Conditions:
 
 @dataclass(frozen=True, eq=False)
 class Resolved(Conditions):
-    """Conditions as transforms and densities take them: what `Conditions.resolve` returns.
+    """Checked conditions, as transforms and densities take them: the result of `Conditions.resolve`.
 
     Parameters
     ----------
@@ -112,10 +112,10 @@ class Resolved(Conditions):
 
 
 def all_finite(values: Tensor) -> bool:
-    """Whether no value is NaN or infinite; true where values cannot be looked at."""
+    """Whether no value is NaN or infinite; True while tracing or compiling, where values cannot be read."""
     if not readable():
         return True
-    # A sum is several times as fast, and not finite if a value is not; or if it overflows.
+    # The sum is several times as fast to check.  It is finite only if all values are, but it may also overflow.
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 

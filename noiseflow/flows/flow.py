@@ -25,9 +25,25 @@ def back_through(
     *,
     own: bool = False,
 ) -> Tensor:
-    """Latent to data by the inverses of transforms, one after the other, in as few passes as kernels allow.
+    """Map latent to data by the inverses of transforms, applied in the given order and fused where kernels allow.
 
-    If z is the caller's `own`, the data may take its place.
+    Parameters
+    ----------
+    transforms : sequence of Transform
+        In the order latent → data.
+    z : Tensor, shape (B, C, H, W)
+        Latent values.
+    cond : Resolved
+        Clean signal, ISO and camera of each element.
+    noise : NoiseParameters, optional
+        Noise parameters that the transforms share.
+    own : bool
+        Whether the memory of z may be overwritten with the data.
+
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+        Data x.
     """
     rest = list(transforms)
     while rest:
@@ -37,14 +53,14 @@ def back_through(
 
 
 class StandardNormal(nn.Module):
-    """Independent standard normal per pixel: log p(z) = −½ Σ (z² + log 2π)."""
+    """Base distribution with independent standard normal values: log p(z) = −½ Σ (z² + log 2π)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density in nats, shape (B,)."""
         return sum_per_sample(-0.5 * (z.square() + math.log(2 * math.pi)))
 
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
-        """A draw with the shape, dtype and device of `like`."""
+        """Draw a sample with the shape, dtype and device of `like`."""
         return sampling.normal(like, generator)
 
 
@@ -54,9 +70,9 @@ class Flow(nn.Module):
     Parameters
     ----------
     transforms : iterable of Transform
-        In the order data → latent.
+        The chain f₁ … fₙ, in the order data → latent.
     base : nn.Module, optional
-        With ``log_prob(z)`` and ``sample(like, generator)``; standard normal by default.
+        Base distribution, with ``log_prob(z)`` and ``sample(like, generator)``; standard normal by default.
 
     References
     ----------
@@ -80,37 +96,37 @@ class Flow(nn.Module):
 
     @property
     def cell(self) -> int:
-        """Side of the squares of pixels that its transforms take as one."""
+        """Side of the square cells that its transforms treat as one pixel, in pixels of a plane."""
         return math.lcm(*(transform.cell for transform in self._chain()))
 
     @property
     def period(self) -> int:
-        """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
+        """Tiles of a frame must start at a multiple of this many pixels of a plane."""
         return math.lcm(*(transform.period for transform in self._chain()))
 
     @property
     def sequential_forward(self) -> bool:
-        """Whether `forward` goes step by step over the frame."""
+        """Whether `forward` needs a number of sequential steps that grows with the frame."""
         return any(transform.sequential_forward for transform in self._chain())
 
     @property
     def sequential_inverse(self) -> bool:
-        """Whether `inverse` goes step by step over the frame."""
+        """Whether `inverse` needs a number of sequential steps that grows with the frame."""
         return any(transform.sequential_inverse for transform in self._chain())
 
     @property
     def elementwise(self) -> bool:
-        """Whether every value goes by a rising function to its own standard normal, so that Φ of that is its CDF."""
+        """Whether each value maps by its own rising function to a standard normal z, so that Φ(z) is its CDF."""
         return isinstance(self.base, StandardNormal) and all(transform.elementwise for transform in self._chain())
 
     def shared_features(self, cond: Resolved, noise: NoiseParameters | None = None) -> NoiseParameters | None:
-        """The noise parameters that its transforms share, computed once for all of them; None if none does."""
+        """Noise parameters shared by its transforms, computed once; `noise` unchanged if no transform provides any."""
         for transform in self._chain():
             noise = transform.shared_features(cond, noise)
         return noise
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent: z and the summed log-det, shape (B,)."""
+        """Map data x to latent z; return z and the total log|det dz/dx| in nats, shape (B,)."""
         noise = self.shared_features(cond, noise)
         log_det = x.new_zeros(x.shape[0], dtype=torch.promote_types(x.dtype, torch.float32))
         rest = self._chain()
@@ -120,11 +136,11 @@ class Flow(nn.Module):
         return x, log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return back_through(self._chain()[::-1], z, cond, self.shared_features(cond, noise))
 
     def sample(self, cond: Resolved, generator: Source = None, temperature: float = 1.0) -> Tensor:
-        """A draw, (B, C, H, W), its base distribution's scale times `temperature`."""
+        """Draw a sample, (B, C, H, W), with the latent values multiplied by `temperature`."""
         z = self.base.sample(cond.clean, generator)
         if temperature != 1:
             z = temperature * z
@@ -133,7 +149,7 @@ class Flow(nn.Module):
     def inverse_and_log_det(
         self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Latent to data, with log|det dx/dz| in nats, shape (B,)."""
+        """Map latent to data; return x and log|det dx/dz| in nats, shape (B,)."""
         noise = self.shared_features(cond, noise)
         log_det = z.new_zeros(z.shape[0], dtype=torch.promote_types(z.dtype, torch.float32))
         for transform in reversed(self._chain()):
@@ -148,18 +164,18 @@ class Flow(nn.Module):
 
     @property
     def factorises(self) -> bool:
-        """Whether its pixels are independent given the offsets of their lines, so that some can be left out exactly."""
+        """Whether pixels are independent given the line offsets, so that masked pixels can be left out."""
         apart = (each.leaves_out or (each.elementwise and not each.reach) for each in self._chain())
         return isinstance(self.base, StandardNormal) and all(apart)
 
     def log_prob_of_observed(self, x: Tensor, cond: Resolved) -> Tensor:
-        """Log-density of the values of x that ``cond.observed`` has, nats, (B,), for a flow that `factorises`.
+        """Log-density of the observed values of x, nats, (B,), for a flow that `factorises`.
 
-        x is set to 0 at the other pixels before each transform.  A line then has no part of them, and what an
-        elementwise transform adds there is subtracted again: the log of its slope at 0, from the gradient of the
-        transform on the masked pixels alone.  For whitened rows of normal noise this is the marginal density of
-        the observed pixels; the noise that enters the whitening is normal but for its tails and skew.  Columns
-        beside rows cost about 0.01 nats for each masked pixel, where an offset has half a pixel's σ.
+        Masked pixels (``cond.observed`` is False) are set to 0 before each transform, so they add nothing to the sums
+        along lines.  An elementwise transform still adds the log of its slope at 0 for each masked pixel; that term
+        is computed on the masked pixels alone, by autograd, and subtracted.  For normal noise with rows this is
+        the exact marginal density of the observed pixels; tails and skew make it an approximation.  With columns
+        and rows together the error is about 0.01 nats per masked pixel, if the offsets have half a pixel's σ.
         """
         noise = self.shared_features(cond)
         masked = MaskedPixels(cond)
@@ -181,7 +197,7 @@ class Flow(nn.Module):
 def _run(
     transforms: Sequence[Transform], x: Tensor, cond: Resolved, noise: NoiseParameters | None
 ) -> tuple[Tensor, Tensor, int]:
-    """Data through the first of some transforms: z, log-det (B,), and how many they were, one or more."""
+    """Apply the first transform, or the first run that can be fused; return z, log-det (B,), and how many ran."""
     fusion, layers = _leading(transforms)
     found = fusion.forward(layers, x, cond, noise) if fusion else None
     if found is not None:
@@ -192,7 +208,7 @@ def _run(
 def _run_back(
     transforms: Sequence[Transform], z: Tensor, cond: Resolved, noise: NoiseParameters | None, *, own: bool = False
 ) -> tuple[Tensor, int]:
-    """Latent through the inverses of the first of some transforms: x, and how many they were, one or more."""
+    """Invert the first transform, or the first run that can be fused; return x, and how many transforms ran."""
     fusion, layers = _leading(transforms)
     after = transforms[len(layers)] if len(layers) < len(transforms) else None
     found = fusion.inverse(layers, after, z, cond, noise, own=own) if fusion else None
@@ -200,7 +216,7 @@ def _run_back(
 
 
 def _leading(transforms: Sequence[Transform]) -> tuple[Fusion | None, Sequence[Transform]]:
-    """The pass that the first transforms join, and these transforms."""
+    """The fused pass that the leading transforms join (None if none), and these transforms."""
     name = transforms[0].joins
     fusion = None if name is None else FUSIONS.get(name)
     if fusion is None:

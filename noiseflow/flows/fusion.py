@@ -1,7 +1,7 @@
-"""Fused passes: runs of neighbouring layers that a kernel takes in one pass over the pixels.
+"""Fused passes: runs of consecutive layers that one kernel computes in one pass over the pixels.
 
-A layer declares by `Transform.joins` which pass it can be a part of; the pass itself is registered in `FUSIONS`
-by the layer that it is made for.
+A layer names the pass it can join in `Transform.joins`.  The pass is registered in `FUSIONS` by the module of the
+layer it was written for.
 """
 
 from abc import ABC, abstractmethod
@@ -18,28 +18,28 @@ __all__ = ["FUSIONS", "Fusion", "PlaneMixing"]
 
 
 class PlaneMixing(Transform):
-    """A transform that multiplies the planes of each pixel by one matrix."""
+    """A transform that multiplies the planes of every pixel by the same matrix."""
 
     joins = "coupling_chain"
 
     @abstractmethod
     def log_det(self, x: Tensor) -> Tensor:
-        """log|det dz/dx| of each element, one number."""
+        """log|det dz/dx| in nats, one number for all elements."""
 
     @classmethod
     @abstractmethod
     def matrices(cls, layers: Sequence[Any], planes: int, *, inverse: bool) -> Tensor:
-        """What layers of the class, or their inverses, multiply a pixel's planes by, (layers, C, C) in float64."""
+        """The matrices of several layers of this class, or their inverses, (layers, C, C), float64."""
 
 
 class Fusion(ABC):
-    """A fused pass."""
+    """A fused pass over several layers, in both directions."""
 
     @abstractmethod
     def forward(
         self, layers: Sequence[Transform], x: Tensor, cond: Resolved, noise: NoiseParameters | None
     ) -> tuple[Tensor, Tensor] | None:
-        """Data through the layers: z and log-det, (B,); None where no kernel serves."""
+        """Map data to latent through `layers`; return z and log-det, (B,), or None if no kernel supports them."""
 
     @abstractmethod
     def inverse(
@@ -52,9 +52,27 @@ class Fusion(ABC):
         *,
         own: bool,
     ) -> tuple[Tensor, int] | None:
-        """Latent through the layers' inverses, and maybe that of the layer `after`: x, and how many they were.
+        """Map latent to data through the inverses of `layers`, and of the layer `after` them if the kernel can.
 
-        If z is the caller's `own`, x may take its place.
+        Parameters
+        ----------
+        layers : sequence of Transform
+            Layers that join this pass, in the order latent → data.
+        after : Transform, optional
+            The layer that follows them.
+        z : Tensor, shape (B, C, H, W)
+            Latent values.
+        cond : Resolved
+            Clean signal, ISO and camera of each element.
+        noise : NoiseParameters, optional
+            Noise parameters that the transforms share.
+        own : bool
+            Whether the memory of z may be overwritten.
+
+        Returns
+        -------
+        (Tensor, int), optional
+            x and the number of layers inverted; None if no kernel supports them.
         """
 
 

@@ -1,4 +1,4 @@
-"""Parameters tabulated at a camera's measured ISOs, read at any ISO."""
+"""Parameters tabulated at a camera's measured ISOs, interpolated at any ISO."""
 
 import math
 from collections.abc import Sequence
@@ -24,33 +24,33 @@ __all__ = [
 ]
 
 SHOT_SLOPE = 1.0
-"""d ln β₁ / d ln ISO of a camera that was seen at one ISO: K, and with it β₁ = K/(white − black), goes with the ISO."""
+"""d ln β₁ / d ln ISO of a camera measured at a single ISO: β₁ = K/(white − black) is proportional to the ISO."""
 
 READ_SLOPE = 1.0
-"""d ln β₂ / d ln ISO of a camera that was seen at one ISO, a rule.
+"""d ln β₂ / d ln ISO assumed for a camera measured at a single ISO.
 
-Read noise after the amplifier stays as it is in DN (slope 0), that before it grows with the gain (slope 2).  Of the
-cameras that this package knows at several ISOs the slopes are 0 to 1.8, the median 0.9.
+Read noise after the amplifier is constant in DN (slope 0); read noise before it grows with the gain (slope 2).
+Cameras that this package knows at several ISOs have slopes of 0 to 1.8, with a median of 0.9.
 """
 
 STEP = -0.21
-"""Change of ln β₂ from one fitted ISO to the next below which the conversion gain is switched: σ falls to 0.9."""
+"""A change of ln β₂ between fitted ISOs below this is a conversion-gain switch: read-noise σ falls below 0.9 times."""
 
 SAME_ISO = 0.01
-"""ISOs that differ by less than this fraction are one."""
+"""ISOs that differ by less than this fraction count as equal."""
 
 STEEPEST = 2.0
-"""d ln β₂ / d ln ISO of noise before the amplifier, the largest."""
+"""Largest d ln β₂ / d ln ISO: that of read noise before the amplifier."""
 
 ONE_ISO_LAW = (
     f"shot variance goes with ISO^{SHOT_SLOPE:g} as in every camera whose gain follows the dial, read variance with "
     f"ISO^{READ_SLOPE:g} by a rule; fit a second ISO to measure both"
 )
-"""The rule in words."""
+"""The single-ISO rule in words, for warnings."""
 
 
 def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, slope: float | Tensor = 0.0) -> Tensor:
-    """Interpolate a table linearly in log ISO; beyond its ends go on with the last slope.
+    """Interpolate a table linearly in log ISO; extrapolate with the slope of the end interval.
 
     Parameters
     ----------
@@ -61,11 +61,12 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, slope: float | Tensor 
     iso : Tensor, shape (B,)
         ISO of each element.
     slope : float or Tensor, shape (B,)
-        Change per unit of log ISO that a table with one knot is given.
+        Change per unit of log ISO; used only if the table has a single knot.
 
     Returns
     -------
     Tensor, shape (B,)
+        Value of each element.
 
     Examples
     --------
@@ -79,7 +80,7 @@ def at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, slope: float | Tensor 
 
 @dataclass(frozen=True)
 class IsoPlace:
-    """Where ISOs lie among the knots of tables: found once, for all the tables that are read there.
+    """Position of ISOs among the knots of a table, found once for all tables with the same knots.
 
     Parameters
     ----------
@@ -88,9 +89,10 @@ class IsoPlace:
     log_iso : Tensor, shape (B,)
         Natural log of the ISOs.
     left : Tensor of int, shape (B,)
-        Index of the knot to the left of each; of the first or the last but one beyond the ends.
+        Index of the knot to the left of each ISO; beyond the ends, the left knot of the end interval.
     weight : Tensor, shape (B,)
-        Part of the way to the next knot: below 0 and above 1 beyond the ends.  Of one knot the log ISO above it.
+        Fraction of the way to the next knot, below 0 or above 1 beyond the ends.  With a single knot, log ISO minus
+        that knot.
     """
 
     log_knots: Tensor
@@ -100,30 +102,30 @@ class IsoPlace:
 
     @classmethod
     def of(cls, log_knots: Tensor, iso: Tensor) -> "IsoPlace":
-        """The place of ISOs, shape (B,), in the dtype of the knots."""
+        """Find the position of ISOs, shape (B,), in the dtype of the knots."""
         if log_knots.shape[0] == 1:
-            # As the knot was computed, so that nothing is added at the fitted ISO itself.
+            # The log is computed as that of the knot was, so that the weight is exactly 0 at the fitted ISO.
             log_iso = iso.double().log().to(log_knots.dtype)
             return cls(log_knots, log_iso, torch.zeros_like(iso, dtype=torch.long), log_iso - log_knots)
         log_iso = iso.to(log_knots.dtype).log()
-        # Counted, not searched: a table has few knots, and ONNX has no searchsorted.
+        # Count instead of searchsorted: tables have few knots, and ONNX has no searchsorted.
         left = (torch.sum(log_iso.detach()[:, None] > log_knots, 1) - 1).clamp(0, log_knots.shape[0] - 2)
         start = log_knots[left]
         return cls(log_knots, log_iso, left, (log_iso - start) / (log_knots[left + 1] - start))
 
     def ends(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Values at the knots to the left and to the right, each (B, ...), of a table (B, ..., K)."""
+        """Values of a table (B, ..., K) at the knots to the left and right of each ISO, (B, ...) each."""
         index = self.left.reshape(-1, *[1] * (table.ndim - 1)).expand(*table.shape[:-1], 1)
         return table.gather(-1, index)[..., 0], table.gather(-1, index + 1)[..., 0]
 
     def read(self, table: Tensor, slope: float | Tensor = 0.0) -> Tensor:
-        """A table (B, K) at the place, shape (B,): see `at_iso`."""
+        """Interpolate or extrapolate a table (B, K) to shape (B,); see `at_iso`."""
         if self.log_knots.shape[0] == 1:
             return table[:, 0] + slope * self.weight
         return _mix(*self.ends(table), self.weight)
 
     def held(self, table: Tensor) -> Tensor:
-        """A table (B, C, K) at the place, shape (B, C): constant beyond its ends."""
+        """Interpolate a table (B, C, K) to shape (B, C), constant beyond its ends."""
         if self.log_knots.shape[0] == 1:
             return table[..., 0]
         return _mix(*self.ends(table), self.weight.clamp(0.0, 1.0)[:, None])
@@ -135,32 +137,35 @@ def _mix(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
 
 
 def falls(table: Tensor) -> Tensor:
-    """Where ln β₂ falls from a fitted ISO to the next: one chain of amplifier and converter has σ that only grows.
+    """Whether ln β₂ falls from each fitted ISO to the next, which shows a switch of the conversion gain.
+
+    With a fixed conversion gain the read-noise σ in DN can only grow with the ISO.
 
     Parameters
     ----------
     table : Tensor, shape (..., K)
-        Ln β₂ at the knots.
+        The values of ln β₂ at the knots.
 
     Returns
     -------
     Tensor of bool, shape (..., K − 1)
+        True where ln β₂ changes by less than `STEP`.
     """
     return table.diff(dim=-1) < STEP
 
 
 def conversion_steps(tables: Sequence[tuple[Tensor, Sequence[float]]]) -> list[tuple[int, float, float, float]]:
-    """Where the read noise falls while the ISO rises: the conversion gain is switched there (dual gain).
+    """List the ISO steps at which read noise falls: there the conversion gain is switched (dual gain).
 
     Parameters
     ----------
     tables : sequence of (Tensor, sequence of float)
-        For each camera ln β₂ at the knots, (K,), and the knots, rising.
+        For each camera: ln β₂ at the knots, (K,), and the ISOs of the knots, rising.
 
     Returns
     -------
     list of tuple
-        Number of the camera, the ISOs below and above, and σ above over σ below.
+        Index of the camera, the ISOs below and above the step, and the read-noise σ above divided by that below.
     """
     return [
         (camera, isos[knot], isos[knot + 1], float((0.5 * table.detach().diff()[knot]).exp()))
@@ -170,16 +175,16 @@ def conversion_steps(tables: Sequence[tuple[Tensor, Sequence[float]]]) -> list[t
 
 
 def switch_caution(isos: Tensor, step: Sequence[float], camera: str, model: str) -> str | None:
-    """Warning where one of some ISOs lies in a step of `conversion_steps`; None if none does.
+    """Warning text if any ISO lies strictly within a step of `conversion_steps`; None otherwise.
 
     Parameters
     ----------
     isos : Tensor, shape (N,)
         ISOs of one camera's samples.
     step : sequence of float
-        The ISOs below and above, and σ above over σ below.
+        The ISOs below and above the step, and the read-noise σ above divided by that below.
     camera, model : str
-        Their names, for the text.
+        Names of the camera and the kind of model, for the text.
     """
     below, above, factor = step
     inside = isos[(isos > (1 + SAME_ISO) * below) & (isos < (1 - SAME_ISO) * above)]
@@ -187,13 +192,13 @@ def switch_caution(isos: Tensor, step: Sequence[float], camera: str, model: str)
         return None
     return (
         f"ISO {float(inside[0]):g} lies between ISO {below:g} and {above:g}, where the read noise of {camera} falls "
-        f"to {factor:.2f} of itself: the conversion gain is switched there (dual gain). This {model} takes the law of "
-        f"ISO {below:g} up to {above:g}; fit an ISO in between to know where it is switched"
+        f"to {factor:.2f} times its value: the conversion gain is switched there (dual gain). This {model} uses the "
+        f"law of ISO {below:g} up to {above:g}; fit an ISO in between to find where it is switched"
     )
 
 
 def range_caution(isos: Tensor, fitted: tuple[float, float], model: str, one_iso_rule: str) -> str | None:
-    """Warning where an ISO is outside the fitted range; None if none is.
+    """Warning text if any ISO is more than 1 % outside the fitted range; None otherwise.
 
     Parameters
     ----------
@@ -202,40 +207,42 @@ def range_caution(isos: Tensor, fitted: tuple[float, float], model: str, one_iso
     fitted : tuple of float
         Lowest and highest fitted ISO.
     model : str
-        Its name, for the text.
+        Name of the kind of model, for the text.
     one_iso_rule : str
-        What the model does where it was fitted at one ISO.
+        Text for a model fitted at a single ISO: how it extrapolates.
     """
     low, high = fitted
     if not ((isos < 0.99 * low) | (isos > 1.01 * high)).any():
         return None
     outside = sorted({f"{iso:g}" for iso in isos.tolist() if not 0.99 * low <= iso <= 1.01 * high})
     rule = "its parameters are extrapolated in log ISO" if low < high else one_iso_rule
-    return f"ISO {', '.join(outside[:3])} is outside {low:g}…{high:g}, at which this {model} was fitted; {rule}"
+    return f"ISO {', '.join(outside[:3])} is outside {low:g}…{high:g}, the range this {model} was fitted on; {rule}"
 
 
 def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, switched: Tensor | None = None) -> Tensor:
-    """`at_iso` of ln β₂, with a switch of the conversion gain (dual gain) where it falls from a knot to the next.
+    """Interpolate ln β₂ in log ISO, with a step where the conversion gain is switched (dual gain).
 
-    Between these two β₂ follows the law of the lower one: cameras switch at an ISO of their dial, and the upper knot
-    is the first that is known to lie above; an ISO less than `SAME_ISO` below it is that knot's.  The law is the slope
-    from the knot before, within 0 to `STEEPEST`, or `READ_SLOPE` where there is none; beyond the ends of the table it
-    is `READ_SLOPE` if the last step falls.
+    Where ln β₂ `falls` from one knot to the next, the gain is switched somewhere between them.  Cameras switch at an
+    ISO of their dial, and the upper knot is the first ISO known to lie above the switch.  So in between, β₂ follows
+    the law of the lower knot; only ISOs less than `SAME_ISO` below the upper knot take the value of that knot.  The
+    law is the slope of the interval before, limited to 0 … `STEEPEST`, or `READ_SLOPE` if there is none.  Beyond the
+    end of a table whose last step falls, the slope is `READ_SLOPE`.  Everywhere else see `at_iso`.
 
     Parameters
     ----------
     table : Tensor, shape (B, K) or (K,)
-        Ln β₂ at the knots.
+        The values of ln β₂ at the knots.
     log_knots : Tensor, shape (K,)
         Natural log of the ISOs, rising.
     iso : Tensor, shape (B,)
         ISO of each element.
     switched : Tensor of bool, shape (K − 1,), optional
-        From which knots to the next the conversion gain is switched; where the table `falls` if None.
+        In which intervals the conversion gain is switched; if None, where the table `falls`.
 
     Returns
     -------
     Tensor, shape (B,)
+        The value of ln β₂ for each element.
 
     Examples
     --------
@@ -248,7 +255,7 @@ def read_at_iso(table: Tensor, log_knots: Tensor, iso: Tensor, switched: Tensor 
 
 
 def read_variance_at(place: IsoPlace, table: Tensor, switched: Tensor | None = None) -> Tensor:
-    """`read_at_iso` of a table, shape (B, K), at a place that is known."""
+    """`read_at_iso` for a table, shape (B, K), and ISO positions that are already known; returns (B,)."""
     if table.shape[1] == 1:
         return place.read(table, READ_SLOPE)
     low, high = place.ends(table)
@@ -257,7 +264,7 @@ def read_variance_at(place: IsoPlace, table: Tensor, switched: Tensor | None = N
 
 
 def _law_below(place: IsoPlace, table: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Ln β₂ by the law of the knot to the left, up to the one to the right."""
+    """Continue the law of the left knot up to the right knot; returns ln β₂, (B,)."""
     knots, left = place.log_knots, place.left
     earlier, start = (left - 1).clamp(min=0), knots[left]
     width = (start - knots[earlier]).clamp(min=1e-6)
@@ -269,18 +276,19 @@ def _law_below(place: IsoPlace, table: Tensor, low: Tensor, high: Tensor) -> Ten
 
 
 def at_signal(table: Tensor, clean: Tensor) -> Tensor:
-    """Interpolate a table over the signal linearly, its knots evenly from black to white; constant beyond.
+    """Interpolate a table linearly in signal, with K knots evenly spaced from black to white; constant beyond.
 
     Parameters
     ----------
     table : Tensor, shape (B, K)
         Values at the knots, for each element.
     clean : Tensor, shape (B, C, H, W)
-        Normalised signal.
+        Clean signal, normalised.
 
     Returns
     -------
     Tensor, shape (B, C, H, W)
+        Value at each pixel.
     """
     parts = table.shape[1] - 1
     place = (clean * parts).clamp(0, parts)

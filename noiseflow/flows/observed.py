@@ -1,4 +1,4 @@
-"""Likelihoods of part of the pixels: those that a mask leaves."""
+"""Likelihoods of the observed pixels only: masked pixels are left out."""
 
 import math
 
@@ -14,16 +14,16 @@ from noiseflow.ops.native import compiled
 __all__ = ["MaskedPixels", "imputed"]
 
 WINDOW = 9
-"""Side of the window, in pixels of a plane, in which the σ at a masked pixel is estimated."""
+"""Side of the window, in pixels of a plane, in which σ at a masked pixel is estimated."""
 
 
 class MaskedPixels:
-    """The masked pixels of a batch, each with its own cell of all planes.
+    """The masked pixels of a batch, each stored as a batch element of 1×1 pixels with all its planes.
 
     Parameters
     ----------
     cond : Resolved
-        Resolved, with `Conditions.observed`.
+        Conditions with `observed` set.
     """
 
     def __init__(self, cond: Resolved) -> None:
@@ -38,20 +38,20 @@ class MaskedPixels:
 
     @property
     def counts(self) -> Tensor:
-        """Masked values of each element, (B,)."""
+        """Number of masked values of each element, (B,)."""
         return (~self.observed).sum((1, 2, 3))
 
     def without(self, x: Tensor) -> Tensor:
-        """Values with 0 where they are masked."""
+        """Copy of x, (B, C, H, W), with masked values set to 0."""
         return x.masked_fill(~self.observed, 0.0)
 
     def log_slopes(self, transform: Transform, noise: NoiseParameters | None) -> Tensor:
-        """Log of the slope of an elementwise transform at 0, summed over the masked pixels of each element, (B,)."""
+        """Log slope of an elementwise transform at 0, summed over the masked values of each element, nats, (B,)."""
         clean, trains = self.cond.clean, torch.is_grad_enabled()
         total = clean.new_zeros(len(self.observed), dtype=torch.promote_types(clean.dtype, torch.float32))
         if not len(clean):
             return total
-        # Kernels have no second derivative, which training needs.
+        # Training needs second derivatives, which the compiled kernels lack.
         with torch.enable_grad(), compiled(False):
             x = torch.zeros_like(clean, requires_grad=True)
             z, _ = transform(x, self.cond, noise)
@@ -61,20 +61,21 @@ class MaskedPixels:
 
 
 def imputed(noise: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-    """Noise with values in the place of masked pixels, and the entropy that they add.
+    """Fill masked pixels of the noise with plausible values; return the noise and the entropy of these values.
 
-    For models that read neighbours.  With q any density of the masked pixels,
+    For models whose density at a pixel depends on its neighbours.  For any density q of the masked pixels,
 
         log p(observed) ≥ E_q [log p(observed, masked)] + H(q),
 
-    with equality where q is the conditional density.  q is N(0, σ²) of each pixel, σ² the mean square of the
-    observed noise of its plane around it, and its expectation is taken at ±σ in turn, which is exact for a
-    log-density that is quadratic there.  With σ off by a part e a masked pixel costs about e² nats.
+    with equality if q is the conditional density.  Here q is N(0, σ²) for each pixel, with σ² the mean square of the
+    observed noise of the same plane around it.  The expectation is approximated by alternating +σ and −σ over the
+    pixels, which is exact for a log-density that is quadratic in them.  A relative error e of σ costs about e² nats
+    per masked pixel.
 
     Parameters
     ----------
     noise : Tensor, shape (B, C, H, W)
-        Noise; what it holds at masked pixels does not count.
+        Noise, normalised; its values at masked pixels are ignored.
     observed : Tensor of bool, shape (B, C, H, W)
         False where a pixel is masked.
 
@@ -88,11 +89,11 @@ def imputed(noise: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     known = observed.to(noise.dtype)
     square = noise.masked_fill(~observed, 0.0).square()
     whole = square.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
-    # A plane without one observed pixel takes the mean of all planes.
+    # A plane without any observed pixel takes the mean of all planes.
     of_all = square.sum((1, 2, 3), keepdim=True) / known.sum((1, 2, 3), keepdim=True).clamp(min=1)
     whole = torch.where(known.sum((2, 3), keepdim=True) > 0, whole, of_all)
     around, weight = (functional.avg_pool2d(each, WINDOW, 1, WINDOW // 2) for each in (square, known))
-    # One value of the whole plane more: a window may hold no observed pixel.
+    # The plane's mean counts as one more value, because a window may contain no observed pixel.
     share = 1.0 / WINDOW**2
     variance = ((around + share * whole) / (weight + share)).clamp(min=torch.finfo(noise.dtype).tiny)
     y, x = (torch.arange(size, device=noise.device) for size in noise.shape[2:])

@@ -1,4 +1,4 @@
-"""Layers by name: what a JSON list of layers is built from."""
+"""Layers by name: builds flows from a JSON list of layers."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -38,25 +38,25 @@ from noiseflow.flows.transform import Transform
 __all__ = ["TRANSFORMS", "Size", "build_layers"]
 
 Layer = Mapping[str, Any]
-"""``{"name": …}`` and the layer's options, as JSON has them."""
+"""``{"name": …}`` plus the layer's options, as in JSON."""
 
 
 @dataclass(frozen=True, eq=False)
 class Size:
-    """What every layer of a flow is made for.
+    """Sizes that every layer of a flow needs: planes, cameras and ISOs.
 
     Parameters
     ----------
     planes : int
-        Planes of the values.
+        Planes of the noise.
     cameras : int
         Number of cameras.
     isos : tuple of float
         Fitted ISOs, rising.
     generator : torch.Generator, optional
-        Draws starting weights.
+        Draws the initial weights.
     signal_planes : int, optional
-        Planes of the clean signal; as many as of the values without it.
+        Planes of the clean signal; by default equal to `planes`.
     """
 
     planes: int
@@ -263,23 +263,28 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "squeezed": _squeezed,
     "telegraph_tails": _telegraph_tails,
 }
-"""Name → from a `Size` and the layer's options, by keyword, to the layer."""
+"""Name → function that builds the layer from a `Size` and the layer's options as keywords."""
 
 
 def build_layers(layers: Sequence[Layer], size: Size) -> list[Transform]:
-    """The layers of a list, in the order data → latent.
+    """Build the layers of a list.
 
     Parameters
     ----------
     layers : sequence of mappings
-        ``{"name": …}`` of `TRANSFORMS`, and the layer's options.
+        In the order data → latent; each has a ``"name"`` of `TRANSFORMS` and the options of that layer.
     size : Size
         Planes, cameras and ISOs of the flow.
+
+    Returns
+    -------
+    list of Transform
+        The layers, in the same order.
 
     Raises
     ------
     ModelError
-        A name or an option that is not known, or an option of another type.
+        An unknown name or option, a missing option, or an option of the wrong type.
 
     Examples
     --------

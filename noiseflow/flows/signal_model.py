@@ -12,12 +12,12 @@ __all__ = ["NoiseParameters", "required"]
 
 
 DAZZLING = 1e18
-"""Normalised signal at which read noise has no share of the variance: less than 10⁻⁶ with any β of a fit."""
+"""Normalised signal at which read noise has a negligible share of the variance: < 10⁻⁶ for any realistic β₁, β₂."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseParameters:
-    """What the head of a flow finds of each pixel's noise, computed once and passed to all transforms.
+    """Noise parameters of each pixel, computed once by a flow's head and passed to all its transforms.
 
     s² = max(β₁·y + β₂, β₂/10) is the variance of shot and read noise.
 
@@ -26,11 +26,11 @@ class NoiseParameters:
     clean : Tensor, shape (B, C, H, W)
         Clean signal y, normalised.
     beta1, beta2 : Tensor, shape (B, C, 1, 1)
-        Slope and offset of the variance, of each element's planes.
+        Slope and offset of the variance over the signal, for each element and plane.
     read_excess : Tensor, shape (B,), optional
-        Excess kurtosis of the read noise; normal read noise without it.
+        Excess kurtosis of the read noise; None means normal read noise.
     observed : Tensor of bool, shape (B, C, H, W), optional
-        As of `Conditions`: lines leave the other pixels out.
+        As in `Conditions`: pixels where it is False are left out of the sums along lines.
     """
 
     clean: Tensor
@@ -41,12 +41,12 @@ class NoiseParameters:
 
     @property
     def signal(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean signal, β₁ and β₂, as the operations take them."""
+        """Clean signal, β₁ and β₂, the arguments of the operations in `noiseflow.ops`."""
         return self.clean, self.beta1, self.beta2
 
     @property
     def line_signal(self) -> tuple[Tensor, Tensor, Tensor]:
-        """As `signal`, for sums along lines: a masked pixel is so bright there that it has no share of an offset."""
+        """As `signal`, for sums along lines: masked pixels get a huge signal, so that their weight is negligible."""
         if self.observed is None:
             return self.signal
         return self.clean.where(self.observed, DAZZLING), self.beta1, self.beta2
@@ -56,21 +56,22 @@ class NoiseParameters:
         return variance_of(*self.signal)
 
     def read_share(self) -> Tensor:
-        """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
+        """Read noise's share β₂ / s² of the variance, shape (B, C, H, W); 1 in the dark."""
         return read_share(*self.signal)
 
     def shot_moments(self) -> tuple[Tensor, Tensor]:
-        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
+        """Skewness and excess kurtosis of the total noise that come from its shot noise, each (B, C, H, W)."""
         return shot_moments(*self.signal)
 
     @property
     def net_inputs(self) -> Tensor:
-        """Read-noise share, then skewness of the shot noise, (B, 2C, H, W): what nets see.
+        """Inputs of nets: read-noise share, then skewness of the shot noise, (B, 2C, H, W).
 
-        From the signal itself a net could read, in the dark, the noise of the frames whose mean it is.  The gradient
-        by the clean signal is whole; a fit takes what nets see as given, so that there is none by the betas.
+        Nets do not see the clean signal itself: in the dark, a net could read from it the noise of the frames whose
+        mean it is.  The gradient with respect to the clean signal is exact.  There is no gradient with respect to β₁
+        and β₂, so that a fit cannot change them through the nets.
         """
-        # No `cached_property`: until Python 3.12 it takes a lock, which no compiler can trace.
+        # Not a `cached_property`: before Python 3.12 it takes a lock, which compilers cannot trace.
         found: Tensor | None = self.__dict__.get("_net_inputs")
         if found is None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.clean.requires_grad):
@@ -80,12 +81,12 @@ class NoiseParameters:
 
 
 def required(noise: NoiseParameters | None, layer: object) -> NoiseParameters:
-    """The noise parameters, which a layer cannot do without.
+    """Return the noise parameters, for a layer that cannot work without them.
 
     Raises
     ------
     ModelError
-        If there are none.
+        If `noise` is None.
     """
     if noise is None:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Integer codes of a converter: their intervals on the axis of the noise, clipping, and their probabilities."""
+"""Integer codes of an analogue-to-digital converter: the noise interval of each code, clipping, and probabilities."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +15,15 @@ __all__ = ["Cells", "Levels", "log_cells", "log_normal_interval"]
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Interval of noise of each code, in the unit of the noise.
+    """Interval of noise values that round to each code, in the unit of the noise.
 
     Parameters
     ----------
     low, high : Tensor of float64, shape (B, C, H, W)
-        Half a code below and above; finite for clipped codes too, whose interval has only one end.
+        Noise half a code below and above.  Both are finite even for clipped codes, whose interval has one end only.
     at_black, at_white : Tensor of bool, shape (B, C, H, W)
-        Where the code is 0, whose interval is all below `high`, or the white level, all above `low`.
+        Where the code is 0, so that its interval is everything below `high`; and where it is the white level, so
+        that its interval is everything above `low`.
     """
 
     low: Tensor
@@ -32,16 +33,16 @@ class Cells:
 
     @property
     def clipped(self) -> Tensor:
-        """Where the code is 0 or the white level, and its interval a whole tail."""
+        """Where the code is clipped (0 or the white level), so that its interval is a whole tail."""
         return self.at_black | self.at_white
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """Codes of a converter: whole numbers from 0 to the white level.
+    """Black and white levels of a converter, whose codes are whole numbers from 0 to the white level.
 
-    The sensor clips: code 0 stands for all values below ½ DN, and the white level for all above it less ½ DN.
-    Codes above a white level that is not the converter's last code count as that level.
+    The converter clips: code 0 represents all values below ½ DN, and the white level all values above
+    white − ½ DN.  If the white level is below the converter's last code, higher codes count as the white level.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class Levels:
     spread: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse levels without a code between them."""
+        """Check the shapes, and that white is above black."""
         if self.black.ndim != 2 or self.white.shape != self.black.shape[:1]:
             raise DataError(
                 f"levels: expected black of shape (B, C) and white of shape (B,); got {tuple(self.black.shape)} and "
@@ -77,13 +78,13 @@ class Levels:
 
     @classmethod
     def of(cls, table: NDArray[Any], device: torch.device | str = "cpu") -> "Levels":
-        """Levels of patches, from their rows in a store's table."""
+        """Levels of patches, from their rows in the table of a patch store."""
         spread = np.sqrt(1.0 + table["clean_variance"].astype(np.float64))
         columns = (table["black"].astype(np.float64), table["white"].astype(np.float64), spread)
         return cls(*(torch.from_numpy(column).to(device) for column in columns))
 
     def to(self, device: torch.device) -> "Levels":
-        """Copy to a device."""
+        """Copy of the levels on a device."""
         spread = None if self.spread is None else self.spread.to(device)
         return Levels(self.black.to(device), self.white.to(device), spread)
 
@@ -101,7 +102,7 @@ class Levels:
         return torch.minimum((self._origin(clean) + noise.double() * self.span()).round().clamp(min=0), self.top())
 
     def rounded(self, noise: Tensor, clean: Tensor) -> Tensor:
-        """Noise after rounding clean + noise to codes, in the dtype of the noise."""
+        """Noise after clean + noise is rounded and clipped to codes, in the dtype of the noise."""
         return ((self.codes(noise, clean) - self._origin(clean)) / self.span()).to(noise.dtype)
 
     def cells(self, codes: Tensor, clean: Tensor) -> Cells:
@@ -132,7 +133,7 @@ class Levels:
         return Cells((middle - 0.5) / self.span(), (middle + 0.5) / self.span(), codes == 0, codes == top)
 
     def log_code(self) -> Tensor:
-        """Log width of a code in the unit of the noise, float64, (B, C); converts nats per pixel to nats/dim."""
+        """Log width of a code in units of the noise, float64, (B, C); converts log-probability to log-density."""
         return -self.span()[:, :, 0, 0].log()
 
     def _origin(self, clean: Tensor) -> Tensor:
@@ -142,9 +143,9 @@ class Levels:
 
 
 def log_normal_interval(low: Tensor, high: Tensor) -> Tensor:
-    """log[Φ(high) − Φ(low)], without cancellation.
+    """Log-probability of an interval under N(0, 1), log[Φ(high) − Φ(low)], without cancellation.
 
-    On the left half this is log Φ(b) + log(1 − Φ(a)/Φ(b)), whose parts keep their relative precision; an
+    On the left half this is log Φ(b) + log(1 − Φ(a)/Φ(b)), both terms of which keep their relative precision; an
     interval on the right half is mirrored.
 
     Parameters
@@ -166,7 +167,7 @@ def log_normal_interval(low: Tensor, high: Tensor) -> Tensor:
 
 
 def log_cells(z_low: Tensor, z_high: Tensor, cells: Cells) -> Tensor:
-    """Log-probability of each code from the latents of its ends; a clipped code has a whole tail.
+    """Log-probability of each code from the latents of its interval's ends; a clipped code has a whole tail.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""What only some noise models can do, and one function each to ask for it.
+"""Optional capabilities of noise models, and a function for each that returns it or None.
 
-A model has a capability if it has the method of the protocol; it need not derive from it.
+A model has a capability if it has the methods of the protocol; it does not have to inherit from it.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ __all__ = [
     "HasDrawnSamples",
     "HasLatent",
     "HasLinearVariance",
+    "HasMarginals",
     "HasScale",
     "HasSigma",
     "HasVariance",
@@ -29,16 +30,17 @@ __all__ = [
     "exact_codes",
     "latent",
     "linear_variance",
+    "marginal_codes",
     "of_one_frame",
 ]
 
 SIGMA_SAMPLES = 8
-"""Samples for `approximate_sigma` of a model without a σ of its own: with 25 neighbours it errs by 5 %."""
+"""Number of samples for `approximate_sigma` of a model without a σ; averaged over 25 pixels, the error is 5 %."""
 
 
 @runtime_checkable
 class HasLatent(Protocol):
-    """A model that maps noise to a standard normal: the z of a flow, noise ÷ σ of a Gaussian."""
+    """A model that maps noise to a standard normal latent: z of a flow, noise/σ of a Gaussian."""
 
     @property
     def elementwise(self) -> bool:
@@ -55,16 +57,25 @@ class ExactCodes(Protocol):
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
         """Log-probability of codes in DN, nats, float64.
 
+        Parameters
+        ----------
+        codes : Tensor, shape (B, C, H, W)
+            Whole numbers in DN.
+        cond : Conditions
+            Clean signal, ISO and camera of the codes.
+        levels : Levels
+            Black and white levels of the codes.
+
         Returns
         -------
         Tensor, shape (B, C, H, W) or (B,)
-            Each pixel's, or only that of the whole element if its pixels depend on each other.
+            Log-probability of each pixel, or of each element as a whole if its pixels depend on each other.
         """
 
 
 @runtime_checkable
 class HasLinearVariance(Protocol):
-    """A model whose variance is a line in the clean signal."""
+    """A model whose noise variance is linear in the clean signal."""
 
     def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
         """β₁ and β₂ of the variance β₁·clean + β₂ under resolved conditions, (B, C or 1, 1, 1)."""
@@ -72,7 +83,7 @@ class HasLinearVariance(Protocol):
 
 @runtime_checkable
 class HasVariance(Protocol):
-    """A model whose variance at each pixel is known exactly."""
+    """A model that knows the exact noise variance at each pixel."""
 
     def variance(self, cond: Resolved) -> Tensor:
         """Variance of the normalised noise under resolved conditions, (B, C, H, W)."""
@@ -80,68 +91,96 @@ class HasVariance(Protocol):
 
 @runtime_checkable
 class HasScale(Protocol):
-    """A model that scales its noise by a known function of signal, ISO and camera, and does something mild besides."""
+    """A model that scales its noise by a known function of signal, ISO and camera; other steps change σ little."""
 
     def scale_variance(self, cond: Resolved) -> Tensor:
-        """Square of the scale at each pixel under resolved conditions, (B, C, H, W)."""
+        """Square of that scale at each pixel under resolved conditions, (B, C, H, W), normalised."""
 
 
 @runtime_checkable
 class HasSigma(Protocol):
-    """A model that knows about the σ of its noise without sampling."""
+    """A model that knows the approximate σ of its noise without sampling."""
 
     def approximate_sigma(self, cond: Resolved) -> Tensor:
-        """Approximate σ at each pixel under resolved conditions, (B, C, H, W)."""
+        """Approximate σ of the noise at each pixel under resolved conditions, (B, C, H, W), normalised."""
+
+
+@runtime_checkable
+class HasMarginals(Protocol):
+    """A model whose pixels depend on each other, and that knows the distribution of each by itself."""
+
+    def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
+        """Standard normal latent of each value by itself, which rises with it, (B, C, H, W); None if not known."""
 
 
 @runtime_checkable
 class HasDrawnSamples(Protocol):
-    """Samples that were drawn before, for the patches of one store."""
+    """A model that holds samples drawn earlier for the patches of one store."""
 
     def samples_of(self, rows: NDArray[np.int64], clean: Tensor, table: NDArray[Any]) -> Tensor:
-        """Normalised noise drawn for rows of the store, with their clean signal and table, (B, C, h, w)."""
+        """Normalised noise drawn for these rows of the store, (B, C, h, w), given their clean signal and table rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class CodesByLatent:
-    """Exact probabilities of codes from the CDF of an elementwise model at the ends of each code's interval."""
+    """Exact probabilities of codes for an elementwise model, from its CDF at the ends of each code's interval.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        The model.
+    latent : HasLatent
+        The same model, as a map to the standard normal.
+    """
 
     model: NoiseModel
     latent: HasLatent
 
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
-        """Log-probability of each code, (B, C, H, W)."""
+        """Log-probability of each code, nats, float64, (B, C, H, W)."""
         cond = checked_conditions(self.model, cond)
         cells = levels.cells(codes, cond.clean)
-        # The ends are float64, the conditions in the model's own precision: only its nets need that.
+        # The ends are float64; the conditions have the model's own precision, as its nets require.
         return log_cells(self.latent.latent(cells.low, cond), self.latent.latent(cells.high, cond), cells)
 
 
 def latent(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor | None:
-    """Map noise to the model's own standard normal, (B, C, H, W); None if it has none."""
+    """Map noise to the model's standard normal latent, (B, C, H, W); None if the model has no latent."""
     return model.latent(noise, checked_conditions(model, cond)) if isinstance(model, HasLatent) else None
 
 
 def exact_codes(model: NoiseModel) -> ExactCodes | None:
-    """Exact probabilities of integer codes; None if the model has a bound only (`discrete_log_prob`)."""
+    """The model as a source of exact code probabilities; None if only a bound is possible (`discrete_log_prob`)."""
     if isinstance(model, ExactCodes):
         return model
     return CodesByLatent(model, model) if isinstance(model, HasLatent) and model.elementwise else None
 
 
+def marginal_codes(model: NoiseModel, codes: Tensor, cond: Resolved, levels: Levels) -> Tensor | None:
+    """Log-probability of each integer code by itself, nats, (B, C, H, W); None if the model does not know it.
+
+    Their product is a distribution of codes too, which leaves out what pixels share.
+    """
+    if not isinstance(model, HasMarginals):
+        return None
+    cells = levels.cells(codes, cond.clean)
+    low, high = (model.marginal_latent(end, cond) for end in (cells.low, cells.high))
+    return None if low is None or high is None else log_cells(low, high, cells)
+
+
 def linear_variance(model: NoiseModel) -> HasLinearVariance | None:
-    """Variance β₁·clean + β₂ of the normalised signal, before clipping; None if the model's variance is no line."""
+    """The model as a source of its linear variance β₁·clean + β₂ before clipping; None if it is not linear."""
     return model if isinstance(model, HasLinearVariance) else None
 
 
 def of_one_frame(model: NoiseModel) -> NoiseModel:
-    """The model of a frame by itself: the frame's own of a model of sequences, else the model."""
+    """The model of a single frame: the frame model of a sequence model, else the model itself."""
     frame: NoiseModel = getattr(model, "frame", model)
     return frame
 
 
 def approximate_sigma(model: NoiseModel, cond: Conditions, generator: torch.Generator | None = None) -> Tensor:
-    """Approximate σ of the noise at each pixel, (B, C, H, W), for proposals; from samples if the model has none."""
+    """Approximate σ of the noise at each pixel, (B, C, H, W), normalised; from samples if the model has no σ."""
     if isinstance(model, HasSigma):
         return model.approximate_sigma(checked_conditions(model, cond))
     square = torch.stack([model.sample(cond, generator).square() for _ in range(SIGMA_SAMPLES)]).mean(0)

@@ -1,4 +1,4 @@
-"""A small denoiser in units of the noise, trained on noisy pairs together with a noise model."""
+"""A small denoiser on noise of unit variance, trained on noisy pairs together with a noise model."""
 
 import json
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ from noiseflow.models.model import ModelSpec
 __all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "local_mean", "save_denoiser"]
 
 DENOISER = "denoiser"
-"""Name of the denoiser's folder in a run folder, and of its weights."""
+"""Name of the denoiser's folder in a run folder, and of its weights file."""
 
 DILATIONS = (1, 2, 4, 4, 2, 1)
 """Dilations of the 3×3 convolutions, repeated in this order; six of them reach 14 pixels to each side."""
 
 BOX = 2
-"""Radius in pixels of the local mean."""
+"""Radius of the local mean, in pixels of a plane."""
 
 NEAR = 3.0
-"""Distance from the local mean in σ up to which a deviation counts as noise at the start."""
+"""Before training, deviations from the local mean up to about this many σ are removed as noise."""
 
 
 DENOISER_SCHEMA = Table(
@@ -52,7 +52,7 @@ DENOISER_SCHEMA = Table(
 
 @dataclass(frozen=True)
 class DenoiserSpec:
-    """Description of a denoiser and of the data that it was trained on.
+    """Description of a denoiser and of its training data.
 
     Parameters
     ----------
@@ -61,13 +61,13 @@ class DenoiserSpec:
     cameras : tuple of str
         Camera names, in index order.
     isos : tuple of float
-        ISOs in rising order, the knots of its noise level function.
+        ISOs in rising order: the knots of its noise level function.
     width : int
         Number of hidden planes.
     depth : int
         Number of convolutions, 2 or more.
     seed : int
-        Seed of the starting weights.
+        Seed of the initial weights.
     """
 
     layout: str = "bayer"
@@ -78,7 +78,7 @@ class DenoiserSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse specs from which no denoiser can be built."""
+        """Check that a denoiser can be built from the spec."""
         object.__setattr__(self, "cameras", tuple(str(name) for name in self.cameras))
         object.__setattr__(self, "isos", tuple(float(iso) for iso in self.isos))
         if self.width < 1 or self.depth < 2:
@@ -95,13 +95,13 @@ class DenoiserSpec:
 class Denoiser(nn.Module):
     """A residual convolutional network on noise of unit variance.
 
-    With m the 5×5 mean of the noisy x, v = β₁·m + β₂ its noise level and w = (x − m)/√v,
+    With m the 5×5 mean of the noisy signal x, v = β₁·m + β₂ its noise variance and w = (x − m)/√v,
 
         D(x) = x − √v · [w·exp(−w²/18) + net(asinh w)],
 
     so that one small network serves all ISOs and cameras, and edges of hundreds of σ do not dominate.  There are
-    no batch statistics; any height and width works.  The net starts at 0: D is the local mean where x is
-    within a few σ of it, and x elsewhere.
+    no batch statistics, and any height and width works.  The net's output starts at 0: before training, D(x) is the
+    local mean where x is within a few σ of it, and x elsewhere.
 
     Parameters
     ----------
@@ -152,9 +152,9 @@ class Denoiser(nn.Module):
         noisy : Tensor, shape (B, C, H, W)
             Noisy signal, normalised and not clipped.
         iso : Tensor of shape (B,), or float
-            ISO of each element, or of all.
+            ISO of each element, or one for all.
         camera : Tensor of long, shape (B,), or int, str, or sequence of str
-            Camera of each element, or of all, by index or name.
+            Camera of each element, or one for all, by index or name.
 
         Returns
         -------
@@ -164,7 +164,7 @@ class Denoiser(nn.Module):
         Raises
         ------
         DataError
-            Another number of planes, NaN or infinite values.
+            A wrong number of planes, NaN or infinite values.
         ModelError
             A camera that the denoiser was not trained for.
         """
@@ -183,7 +183,7 @@ class Denoiser(nn.Module):
 
 
 def local_mean(signal: Tensor, *, hollow: bool = False) -> Tensor:
-    """Mean of 5×5 pixels of a plane, of fewer at the border; without the centre pixel if `hollow`."""
+    """Mean of the 5×5 pixels of a plane around each pixel, fewer at the border; without that pixel if `hollow`."""
     side = 2 * BOX + 1
     mean = F.avg_pool2d(signal, side, stride=1, padding=BOX, count_include_pad=False)
     if not hollow:
@@ -217,7 +217,7 @@ def load_denoiser(run: str | Path) -> Denoiser:
     folder = run / DENOISER if (run / DENOISER).is_dir() else run
     weights, spec = folder / f"{DENOISER}.safetensors", folder / "spec.json"
     if not weights.is_file() or not spec.is_file():
-        raise ModelError(f"{run}: holds no denoiser; `noiseflow fit` trains one on a store of noisy pairs")
+        raise ModelError(f"{run}: contains no denoiser; `noiseflow fit` trains one on a store of noisy pairs")
     check_file(spec, ModelError)
     what = "the spec of a denoiser"
     table = checked(read_json(spec, what, ModelError), DENOISER_SCHEMA, str(spec), ModelError, f"expected {what}")

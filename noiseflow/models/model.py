@@ -1,4 +1,4 @@
-"""The contract of a noise model, its spec, and the registry of models."""
+"""The contract of noise models, their specs, and the registry of models."""
 
 import json
 import warnings
@@ -38,8 +38,7 @@ __all__ = [
 ]
 
 LIMITS = -1.0, 8.0
-"""Least and largest clean signal to sample at: what lies outside is in DN."""
-
+"""Smallest and largest normalised clean signal accepted for sampling; values outside are probably in DN."""
 
 SPEC_SCHEMA = Table(
     {"model": Text(200, 1)},
@@ -51,27 +50,27 @@ SPEC_SCHEMA = Table(
         "unit": Text(200, 1),
     },
 )
-"""The file `ModelSpec.to_json` writes; options are checked by `build`, which knows the model's."""
+"""Schema of the JSON of `ModelSpec.to_json`; the options are checked by `build`."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Description of a model and of the data that it was fitted to.
+    """Description of a model and of the data it was fitted to.
 
     Parameters
     ----------
     model : str
         Name in the registry, `noiseflow.models.MODELS`.
     layout : str
-        Plane layout: ``"bayer"``, ``"mono"`` or ``"mono2x2"``.
+        Plane layout, such as ``"bayer"``, ``"mono"`` or ``"mono2x2"``.
     cameras : tuple of str
         Camera names, in index order.
     isos : tuple of float
-        ISOs that it was fitted at, in rising order; the knots of ISO tables.
+        Fitted ISOs, in rising order: the knots of ISO tables.
     options : mapping
-        Options of this model only, as JSON values.
+        Options specific to this model, as JSON values.
     unit : str
-        Unit of its densities; any other is refused.
+        Unit of its densities; only `NLL_UNIT` is accepted.
     """
 
     model: str
@@ -82,12 +81,12 @@ class ModelSpec:
     unit: str = NLL_UNIT
 
     def __post_init__(self) -> None:
-        """Refuse specs from which no model can be built."""
+        """Check the cameras, ISOs and unit."""
         object.__setattr__(self, "cameras", tuple(str(name) for name in self.cameras))
         object.__setattr__(self, "isos", tuple(float(iso) for iso in self.isos))
         plane_names(self.layout)
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):
-            raise ModelError(f"spec: expected at least one camera and no name twice; got {self.cameras}")
+            raise ModelError(f"spec: expected at least one camera, and each name once; got {self.cameras}")
         if not self.isos or min(self.isos) <= 0 or sorted(set(self.isos)) != list(self.isos):
             raise ModelError(f"spec: expected rising positive ISOs; got {self.isos}")
         if self.unit != NLL_UNIT:
@@ -114,7 +113,7 @@ class ModelSpec:
         Raises
         ------
         ModelError
-            The text is no JSON object, or has unknown fields.
+            The text is not a JSON object, or has unknown fields.
         """
         table = json_value(text, source, "the spec of a model", ModelError)
         try:
@@ -126,17 +125,17 @@ class ModelSpec:
 class NoiseModel(SavedState, ABC):
     """Distribution of normalised noise given clean signal, ISO and camera.
 
-    A subclass implements `_log_prob` and `_sample` for resolved conditions.  What only some models can do
-    stands in `noiseflow.models.capabilities` and `noiseflow.models.noise_statistics`.
+    A subclass implements `_log_prob` and `_sample` for resolved conditions.  Optional capabilities are defined
+    in `noiseflow.models.capabilities` and `noiseflow.models.noise_statistics`.
 
     Parameters
     ----------
     spec : ModelSpec
-        Description of the model and of the data that it was fitted to.
+        Description of the model and of the data it was fitted to.
     """
 
-    _one_iso_rule: str = "its parameters stay those of that one ISO"
-    """What a model fitted at a single ISO does at others, for the warning."""
+    _one_iso_rule: str = "it uses the parameters of that ISO"
+    """How a model fitted at a single ISO extrapolates to others, for the warning."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -147,7 +146,7 @@ class NoiseModel(SavedState, ABC):
         return in_one_line(self)
 
     def _repr_html_(self) -> str:
-        """Facts, and the noise over the signal at three ISOs, for a notebook."""
+        """HTML for a notebook: facts, and a plot of the noise over the signal at three ISOs."""
         return in_notebook(self)
 
     @property
@@ -157,12 +156,12 @@ class NoiseModel(SavedState, ABC):
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras it was fitted for, in index order."""
+        """Names of the cameras the model was fitted for, in index order."""
         return self.spec.cameras
 
     @property
     def iso_range(self) -> tuple[float, float]:
-        """Lowest and highest ISO it was fitted at."""
+        """Lowest and highest fitted ISO."""
         return self.spec.isos[0], self.spec.isos[-1]
 
     def log_prob(self, noise: Tensor, cond: Conditions) -> Tensor:
@@ -178,7 +177,7 @@ class NoiseModel(SavedState, ABC):
         Returns
         -------
         Tensor, shape (B,)
-            Nats, summed over C·H·W dimensions, or over those that ``cond.observed`` has.
+            Nats, summed over the C·H·W values, or over those where ``cond.observed`` is True.
 
         Raises
         ------
@@ -190,7 +189,7 @@ class NoiseModel(SavedState, ABC):
         Warns
         -----
         ExtrapolationWarning
-            Once, if an ISO is outside `iso_range`, or where the conversion gain is switched.
+            Once, if an ISO is outside `iso_range` or within a step where the conversion gain is switched.
         """
         cond = checked_conditions(self, cond)
         if noise.shape != cond.clean.shape:
@@ -199,20 +198,20 @@ class NoiseModel(SavedState, ABC):
             noise = noise.masked_fill(~cond.observed, 0.0)
         noise = noise.to(self._working_dtype(noise.dtype))
         if not all_finite(noise):
-            raise DataError("noise: holds NaN or infinite values; mask or drop those patches first")
+            raise DataError("noise: expected finite values; got NaN or infinity: mask or drop those patches first")
         if not len(noise):
             return noise.flatten(1).sum(1)
         return self(noise, cond)  # type: ignore[no-any-return]
 
     def forward(self, noise: Tensor, cond: Resolved) -> Tensor:
-        """`log_prob` without checks, as a fit calls it on patches of a store: reading values makes a GPU wait."""
+        """`log_prob` without checks, for fits: checks read values, for which a GPU must be synchronised."""
         return self._log_prob(noise, cond) if cond.observed is None else self._log_prob_of_observed(noise, cond)
 
     def sample(self, cond: Conditions, generator: Source = None, temperature: float = 1.0) -> Tensor:
         """Draw noise.
 
-        If the clean signal requires a gradient, the noise has the pathwise one: that of the same random numbers at
-        another signal.  Else it has no gradient at all.
+        If the clean signal requires a gradient, the noise carries the pathwise gradient: its change with the signal
+        for the same random numbers.  Otherwise the noise has no gradient.
 
         Parameters
         ----------
@@ -231,9 +230,9 @@ class NoiseModel(SavedState, ABC):
         Raises
         ------
         DataError
-            A clean signal far outside 0 to 1, as one in DN is.
+            A clean signal far outside 0 to 1, such as one in DN.
         ModelError
-            A gradient is required of photon counts, which have none.
+            A gradient is required, but the model samples photon counts, which have none.
         """
         if not temperature >= 0:
             raise DataError(f"temperature: expected 0 or above; got {temperature}")
@@ -252,25 +251,25 @@ class NoiseModel(SavedState, ABC):
     def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor: ...
 
     def _log_prob_of_observed(self, noise: Tensor, cond: Resolved) -> Tensor:
-        """Log-density of the pixels that ``cond.observed`` has, (B,).
+        """Log-density of the observed pixels, nats, (B,).
 
-        For models that read neighbours a lower bound by `noiseflow.flows.observed.imputed`; those whose pixels are
-        independent, or so but for their lines, leave the others out exactly.
+        The default is a lower bound by `noiseflow.flows.observed.imputed`.  Models whose pixels are independent,
+        possibly given line offsets, override it and leave masked pixels out exactly.
         """
         assert cond.observed is not None
         filled, entropy = imputed(noise, cond.observed)
         return self._log_prob(filled, replace(cond, observed=None)) + entropy
 
     def _working_dtype(self, given: torch.dtype) -> torch.dtype:
-        """What it computes in for a clean signal of a dtype: not in half precision."""
+        """Dtype of the computation for a clean signal of the dtype `given`; at least float32."""
         return torch.promote_types(given, torch.float32)
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
-        """Of each camera: logarithm of the read variance and its ISOs, of a model that interpolates it."""
+        """For each camera, log read variance and its ISOs; empty if the model does not interpolate it."""
         return ()
 
     def _check_isos(self, cond: Resolved) -> None:
-        """Warn once of ISOs outside the range or in a step; a model that cannot extrapolate refuses them here."""
+        """Warn once about ISOs outside the range or in a gain switch; models that cannot extrapolate raise instead."""
         if self._warned_of_iso:
             return
         found = (
@@ -285,21 +284,14 @@ class NoiseModel(SavedState, ABC):
 
 
 def checked_conditions(model: NoiseModel, cond: Conditions) -> Resolved:
-    """Resolve conditions to tensors.
-
-    Parameters
-    ----------
-    model : NoiseModel
-        Model that the conditions are for.
-    cond : Conditions
-        Conditions with cameras by name or index.
+    """Check conditions for a model and resolve them to tensors in the model's precision.
 
     Raises
     ------
     DataError
-        Another number of planes than the model's, shapes that do not match, values that are not finite.
+        A number of planes that differs from the model's, shapes that do not match, or values that are not finite.
     ModelError
-        A camera, or an ISO, that the model does not know.
+        A camera that the model does not know, or an ISO that it cannot handle.
     """
     known = cond.resolve(model.cameras)
     if known.clean.shape[1] != model.planes:
@@ -310,7 +302,7 @@ def checked_conditions(model: NoiseModel, cond: Conditions) -> Resolved:
 
 
 def in_own_precision(model: NoiseModel, cond: Resolved) -> Resolved:
-    """Resolved conditions in what the model computes in, their values not checked but for a warning of ISOs."""
+    """Convert resolved conditions to the dtype the model computes in; values are not checked, except ISOs."""
     if readable():
         model._check_isos(cond)
     dtype = model._working_dtype(cond.clean.dtype)
@@ -318,16 +310,16 @@ def in_own_precision(model: NoiseModel, cond: Resolved) -> Resolved:
 
 
 def samples_codes(model: NoiseModel) -> bool:
-    """Whether its samples are whole codes less the clean signal, as clipped as the camera's; such a model says so."""
+    """Whether a model's samples are whole codes minus the clean signal, clipped as by the camera."""
     return bool(getattr(model, "samples_codes", False))
 
 
 def draw(model: NoiseModel, cond: Resolved, source: Source = None, temperature: float = 1.0) -> Tensor:
-    """`NoiseModel.sample` under conditions that `in_own_precision` gave, without a look at their values."""
+    """`NoiseModel.sample` without checks, for conditions returned by `in_own_precision`."""
     pathwise = torch.is_grad_enabled() and cond.clean.requires_grad
     if pathwise and samples_codes(model):
         raise ModelError(
-            f"{model.spec.model}: photon counts have no derivative by the clean signal: give it clean.detach()"
+            f"{model.spec.model}: photon counts have no gradient with respect to the clean signal: pass clean.detach()"
         )
     if not len(cond.clean):
         return torch.zeros_like(cond.clean)
@@ -342,11 +334,11 @@ class ModelEntry:
     Parameters
     ----------
     build : callable
-        Function from a spec to the model.
+        Function of a spec that returns the model.
     options : tuple of str
         Options that its spec may have, besides ``before_rounding``.
     defaults_of_old : mapping
-        Options that specs of earlier versions leave out, and their values then.
+        Options that specs of earlier versions lack, with the values they had at that time.
     """
 
     build: Callable[[ModelSpec], NoiseModel]
@@ -355,13 +347,13 @@ class ModelEntry:
 
 
 MODELS: dict[str, ModelEntry] = {}
-"""Registry of models by their name in a spec."""
+"""Registry of models: name in a spec → entry."""
 
 
 def register(
     name: str, options: tuple[str, ...] = (), defaults_of_old: Mapping[str, Any] | None = None
 ) -> Callable[[type[NoiseModel]], type[NoiseModel]]:
-    """Class decorator: enter a model into `MODELS`; the arguments are those of `ModelEntry`."""
+    """Class decorator that adds a model to `MODELS` under a name; the other arguments are those of `ModelEntry`."""
 
     def enter(model: type[NoiseModel]) -> type[NoiseModel]:
         MODELS[name] = ModelEntry(model, options, defaults_of_old or {})
@@ -371,16 +363,26 @@ def register(
 
 
 LARGEST_OPTION = 10_000
-"""Largest number that an option of a model may have: of couplings, planes, bins."""
+"""Largest number that an option of a model may have, such as couplings, planes or bins."""
 
 
 def build(spec: ModelSpec) -> NoiseModel:
-    """Build the model that a spec describes, with its starting parameters.
+    """Build the model that a spec describes, with its initial parameters.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Description of the model.
+
+    Returns
+    -------
+    NoiseModel
+        The model, in training mode.
 
     Raises
     ------
     ModelError
-        No model of that name is registered, or it has no such option.
+        An unknown model or option, or an option that is too large.
     """
     if spec.model not in MODELS:
         raise ModelError(f"model {spec.model!r} is not known; expected one of {', '.join(sorted(MODELS))}")
@@ -390,9 +392,9 @@ def build(spec: ModelSpec) -> NoiseModel:
         known = f"it has {', '.join(entry.options)}" if entry.options else "it has none"
         raise ModelError(f"{spec.model}: option {unknown[0]!r} is not known; {known}")
     for name, value in spec.options.items():
-        # Before anything is allocated or built layer by layer.
+        # Checked before anything is allocated or built.
         if isinstance(value, (int, float)) and not abs(value) <= LARGEST_OPTION:
             raise ModelError(f"{spec.model}: option {name}={value}: expected a number up to {LARGEST_OPTION:,}")
-    # Layers start by their own generators; what torch draws for them on the way is not the caller's.
+    # Layers have generators of their own; what torch draws besides must not change the caller's random state.
     with torch.random.fork_rng(devices=[]):
         return entry.build(spec)

@@ -1,4 +1,4 @@
-"""Sufficient statistics of noise, and how models start from them."""
+"""Sufficient statistics of noise, and the initialisation of models from them."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -26,7 +26,7 @@ __all__ = [
 class NoiseStatistics:
     """Sums of noise and signal in cells of camera, ISO and clean level.
 
-    One row per cell: all float64 of shape (N,), except the two indices.
+    One row per cell; all are float64 of shape (N,), except the two indices.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ class NoiseStatistics:
 
 
 def signal_bins(clean: Tensor, bins: int) -> Tensor:
-    """Bin index of each clean value, `bins` bins evenly spaced in the square root of the signal.
+    """Bin index of each clean value; the `bins` bins are evenly spaced in the square root of the signal.
 
-    The width of a bin then grows with the shot noise, and a bin in the dark is narrow compared with the read
-    noise.  Bin 0 takes all values at or below black.
+    So bins widen with the shot noise, and bins in the dark are narrow compared with the read noise.  Bin 0 contains
+    all values at or below black.
     """
     return (clean.clamp(0, 1).sqrt() * (bins - 1)).ceil().long()
 
@@ -81,7 +81,7 @@ class StartsFromStatistics(Protocol):
 
 @runtime_checkable
 class StartsFromPatches(Protocol):
-    """A model whose start is refined by training patches, for what cell statistics do not contain."""
+    """A model whose initialisation is refined on training patches, for what cell statistics do not contain."""
 
     def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
         """Refine the start; `bands`, (B,) or (B, 2) of int, is equal for patches on the same sensor rows."""
@@ -89,7 +89,7 @@ class StartsFromPatches(Protocol):
 
 @runtime_checkable
 class StartsFromCodes(Protocol):
-    """A model whose start is refined by the likelihood of integer codes."""
+    """A model whose initialisation is refined by the likelihood of integer codes."""
 
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Refine the start; see `noiseflow.models.capabilities.ExactCodes` for the arguments."""
@@ -97,19 +97,19 @@ class StartsFromCodes(Protocol):
 
 @runtime_checkable
 class FindsComponents(Protocol):
-    """A model whose start decides which parts of a camera's noise it has."""
+    """A model whose initialisation decides which components of a camera's noise it has."""
 
     found: list[str]
-    """What was tried and what it is worth, in words."""
+    """The components that were tried, with their gains, in words."""
 
 
 def components_of(model: NoiseModel) -> tuple[str, ...]:
-    """What a model's start found of a camera's noise, in words; nothing if it does not look."""
+    """Components that a model's initialisation found, in words; empty if it does not look for any."""
     return tuple(model.found) if isinstance(model, FindsComponents) else ()
 
 
 def is_closed_form(model: NoiseModel) -> bool:
-    """Whether `start_from` already is the maximum-likelihood fit; such a model has ``closed_form = True``."""
+    """Whether `start_from` already gives the maximum-likelihood fit, as declared by ``closed_form = True``."""
     return bool(getattr(model, "closed_form", False))
 
 
@@ -127,12 +127,12 @@ def start_from(model: NoiseModel, statistics: NoiseStatistics) -> None:
 
 
 def refine_start(model: NoiseModel, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
-    """Refine a start by training patches, if the model can: see `StartsFromPatches`."""
+    """Refine the initialisation on training patches if the model can; see `StartsFromPatches`."""
     if isinstance(model, StartsFromPatches):
         model.start_from_patches(noise, cond, bands)
 
 
 def refine_start_on_codes(model: NoiseModel, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-    """Refine a start by the integers of training patches, if the model can: see `StartsFromCodes`."""
+    """Refine the initialisation on the codes of training patches if the model can; see `StartsFromCodes`."""
     if isinstance(model, StartsFromCodes):
         model.start_from_codes(codes, cond, levels)

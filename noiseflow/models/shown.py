@@ -1,4 +1,4 @@
-"""How a noise model shows itself: in one line, and in a notebook."""
+"""Display of a noise model: in one line, and in a notebook."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ __all__ = ["facts_of", "in_notebook", "in_one_line", "noise_curves"]
 
 
 def facts_of(model: "NoiseModel") -> dict[str, str]:
-    """What a model was fitted for: label → text."""
+    """Facts about a model for display: label → text."""
     low, high = model.iso_range
     names = ", ".join(model.cameras[:3]) + (f" and {len(model.cameras) - 3} more" if len(model.cameras) > 3 else "")
     return {
@@ -27,39 +27,39 @@ def facts_of(model: "NoiseModel") -> dict[str, str]:
 
 
 def in_one_line(model: "NoiseModel") -> str:
-    """Name and facts; ``model.flow`` shows the layers of a flow."""
+    """Name and facts of a model in one line; ``model.flow`` shows the layers of a flow."""
     said = ", ".join(f"{label} {text}" for label, text in facts_of(model).items())
     return plain_text(f"<noise model {model.spec.model}: {said}>", LONGEST_LINE)
 
 
 def in_notebook(model: "NoiseModel") -> str:
-    """HTML of the facts, and of the noise over the signal at three ISOs."""
+    """HTML with the facts, and a plot of the noise over the signal at three ISOs."""
     return facts(f"Noise model {model.spec.model}", facts_of(model), curves(*noise_curves(model)))
 
 
 def noise_curves(
     model: "NoiseModel", camera: str | None = None
 ) -> tuple[dict[str, tuple[list[float], list[float]]], str, str]:
-    """Standard deviation of sampled noise over the signal at the lowest, a middle and the highest ISO.
+    """Standard deviation of sampled noise over the signal, at the lowest, a middle and the highest ISO.
 
-    Of 1,024 pixels of each plane, so within 2 % or so; the random numbers are always the same.
+    Each σ is measured on 1,024 pixels of each plane, so its error is about 2 %.  The random numbers are fixed.
 
     Parameters
     ----------
     model : NoiseModel
         Model to sample, on any device.
     camera : str, optional
-        Camera; the first of the model if None.
+        Name of the camera; if None, the model's first one.
 
     Returns
     -------
     lines : dict
-        ISO → signals and standard deviations, both normalised.
+        Label "ISO …" → signals and noise standard deviations, both normalised.
     x_label, y_label : str
         Labels of the axes.
     """
     device = next((each.device for each in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    # Not up to the white level: models that clip there have less noise.
+    # The signals stop at half of white, because models that clip have less noise near white.
     signals = torch.logspace(-3, -0.3, 12, device=device)
     clean = signals[:, None, None, None].expand(-1, model.planes, 32, 32).contiguous()
     isos = model.spec.isos

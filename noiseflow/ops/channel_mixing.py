@@ -1,4 +1,4 @@
-"""Mixing of planes at each pixel by one matrix: a 1×1 convolution of few planes."""
+"""Mixing of planes by one matrix at every pixel: a 1×1 convolution with few planes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from noiseflow.ops.native import Kernels, Operation, Source, contiguous
 __all__ = ["mix_planes"]
 
 MOST_PLANES = 8
-"""Above it a product of matrices is as fast as the kernel."""
+"""Largest number of planes for the kernel; with more planes a matrix product is as fast."""
 
 _SIZES = "long batch=B, long pixels=H * W, long threads"
 
@@ -25,8 +25,8 @@ SOURCE = Source(
 
 
 def _mix_planes(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve (B, C, H, W) 1×1 with a weight of shape (C_out, C)."""
-    # With so few planes a convolution takes several times as long as this product on a CPU.
+    """Multiply the planes of x, (B, C, H, W), by `weight`, (C_out, C), at every pixel."""
+    # With few planes, a convolution takes several times as long as this product on a CPU.
     return torch.einsum("oi,bihw->bohw", weight, x)
 
 

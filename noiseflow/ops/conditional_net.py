@@ -1,4 +1,4 @@
-"""Two hidden layers of a net whose planes are scaled and shifted for each element (FiLM)."""
+"""The two hidden layers of a conditioner net, with FiLM: planes are scaled and shifted for each element."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from noiseflow.ops.native import Kernels, Operation, Source, contiguous
 __all__ = ["hidden_layers"]
 
 MOST_VALUES = 4
-"""Planes of values that the kernels are made for."""
+"""Largest number of value planes that the kernels support."""
 
 _SIZES = "long batch=B, long height=H, long width=W, long threads"
 _HIDDEN = "[B, F, H, W]"
@@ -46,22 +46,22 @@ def _hidden_layers(
     gain2: Tensor,
     shift2: Tensor,
 ) -> Tensor:
-    """tanh(g₂·(w2·tanh(g₁·(w1 * values + ws·signal + b1) + h₁) + b2) + h₂), (B, F, H, W).
+    """Hidden planes tanh(g₂·(w2·tanh(g₁·(w1 * values + ws·signal + b1) + h₁) + b2) + h₂), (B, F, H, W).
 
     Parameters
     ----------
     values : Tensor, shape (B, V, H, W), or None
-        What the net sees besides the signal.
+        Values that condition, if any.
     signal : Tensor, shape (B, S, H, W)
-        What it sees of the conditions.
+        Signal features.
     w1 : Tensor, shape (F, V, k, k)
-        On the values; without `ws` on values and signal together, (F, V + S, k, k).
+        Weight of the first layer for the values; if `ws` is None, for values and signal together, (F, V + S, k, k).
     ws : Tensor, shape (F, S, 1, 1), or None
-        On the signal at its own place.
+        Weight of the first layer for the signal at the pixel itself.
     b1, b2 : Tensor, shape (F,)
-        Biases.
+        Biases of the two layers.
     gain1, shift1, gain2, shift2 : Tensor, shape (B, F)
-        FiLM of both layers, for each element.
+        FiLM gains g and shifts h of the two layers, for each element.
     w2 : Tensor, shape (F, F, 1, 1)
         Weight of the second layer.
     """
@@ -97,7 +97,7 @@ def _by_kernel(
     gain2: Tensor,
     shift2: Tensor,
 ) -> Tensor:
-    # FiLM is linear: it goes into each element's own weights, and its gradient comes out of theirs.
+    # FiLM is linear, so it is folded into weights per element, and autograd derives its gradient from theirs.
     of_values = None if values is None else gain1[:, :, None, None, None] * w1
     on_signal = w1[:, :, 0, 0] if ws is None else ws[:, :, 0, 0]
     of_signal, bias1 = gain1[:, :, None] * on_signal, gain1 * b1 + shift1
@@ -107,7 +107,7 @@ def _by_kernel(
 
 
 def _grouped(weight: Tensor) -> Tensor:
-    """(B, F, in, …) to (B, F/4, in, …, 4)."""
+    """Group output planes by four, (B, F, in, …) to (B, F/4, in, …, 4)."""
     batch, width, *rest = weight.shape
     return weight.reshape(batch, width // 4, 4, *rest).movedim(2, -1)
 

@@ -1,7 +1,7 @@
-"""Noise Flow's affine coupling: values, log-dets and gradients in training, one or many in evaluation.
+"""Noise Flow's affine coupling: one coupling with gradients in training, a chain of couplings in evaluation.
 
-z_a = x_a, z_b = x_b · exp(s) + t, with (t, r) = net(x_a) and s = bound · tanh(r).  A net of the published form
-declares `border_aware` and has the layers of `BorderAware`.
+z_a = x_a, z_b = x_b · exp(s) + t, with (t, r) = net(x_a) and s = bound · tanh(r).  The kernels need a net of the
+published form, which has the attribute `border_aware` and the layers of `BorderAware`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +17,10 @@ from noiseflow.ops.shot_read_noise import FLOOR, variance_of
 __all__ = ["couple", "coupling_chain", "uncouple"]
 
 MOST_PLANES = 8
-"""Above it kernels of few planes have no advantage."""
+"""Largest number of hidden or output planes for the kernels; with more planes they have no advantage."""
 
 LEAST_ROWS = 128
-"""Of a band of rows that a thread takes."""
+"""Fewest rows in a band that one thread processes."""
 
 _SIZES = "long batch=B, long height=H, long width=W, long threads"
 
@@ -71,7 +71,7 @@ def _is_border_aware(net: object) -> TypeGuard[BorderAware]:
 
 
 def _planes(net: nn.Module, x: Tensor) -> Mapping[str, int] | None:
-    """Numbers of planes for which kernels are built: conditioning, transformed, hidden."""
+    """Macros of the kernels: conditioning (A), transformed (N) and hidden (F) planes; None if they cannot be used."""
     if not _is_border_aware(net) or net.conv1.weight.dtype != x.dtype:
         return None
     planes, outputs, width = x.shape[1], net.conv3.out_channels, net.conv1.out_channels
@@ -81,14 +81,14 @@ def _planes(net: nn.Module, x: Tensor) -> Mapping[str, int] | None:
 
 
 def _scale_and_shift(a: Tensor, net: nn.Module, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """S (log scale) and t, from the conditioning planes."""
+    """Log scale s and shift t from the conditioning planes."""
     shift, raw = net(a).chunk(2, dim=1)
-    # tanh, by what is the faster function on a CPU.
+    # This is tanh, written with the sigmoid, which is faster on a CPU.
     return bound * (2 * (2 * raw).sigmoid() - 1), shift
 
 
 def _couple(x: Tensor, net: nn.Module, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """Z and log-det, (B,); the first half of the planes conditions."""
+    """Couple x, whose first C // 2 planes condition the rest; return z and log-det, (B,)."""
     first = x.shape[1] // 2
     a, b = x[:, :first], x[:, first:]
     log_scale, shift = _scale_and_shift(a, net, bound)
@@ -97,7 +97,7 @@ def _couple(x: Tensor, net: nn.Module, bound: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _uncouple(z: Tensor, net: nn.Module, bound: Tensor) -> Tensor:
-    """The x of a z."""
+    """Inverse of `_couple`: the x that gives z."""
     first = z.shape[1] // 2
     a, b = z[:, :first], z[:, first:]
     log_scale, shift = _scale_and_shift(a, net, bound)
@@ -105,14 +105,14 @@ def _uncouple(z: Tensor, net: nn.Module, bound: Tensor) -> Tensor:
 
 
 def couple(x: Tensor, net: nn.Module, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """Z and log-det of one coupling, (B,).
+    """Apply one coupling; return z, (B, C, H, W), and log|det dz/dx| in nats, (B,).
 
     Parameters
     ----------
     x : Tensor, shape (B, C, H, W)
-        The first C // 2 planes condition the others.
+        Values; the first C // 2 planes condition the others.
     net : nn.Module
-        (B, C // 2, H, W) to (B, 2·(C − C // 2), H, W).
+        Maps (B, C // 2, H, W) to shift and raw log scale, stacked as (B, 2·(C − C // 2), H, W).
     bound : Tensor
         Bound on |log scale|, one number.
     """
@@ -124,7 +124,7 @@ def couple(x: Tensor, net: nn.Module, bound: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def uncouple(z: Tensor, net: nn.Module, bound: Tensor) -> Tensor:
-    """The x of a z; as `couple`."""
+    """Inverse of `couple`: the x that gives z, (B, C, H, W)."""
     if net.training:
         return _uncouple(z, net, bound)
     x: Tensor = coupling_chain(z, [net], [bound], [None, None], True, None, None, None, False)[0]
@@ -133,7 +133,7 @@ def uncouple(z: Tensor, net: nn.Module, bound: Tensor) -> Tensor:
 
 def _with_own_statistics(x: Tensor, net: nn.Module, _: Tensor) -> Mapping[str, int] | None:
     planes = _planes(net, x)
-    # A norm of another kind, such as one that several processes share, has statistics of its own.
+    # Other norms, such as one synchronised between processes, compute their statistics differently.
     if planes is None or not all(type(getattr(net, name)) is nn.BatchNorm2d for name in ("norm1", "norm2")):
         return None
     return planes
@@ -148,7 +148,7 @@ def _couple_by_kernel(kernels: Kernels, x: Tensor, net: BorderAware, bound: Tens
 
 
 def _follow(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Move the running statistics, as `BatchNorm2d` does in training."""
+    """Update the running statistics as `BatchNorm2d` does in training."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
@@ -160,7 +160,7 @@ def _follow(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) ->
 
 
 class _Coupled(torch.autograd.Function):
-    """In training, where the norms take the batch's own statistics: z, log-det, and mean and variance of both norms."""
+    """A coupling in training, with batch statistics in the norms; returns z, log-det, and both norms' statistics."""
 
     @staticmethod
     def forward(
@@ -171,7 +171,7 @@ class _Coupled(torch.autograd.Function):
         conditioning = x.shape[1] - transformed
         z, log_dets = torch.empty_like(x), x.new_empty(batch)
         c1, squashed = x.new_empty(batch, width, *x.shape[2:]), x.new_empty(batch, transformed, *x.shape[2:])
-        # As `Folded` in the kernels.
+        # Laid out like the struct `Folded` of the kernels.
         folded = x.new_empty(width * (9 * conditioning + 2 * width + 4 + 18 * transformed) + 20 * transformed)
         statistics = x.new_empty(4, width)
         given = dict(zip(("w1", "b1", "w2", "b2", "w3", "b3", "logs"), weights, strict=True))
@@ -188,7 +188,7 @@ class _Coupled(torch.autograd.Function):
         x, c1, squashed, folded, *weights, bound = ctx.saved_tensors
         of_z, of_log_det = contiguous(of_z, of_log_det)
         of_x, of_bound = torch.empty_like(x), torch.empty_like(bound)
-        # A norm takes away the bias before it.
+        # The norms remove the biases before them, so the gradients of these are 0.
         of_w1, of_b1, of_w2, of_b2, of_w3, of_b3, of_logs = (torch.zeros_like(each) for each in weights)
         given = {"of_z": of_z, "of_log_det": of_log_det, "x": x, "c1": c1, "squashed": squashed, "from_folded": folded}
         found = {"of_x": of_x, "of_w1": of_w1, "of_w2": of_w2, "of_w3": of_w3, "of_b3": of_b3, "of_logs": of_logs}
@@ -208,29 +208,31 @@ def _coupling_chain(
     beta2: Tensor | None,
     own: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Couplings one after the other, or their inverses, with mixings of planes between them.
+    """Apply couplings, or their inverses, one after the other, with mixings of planes between them.
 
     Parameters
     ----------
     x : Tensor, shape (B, C, H, W)
-        What enters.
+        Input values.
     nets, bounds : sequences
-        Net and bound of each coupling, in the order in which they act.
+        Net and bound of each coupling, in the order of application.
     mixes : sequence of Tensor or None
-        Before the first coupling and after each one: what multiplies a pixel's planes, (C, C) in float64, or None.
+        Matrix that multiplies a pixel's planes before the first coupling and after each one, (C, C) in float64; None
+        for no mixing.
     inverse : bool
-        Whether the couplings run backwards.
+        Whether to apply the inverses of the couplings.
     clean, beta1, beta2 : Tensor, or None
-        Clean signal and betas: multiply at last by the standard deviation of shot and read noise.
+        Clean signal, (B, C, H, W), and β₁ and β₂, (B, C, 1, 1).  If given, the result is finally multiplied by the
+        standard deviation of shot and read noise.
     own : bool
-        Whether the result may take the place of x.
+        Whether the memory of x may be overwritten.
 
     Returns
     -------
     z : Tensor, shape (B, C, H, W)
-        What leaves.
+        Output values.
     log_det : Tensor, shape (B,)
-        Log-det of the couplings' forward direction, without the mixings; zeros for the inverse.
+        Log-det of the couplings in nats, without the mixings; zeros if `inverse`.
     """
     log_dets = []
     for net, bound, mix in zip([*nets, None], [*bounds, None], mixes, strict=True):
@@ -270,7 +272,7 @@ def _chain_by_kernel(
 ) -> tuple[Tensor, Tensor]:
     (x,) = contiguous(x)
     batch, height, threads = x.shape[0], x.shape[2], torch.get_num_threads()
-    # A band of rows costs those around it again: only images that are fewer than the threads are cut.
+    # Bands repeat the work on rows at their borders, so images are cut only if there are fewer of them than threads.
     bands = max(min(2 * threads // batch, height // LEAST_ROWS), 1)
     z = x if own and bands == 1 else torch.empty_like(x)
     log_dets = None if inverse else x.new_zeros(batch, height, dtype=torch.float64)
@@ -298,7 +300,7 @@ def _chain_by_kernel(
 
 
 def _folded(nets: Sequence[BorderAware], bounds: Sequence[Tensor]) -> Tensor:
-    """The numbers of each coupling in the order of the kernels: norms and scales folded into the weights."""
+    """The weights of each coupling in the kernels' order, with norms and scales folded in, (layers, numbers)."""
 
     def stacked(of: Callable[[BorderAware], Tensor | None]) -> Tensor:
         found = [value for value in map(of, nets) if value is not None]
@@ -325,7 +327,7 @@ def _folded(nets: Sequence[BorderAware], bounds: Sequence[Tensor]) -> Tensor:
 
 
 def _inputs_first(weight: Tensor) -> Tensor:
-    """(layers, out, in, 3, 3) to (layers, in, 3, 3, out)."""
+    """Permute (layers, out, in, 3, 3) to (layers, in, 3, 3, out)."""
     return weight.permute(0, 2, 3, 4, 1)
 
 

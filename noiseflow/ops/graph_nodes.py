@@ -1,7 +1,7 @@
-"""Operations as nodes of a compiled graph: ``torch.ops.noiseflow.NAME``, and ``NAME_gradients``.
+"""Operations as nodes of a compiled graph: ``torch.ops.noiseflow.NAME`` and ``NAME_gradients``.
 
-What `torch.compile` makes of a reference on a CPU takes several times what the kernel takes; a node's body is the
-operation itself, which takes its kernel where one serves.
+Code that `torch.compile` generates from a reference is several times slower on a CPU than the kernel.  A node runs
+the operation itself, and so its kernel if there is one for the arguments.
 """
 
 from collections.abc import Callable
@@ -29,18 +29,18 @@ Node = Callable[..., Any]
 
 
 def node_of(operation: Node, with_gradients: Node, reference: Node, results: Node) -> Node | None:
-    """The node that stands for an operation in a graph; None if it does not say that it takes tensors and numbers only.
+    """Register a graph node for an operation; None if its annotations are not all tensors and numbers.
 
     Parameters
     ----------
     operation : callable
-        What the node does.
+        Body of the node.
     with_gradients : callable
-        The same, where its gradients are to be found.
+        Body used when gradients are computed.
     reference : callable
-        The same by PyTorch's operations, with annotated arguments; its name is the node's.
+        The operation in plain PyTorch, with annotated arguments; its name becomes the node's.
     results : callable
-        Function of the same arguments to tensors of the results' shapes and dtypes; it reads no values.
+        Function of the same arguments that returns tensors with the results' shapes and dtypes; it reads no values.
     """
     name, hints = reference.__name__.lstrip("_"), get_type_hints(reference)
     returned = hints.pop("return", None)
@@ -68,12 +68,12 @@ def node_of(operation: Node, with_gradients: Node, reference: Node, results: Nod
 
 
 def _add_gradients(name: str, arguments: str, operation: Node) -> None:
-    """Give a node its first derivatives: a second node, which runs the operation again and back."""
+    """Register first derivatives of a node: a second node that reruns the operation and differentiates it."""
     gradients = f"{name}_gradients"
     _LIBRARY.define(f"{gradients}(Tensor[] of_results, bool[] wanted, {arguments}) -> Tensor[]")
 
     def found(of_results: list[Tensor], wanted: list[bool], *given: Any) -> list[Tensor]:
-        # The dispatcher has switched gradients off for the body of a node.
+        # The dispatcher disables autograd within the body of a node; switch it on again.
         with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradCPU, False), torch.enable_grad():
             leaves = [
                 each.detach().requires_grad_(needed) if isinstance(each, Tensor) else _as_given(each)
@@ -104,7 +104,7 @@ def _add_gradients(name: str, arguments: str, operation: Node) -> None:
 
 
 def _as_given(value: Any) -> Any:
-    """The dispatcher makes lists of tuples."""
+    """Undo the dispatcher's conversion of tuples to lists."""
     return tuple(value) if isinstance(value, list) else value
 
 

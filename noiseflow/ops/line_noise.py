@@ -1,8 +1,9 @@
-"""Offsets that all pixels of a sensor row or column share, and their whitening.
+"""Offsets shared by all pixels of a sensor row or column, and their whitening.
 
-Planes are regarded as (B, *cells, H, W): (2, 2) for four planes, (1, 1) for one, (6, 6) for X-Trans; a line's pixels
-lie along the two axes `along`.  With a clean signal and betas (see `noiseflow.ops.shot_read_noise`) a unit offset is
-one read-noise σ of values divided by s, d = √(β₂/s²); without, d = 1.
+Planes are viewed as (B, *cells, H, W): `cells` is (1, 1) for one plane, (2, 2) for four, (6, 6) for X-Trans.  The
+pixels of a line lie along the two axes `along`.  If a clean signal, β₁ and β₂ are given (see
+`noiseflow.ops.shot_read_noise`), values are noise divided by its standard deviation s, and a unit offset is one
+read-noise σ, d = √(β₂/s²); without them d = 1.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ SOURCE = Source(
 
 
 def unit_offset(x: Tensor, clean: Tensor | None, beta1: Tensor | None, beta2: Tensor | None, cells: Cells) -> Tensor:
-    """The direction d of an offset, (B, *cells, H, W)."""
+    """Size d of a unit offset at each pixel, (B, *cells, H, W)."""
     if clean is None or beta1 is None or beta2 is None:
         d = x.new_ones(x.shape)
     else:
@@ -62,7 +63,7 @@ def _line_sums(
     cells: Cells,
     along: tuple[int, int],
 ) -> Tensor:
-    """Σ d·x and Σ d² along each line, (2, B, 2 or 1, 2 or 1, H or 1, W or 1); those of a frame's parts add up."""
+    """Sums Σ d·x and Σ d² along each line, (2, B, *cells, H, W) with size 1 along the line; tiles add up."""
     d = unit_offset(x, clean, beta1, beta2, cells)
     return torch.stack([term.sum(along, keepdim=True) for term in (d * x.reshape(d.shape), d.square())])
 
@@ -84,7 +85,10 @@ def _whiten_lines(
     cells: Cells,
     along: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
-    """Z = x − d (dᵀx) · r / (√(1+q)·(1 + √(1+q))), q = r·|d|², r = variance (B,); log-det −½ Σ log(1 + q)."""
+    """Whiten lines with offset variance r = `variance`, (B,); return z and log-det −½ Σ log(1 + q), (B,).
+
+    z = x − d (dᵀx) · r / (√(1+q)·(1 + √(1+q))),  q = r·|d|².
+    """
     projection, square = _line_sums(x, clean, beta1, beta2, cells, along).unbind()
     r = variance[:, None, None, None, None]
     q = r * square
@@ -102,7 +106,7 @@ def _whiten_by_kernel(
 
 
 class _Whitened(torch.autograd.Function):
-    """With p = Σ d·x, m = Σ d², q = r·m, D = √(1+q)·(1 + √(1+q)): z = x − d·p·c, c = r/D, of each row."""
+    """Whitened rows: z = x − d·p·c, c = r/D, with p = Σ d·x, m = Σ d², q = r·m and D = √(1+q)·(1 + √(1+q))."""
 
     @staticmethod
     def forward(ctx: Any, kernels: Kernels, cells: Cells, *given: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +161,7 @@ def _add_lines(
     cells: Cells,
     along: tuple[int, int],
 ) -> Tensor:
-    """Z + d · offsets, which are as `line_sums` has a sum, (B, 2 or 1, 2 or 1, H or 1, W or 1)."""
+    """Add line offsets, z + d·offsets; `offsets` has the shape of one sum of `line_sums`."""
     return z + (unit_offset(z, clean, beta1, beta2, cells) * offsets).reshape(z.shape)
 
 

@@ -1,4 +1,4 @@
-"""A masked affine coupling whose shift and raw log scale are a last convolution of hidden planes."""
+"""Masked affine coupling; shift and raw log scale are the last convolution of a net's hidden planes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from noiseflow.ops.native import PART, Kernels, Operation, Source, contiguous
 __all__ = ["WIDTHS", "couple_masked", "soft_clamp", "uncouple_masked"]
 
 WIDTHS = (4, 8, 12, 16, 24, 32)
-"""Numbers of hidden planes that kernels are built for."""
+"""Numbers of hidden planes that the kernels support."""
 
 MOST_PLANES = 4
 
@@ -33,14 +33,14 @@ SOURCE = Source(
 
 
 def soft_clamp(raw: Tensor, bound: float) -> Tensor:
-    """Bound · tanh(raw / bound): the identity near 0, never beyond ±bound."""
+    """Limit values smoothly to ±bound: bound·tanh(raw/bound), the identity near 0."""
     return bound * (raw / bound).tanh()
 
 
 def _scale_and_shift(
     x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float
 ) -> tuple[Tensor, Tensor]:
-    """Log scale and shift, both 0 where a value is not free."""
+    """Log scale s and shift t, both 0 where a value is not `free`."""
     shift, raw = conv2d(hidden, weight, bias, padding="same").to(x.dtype).chunk(2, 1)
     return soft_clamp(raw, bound) * free, shift * free
 
@@ -48,13 +48,16 @@ def _scale_and_shift(
 def _couple_masked(
     x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float
 ) -> tuple[Tensor, Tensor]:
-    """Z = x·exp(s) + t where `free`, (C, H, W) of bool; (t, r) = weight·hidden + bias, s = bound·tanh(r/bound)."""
+    """Transform values where `free`, (C, H, W) of bool, by z = x·exp(s) + t; return z and log-det Σ s, (B,).
+
+    (t, r) = weight·hidden + bias,  s = bound·tanh(r/bound).
+    """
     log_scale, shift = _scale_and_shift(x, hidden, weight, bias, free, bound)
     return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def _uncouple_masked(z: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, free: Tensor, bound: float) -> Tensor:
-    """The x of a z."""
+    """Inverse of `_couple_masked`: the x that gives z."""
     log_scale, shift = _scale_and_shift(z, hidden, weight, bias, free, bound)
     return (z - shift) * (-log_scale).exp()
 

@@ -1,8 +1,8 @@
-"""Kernels in C++: declared once, checked when they are loaded and at each call, and taken where they serve.
+"""Kernels in C++: declared once, checked when loaded and at each call, and used wherever they apply.
 
-A source in ``noiseflow/ops/csrc`` stands compiled in a wheel, or is compiled in a few seconds at its first use (see
-`noiseflow.ops.libraries.build`).  Without either, for other devices and dtypes, under autocast and while a graph is
-traced, an operation runs its reference, PyTorch's own operations.
+The sources in ``noiseflow/ops/csrc`` are compiled in the wheel, or within a few seconds on first use (see
+`noiseflow.ops.libraries.build`).  If neither is possible, and for other devices or dtypes, under autocast and while a
+graph is traced, an operation runs its reference in plain PyTorch.
 """
 
 import ctypes
@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from noiseflow.ops.graph_nodes import node_of
-from noiseflow.ops.libraries.build import build, say_once
+from noiseflow.ops.libraries.build import build, keep_memory_of_steps, say_once
 from noiseflow.ops.readable import readable
 
 __all__ = ["OPERATIONS", "PART", "Kernels", "Operation", "Source", "compiled", "contiguous"]
 
 PART = 4096
-"""Pixels that a kernel sums in one part, so that no sum depends on threads."""
+"""Number of pixels that a kernel sums at a time, so that sums do not depend on the number of threads."""
 
 DTYPES = {"float": torch.float32, "double": torch.float64}
 
@@ -37,15 +37,15 @@ _wanted: ContextVar[bool | None] = ContextVar("native kernels", default=None)
 
 @contextmanager
 def compiled(on: bool = True) -> Iterator[None]:
-    """Take kernels in C++ on a CPU within the block, or do not.
+    """Context that switches C++ kernels on a CPU on or off.
 
-    Outside of any such block they are taken where no gradient is needed, as in sampling, if the
-    installation has them or there is a compiler.  Without either it warns once and goes on without kernels.
+    Outside such a context, kernels are used where no gradient is needed, as in sampling, provided the
+    installation contains them or there is a compiler.  Otherwise one warning is given and plain PyTorch runs.
 
     Parameters
     ----------
     on : bool
-        False runs PyTorch's own operations.
+        True uses kernels with gradients too; False runs plain PyTorch.
     """
     token = _wanted.set(on)
     try:
@@ -63,15 +63,16 @@ class Argument:
     name : str
         Name of the argument.
     dtype : torch.dtype, optional
-        Type of a tensor; None for a number.
+        Dtype of a tensor; None for a number.
     sizes : sequence of (str, code)
-        Sizes of a tensor: the name that one gets where it is met first, or the expression that it must equal.
+        For each dimension of a tensor: the name that its size defines if the name is new, and the expression it must
+        equal.
     optional : bool
-        Whether a tensor may be left out.
+        Whether a tensor may be None.
     value : code, optional
         Expression of a number that follows from the sizes.
     kind : type, optional
-        Type of a number that the caller gives.
+        Type of a number given by the caller.
     """
 
     name: str
@@ -89,9 +90,9 @@ _ARGUMENT = re.compile(r"\s*(const )?(float|double|long) (\*?)(\w+)(\[[^\]]*\])?
 class Schema:
     """The typed arguments of a kernel.
 
-    Written as in C++, with what Python knows besides: ``float *z[B, C, H, W]`` is a contiguous float32 tensor
-    of that shape, whose sizes must agree among all arguments; ``?`` behind it means that it may be left
-    out; ``long pixels=H * W`` follows from the sizes, and ``threads`` is PyTorch's number.
+    The text is a C++ parameter list with additions: ``float *z[B, C, H, W]`` is a contiguous float32 tensor of that
+    shape, and sizes of the same name must agree among all arguments.  A ``?`` after it means that it may be None.
+    ``long pixels=H * W`` is computed from the sizes, and ``threads`` is PyTorch's number of threads.
 
     >>> Schema("const float *x[B, N], float *sum[B], long batch=B, long count=N").declaration
     'const float *x, float *sum, long batch, long count'
@@ -111,12 +112,14 @@ class Schema:
         return ", ".join(" ".join(part.split()) for part in plain.split(","))
 
     def passed(self, name: str, sizes: dict[str, Any], given: dict[str, Any]) -> list[Any]:
-        """Pointers and numbers in C's order.
+        """Check the arguments of a call to kernel `name`; return pointers and numbers in the C++ order.
+
+        `sizes` has the constants by name; the sizes of tensors are added to it.
 
         Raises
         ------
         TypeError
-            A missing, unknown, non-contiguous or wrongly typed argument, or a shape that does not fit.
+            A missing, unknown, non-contiguous or wrongly typed argument, or a mismatched shape.
         """
         sizes["threads"] = torch.get_num_threads()
         sizes.update((key, value) for key, value in given.items() if type(value) is int)
@@ -186,16 +189,16 @@ def _mistaken(name: str, argument: Argument, expected: object, found: object) ->
 
 @dataclass(frozen=True)
 class Source:
-    """C++ files built into one library, its constants, and its functions.
+    """C++ files built into one library, with its functions and constants.
 
     Parameters
     ----------
     files : tuple of str
-        Names in ``csrc``, without their ending.
+        Names of sources in ``csrc``, without suffix.
     kernels : mapping
-        Function → its `Schema`, as text.
+        Function → the text of its `Schema`.
     constants : mapping
-        Macros that Python and C++ share.
+        Macros shared by Python and C++.
     """
 
     files: tuple[str, ...]
@@ -203,7 +206,7 @@ class Source:
     constants: Mapping[str, int | float] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        """By its files, which no two sources share."""
+        """Hash of the files, which are unique to a source."""
         return hash(self.files)
 
 
@@ -213,16 +216,16 @@ class Kernels:
     Parameters
     ----------
     library : path
-        Shared object.
+        Shared library file.
     source : Source
-        C++ files and schemas of its functions.
+        Its C++ files and the schemas of its functions.
     defines : mapping
-        Numbers of planes that it was built for, known to the schemas by name.
+        Macros it was built with, such as numbers of planes; the schemas use them by name.
 
     Raises
     ------
     TypeError
-        A function in C++ whose parameters are not those declared in Python.
+        A function whose C++ parameters differ from those declared in Python.
     """
 
     def __init__(self, library: Path, source: Source, defines: Mapping[str, int]) -> None:
@@ -234,7 +237,7 @@ class Kernels:
             try:
                 signature = getattr(loaded, f"{name}_parameters")
             except AttributeError as error:
-                raise TypeError(f"{source.files}: no KERNEL({name}, …), which Python declares") from error
+                raise TypeError(f"{source.files}: no KERNEL({name}, …) in C++, but Python declares it") from error
             signature.restype = ctypes.c_char_p
             there = signature().decode()
             if there != schema.declaration:
@@ -248,7 +251,7 @@ class Kernels:
             self._functions[name] = function, schema
 
     def __call__(self, name: str, **arguments: Tensor | float | None) -> None:
-        """Call a function by the names of its arguments; it writes into tensors that it gets."""
+        """Call a function with named arguments; it writes its results into tensors among them."""
         function, schema = self._functions[name]
         function(*schema.passed(name, dict(self._sizes), arguments))
 
@@ -258,11 +261,10 @@ _schema = cache(Schema)
 
 @cache
 def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed at the end of each heap, up to 64 MiB, for the next allocation.
+    """Make glibc keep freed memory, up to 64 MiB per heap, for the next allocation.
 
-    Otherwise the system takes tensors back as they are freed and zeroes their pages anew in each step, which is a
-    quarter of its time.  glibc raises its limits for good when a block of the largest size that they take is
-    freed; no page of it is touched.
+    Otherwise the system takes freed tensors back and zeroes their pages again, a quarter of each step's time.  glibc
+    raises its thresholds for good once a block just below its limit is freed; the block's pages are never touched.
     """
     torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
 
@@ -274,52 +276,53 @@ def _built(source: Source, defines: tuple[tuple[str, int], ...]) -> Kernels | No
     try:
         return None if library is None else Kernels(library, source, dict(defines))
     except OSError as error:
-        say_once(f"{source.files[0]}: not loaded, which costs time only: {error}")
+        say_once(f"{source.files[0]}: not loaded, so it runs slower: {error}")
         return None
 
 
 def _loaded(library: Path) -> ctypes.CDLL:
-    """A library, whose threads are those that PyTorch has loaded, or else the system's."""
+    """Load a library, with the OpenMP runtime that PyTorch has loaded, or else the system's."""
     try:
         return ctypes.CDLL(str(library))
     except OSError:
-        # A prebuilt library names no OpenMP runtime; a PyTorch of another kind may have another one.
+        # A prebuilt library does not name its OpenMP runtime, and some builds of PyTorch load a different one.
         ctypes.CDLL("libgomp.so.1", ctypes.RTLD_GLOBAL)
         return ctypes.CDLL(str(library))
 
 
 OPERATIONS: dict[str, "Operation"] = {}
-"""Name → operation: the table that tests walk."""
+"""Name → operation.  Tests check every entry."""
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """A function of tensors with a reference in PyTorch and a kernel in C++, which takes the same arguments.
+    """A function of tensors with a reference in PyTorch and a kernel in C++ for the same arguments.
 
-    Called as ``operation(*arguments)``.  The kernel serves float32 tensors on a CPU if `built_for` has
-    numbers of planes for them, and where no gradient is needed unless it is `differentiable`.
+    Call it as ``operation(*arguments)``.  The kernel runs for float32 tensors on a CPU if `built_for` returns macros
+    for them, and, unless it is `differentiable`, only where no gradient is needed.
 
     Parameters
     ----------
     reference : callable
-        By PyTorch's operations, for every device and dtype; its name is the operation's.
+        The operation in plain PyTorch, for every device and dtype; its name becomes the operation's.
     kernel : callable
-        Kernels and the same arguments to the same results.
+        Function of `Kernels` and the same arguments that returns the same results.
     source : Source
-        C++ files that hold its kernels.
+        C++ files of the kernels.
     built_for : callable
-        The same arguments to the macros that the source is built with, or None where the kernel has no such form.
+        Function of the same arguments that returns the macros to build the source with; None if the kernel does not
+        support them.
     differentiable : bool
         Whether the kernel has gradients.
     constant : tuple of str
-        Arguments that the kernel has no gradient for, or takes in any dtype.
+        Arguments for which the kernel has no gradient, or which it accepts in any dtype.
     results : callable, optional
-        Function of the same arguments to tensors like the results, where the reference does more than shapes tell.
+        Function of the same arguments that returns tensors like the results, if the reference reads values.
 
     Attributes
     ----------
     node : callable or None
-        What stands for it in a compiled graph; None if it takes more than tensors and numbers.
+        Node that represents the operation in a compiled graph; None if it takes more than tensors and numbers.
     """
 
     reference: Callable[..., Any]
@@ -333,7 +336,7 @@ class Operation:
     _checked: tuple[bool, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Enter the table, and the graphs' own."""
+        """Register the operation in `OPERATIONS` and as a graph node."""
         names = inspect.signature(self.reference).parameters
         object.__setattr__(self, "_checked", tuple(name not in self.constant for name in names))
         object.__setattr__(
@@ -342,7 +345,7 @@ class Operation:
         OPERATIONS[self.reference.__name__.lstrip("_")] = self
 
     def __call__(self, *arguments: Any) -> Any:
-        """By the kernel if it serves, else by the reference; in a graph that is compiled for a CPU, by its node."""
+        """Run the kernel if it applies, else the reference; in a graph compiled for a CPU, the node."""
         if torch.compiler.is_compiling() and self.node is not None and _on_a_processor(arguments):
             return self.node(*arguments)
         return self._run(*arguments)
@@ -357,14 +360,13 @@ class Operation:
         return self.kernel(kernels, *arguments)
 
     def _run_for_gradients(self, *arguments: Any) -> Any:
-        """Within a graph that is compiled, which has first derivatives only, kernels are the default."""
+        """Run with kernels unless switched off: a compiled graph needs first derivatives only."""
         with compiled(_wanted.get() is not False):
             return self._run(*arguments)
 
     def kernels(self, *arguments: Any) -> Kernels | None:
-        """The kernels for these arguments, or None where the reference is to run: one rule for all operations."""
-        # A graph's values are not there yet; tensors of torch.func and of forward-mode differentiation
-        # are more than their memory.
+        """The kernels for these arguments, or None if the reference must run; one rule for all operations."""
+        # Traced tensors have no values yet; those of torch.func and forward-mode AD hold more than their memory.
         if not readable() or forward_ad._current_level >= 0 or torch.is_autocast_enabled("cpu"):
             return None
         wanted, grad = _wanted.get(), torch.is_grad_enabled()
@@ -373,13 +375,15 @@ class Operation:
         for value, checked in zip(arguments, self._checked, strict=True):
             if isinstance(value, Tensor) and not _fits(value, checked, grad):
                 return None
+        if grad:
+            keep_memory_of_steps()
         defines = self.built_for(*arguments)
         return None if defines is None else _built(self.source, tuple(sorted(defines.items())))
 
 
 def _on_a_processor(arguments: tuple[Any, ...]) -> bool:
-    """Whether a node serves: not on a GPU, under autocast, or in a graph to be saved, which must run without us."""
-    # Before PyTorch 2.7 nobody can tell whether a graph is to be saved.
+    """Whether a node can be used: on a CPU, without autocast, and not for an exported graph, which must run alone."""
+    # Before PyTorch 2.7 there is no way to tell whether a graph is being exported.
     if torch.is_autocast_enabled("cpu") or not hasattr(torch.compiler, "is_exporting") or torch.compiler.is_exporting():
         return False
     return all(each.is_cpu for each in arguments if isinstance(each, Tensor))
@@ -394,5 +398,5 @@ def _fits(value: Tensor, checked: bool, grad: bool) -> bool:
 
 
 def contiguous(*tensors: Tensor) -> list[Tensor]:
-    """The same in float32, row by row, without gradients."""
+    """Copies or views of the tensors that are float32, contiguous and detached."""
     return [tensor.detach().to(torch.float32).contiguous() for tensor in tensors]

@@ -17,23 +17,23 @@ __all__ = [
 ]
 
 LOGIT_BOUND = 1.5
-"""Bound on the logits of bin sizes: of 8 bins none is below 0.7 % or above 74 % of the box."""
+"""Bound on the logits of bin sizes; with 8 bins, each is between 0.7 % and 74 % of the box."""
 
 SLOPE_BOUND = math.log(8.0)
-"""Bound on |log slope| at a knot."""
+"""Bound on |log slope| at a knot: slopes are between 1/8 and 8."""
 
 Knots = tuple[Tensor, Tensor, Tensor]
 """Positions x and y of the knots, and the slopes there, each (…, K + 1)."""
 
 
 def knots_from(raw: Tensor, bins: int, box: float) -> Knots:
-    """Knots of a monotone map of [−box, box] to itself from any real numbers.
+    """Turn unconstrained numbers into the knots of a monotone map of [−box, box] to itself.
 
     Parameters
     ----------
     raw : Tensor, shape (..., 3·bins − 1)
-        Logits of widths, logits of heights, log slopes at the inner knots, all soft-clamped;
-        0 gives the identity.
+        Logits of widths, logits of heights and log slopes at the inner knots; all are soft-clamped.
+        Zeros give the identity.
     bins : int
         Number of bins.
     box : float
@@ -51,13 +51,13 @@ def knots_from(raw: Tensor, bins: int, box: float) -> Knots:
 
 
 def odd_knots_from(raw: Tensor, bins: int, box: float) -> Knots:
-    """Knots of a monotone odd map, f(−x) = −f(x), of [−box, box] to itself: `bins` either side of 0.
+    """Turn unconstrained numbers into the knots of a monotone odd map, f(−x) = −f(x), of [−box, box] to itself.
 
     Parameters
     ----------
     raw : Tensor, shape (..., 3·bins)
-        Logits of widths and of heights from 0 outwards, log slopes at 0 and at the inner knots, all
-        soft-clamped; 0 gives the identity.
+        Logits of widths and of heights from 0 outwards, and log slopes at 0 and at the inner knots; all are
+        soft-clamped.  Zeros give the identity.
     bins : int
         Number of bins on either side of 0.
     box : float
@@ -76,14 +76,14 @@ def odd_knots_from(raw: Tensor, bins: int, box: float) -> Knots:
 
 
 def _parts(logits: Tensor) -> Tensor:
-    """Ends of the inner bins, as fractions of the whole."""
+    """Positions of the inner knots as fractions of the box."""
     return soft_clamp(logits, LOGIT_BOUND).softmax(-1).cumsum(-1)[..., :-1]
 
 
 def rational_quadratic(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
-    """Evaluate the spline; the identity outside the outermost knots.
+    """Evaluate the spline, which is the identity outside the outermost knots.
 
-    With ξ = (x − xₖ)/(xₖ₊₁ − xₖ), s the bin's mean slope and δ the slopes at its ends,
+    With ξ = (x − xₖ)/(xₖ₊₁ − xₖ), s the mean slope of the bin and δ the slopes at its ends,
     y = yₖ + Δy·(s ξ² + δₖ ξ(1−ξ)) / (s + (δₖ₊₁ + δₖ − 2s) ξ(1−ξ)).
 
     Parameters
@@ -96,7 +96,7 @@ def rational_quadratic(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
     Returns
     -------
     y, log_slope : Tensor, shape of x
-        Value, and log dy/dx.
+        Transformed value, and log dy/dx in nats.
 
     References
     ----------
@@ -114,7 +114,7 @@ def rational_quadratic(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
 
 
 def rational_quadratic_inverse(y: Tensor, knots: Knots) -> Tensor:
-    """The x at which `rational_quadratic` gives y, by its quadratic equation (eq. 6–8 there)."""
+    """Inverse of `rational_quadratic`: solve its quadratic equation for x (eq. 6–8 of the paper)."""
     inside, x_low, width, y_low, height, low, high = _bin(y, knots, 1)
     slope = height / width
     above = torch.where(inside, y - y_low, 0.5 * height)
@@ -127,7 +127,7 @@ def rational_quadratic_inverse(y: Tensor, knots: Knots) -> Tensor:
 
 
 def _bin(values: Tensor, knots: Knots, axis: int) -> tuple[Tensor, ...]:
-    """Whether inside; left x, width, lower y, height and both slopes of the bin each value lies in."""
+    """For each value: whether it is inside; left x, width, lower y, height and both slopes of its bin."""
     bins = knots[0].shape[-1] - 1
     edges = knots[axis].detach()
     inside = (values > edges[..., 0]) & (values < edges[..., -1])

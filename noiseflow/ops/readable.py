@@ -1,4 +1,4 @@
-"""Whether values can be looked at: not while a graph is traced, nor under torch.func, whose tensors stand for many."""
+"""Whether tensor values can be read: not while a graph is traced, nor under torch.func, where tensors are symbolic."""
 
 import torch
 from torch import Tensor
@@ -9,17 +9,17 @@ __all__ = ["check_normalised", "extremes", "readable", "under_func"]
 
 
 def readable() -> bool:
-    """Whether the values of tensors can be looked at here, for checks; else a check must be left out."""
+    """Whether tensor values can be read at this point; if not, checks of values must be skipped."""
     return not torch.compiler.is_compiling() and not under_func()
 
 
 def under_func() -> bool:
-    """Whether a transform of torch.func, such as vmap or grad, is at work."""
+    """Whether code runs under a transform of torch.func, such as vmap or grad."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def extremes(values: Tensor) -> tuple[float, float] | None:
-    """Least and largest value in one pass, NaN if one is NaN; None if there is none or it cannot be looked at."""
+    """Smallest and largest value, NaN if any value is NaN; None if there are no values or they cannot be read."""
     if not values.numel() or values.is_meta or not readable():
         return None
     low, high = torch.aminmax(values.detach())
@@ -27,16 +27,16 @@ def extremes(values: Tensor) -> tuple[float, float] | None:
 
 
 def check_normalised(clean: Tensor, least: float, most: float, expected: str) -> None:
-    """Refuse a clean signal with NaN or in codes, if its values can be looked at.
+    """Refuse a clean signal that has NaN or is not normalised; skipped if its values cannot be read.
 
     Parameters
     ----------
     clean : Tensor
-        Clean signal.
+        Clean signal, normalised.
     least, most : float
-        Ends of what is taken for normalised.
+        Range that counts as normalised.
     expected : str
-        Range for the message, such as ``"0 to 1"``.
+        The range in words for the message, such as ``"0 to 1"``.
 
     Raises
     ------
@@ -48,9 +48,9 @@ def check_normalised(clean: Tensor, least: float, most: float, expected: str) ->
         return
     low, high = found
     if low != low:
-        raise DataError("clean: holds NaN; mask or drop those patches first")
+        raise DataError("clean: expected finite values; got NaN: mask or drop those patches first")
     if not (least <= low and high <= most):
         raise DataError(
             f"clean: expected the normalised signal, {expected}; got {low:.4g} to {high:.4g}: "
-            "take off the black level and divide by white − black"
+            "subtract the black level and divide by white − black"
         )

@@ -1,7 +1,7 @@
-"""Shot and read noise of a pixel, by its clean signal: variance, share of the read noise, moments, and scaling by σ.
+"""Shot and read noise of a pixel from its clean signal: variance, read-noise share, moments, and scaling by σ.
 
-Everywhere `clean` is the clean signal y, (B, C, H, W), and `beta1` and `beta2` are those of each element's planes,
-(B, C, 1, 1): s² = max(β₁·y + β₂, β₂/10).
+In all functions `clean` is the normalised clean signal y, (B, C, H, W), and `beta1` and `beta2` are β₁ and β₂ of each
+element's planes, (B, C, 1, 1).  The noise variance is s² = max(β₁·y + β₂, β₂/10).
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 FLOOR = 0.1
-"""Least variance as a fraction of β₂, for clean estimates below black."""
+"""Smallest variance as a fraction of β₂, for clean estimates below black."""
 
 SIGNAL = "const float *clean[B, C, H, W], const float *beta1[B, C, 1, 1], const float *beta2[B, C, 1, 1]"
 
@@ -47,20 +47,20 @@ SOURCE = Source(
 
 
 def variance_of(clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
-    """s², shape (B, C, H, W), in units of the normalised signal squared."""
+    """Noise variance s², shape (B, C, H, W), in units of the normalised signal squared."""
     return torch.maximum(beta1 * clean + beta2, FLOOR * beta2)
 
 
 def read_share(clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
-    """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
+    """Read noise's share β₂ / s² of the variance, shape (B, C, H, W); 1 in the dark."""
     return beta2 / variance_of(clean, beta1, beta2)
 
 
 def shot_moments(clean: Tensor, beta1: Tensor, beta2: Tensor) -> tuple[Tensor, Tensor]:
-    """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W).
+    """Skewness γ and excess kurtosis κ of the total noise that come from its shot noise, each (B, C, H, W).
 
-    A Poisson variable's cumulants are all equal: of K·Poisson(y/K) the third is K²y, the
-    fourth K³y, and normal read noise adds none; γ = β₁²y/s³, κ = β₁³y/s⁴.
+    All cumulants of a Poisson variable are equal, so the third and fourth cumulants of K·Poisson(y/K) are K²y and
+    K³y.  Normal read noise adds none.  Hence γ = β₁²y/s³ and κ = β₁³y/s⁴.
     """
     variance = variance_of(clean, beta1, beta2)
     # The shot noise's share, and the variance of one electron in units of s².
@@ -69,11 +69,11 @@ def shot_moments(clean: Tensor, beta1: Tensor, beta2: Tensor) -> tuple[Tensor, T
 
 
 def moments(clean: Tensor, beta1: Tensor, beta2: Tensor, read_excess: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Skewness γ and excess kurtosis κ of the shot noise, beside read noise of `read_excess`, (B,).
+    """Skewness γ and excess kurtosis κ to apply for shot noise, if read noise has the excess `read_excess`, (B,).
 
-    Bending a heavy-tailed value adds more to its moments than bending a normal one: with a factor
-    on each the cumulants add to 2 %, as those of independent noises do.  A negative kurtosis of
-    the read noise, which `noiseflow.ops.tails_and_skew.tails` leaves, is added here.
+    Skewing a heavy-tailed value changes its moments more than skewing a normal one.  A factor on each makes the
+    cumulants of shot and read noise add up to within 2 %.  Negative read-noise kurtosis, which
+    `noiseflow.ops.tails_and_skew.tails` does not apply, is added here.
     """
     skew, excess = shot_moments(clean, beta1, beta2)
     if read_excess is None:
@@ -84,12 +84,12 @@ def moments(clean: Tensor, beta1: Tensor, beta2: Tensor, read_excess: Tensor | N
 
 
 def per_pixel(x: Tensor, clean: Tensor, *_: Any) -> Mapping[str, int] | None:
-    """No macros, where the values are pixel for pixel those of the clean signal."""
+    """Empty macros if x and the clean signal have the same shape; None (no kernel) otherwise."""
     return {} if x.shape == clean.shape else None
 
 
 def _net_inputs(clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
-    """Share of the read noise, then skewness of the shot noise, (B, 2C, H, W): what nets see of the signal."""
+    """Inputs of nets: read-noise share, then skewness of the shot noise, (B, 2C, H, W)."""
     return torch.cat([read_share(clean, beta1, beta2), shot_moments(clean, beta1, beta2)[0]], 1)
 
 
@@ -101,7 +101,7 @@ def _net_inputs_by_kernel(kernels: Kernels, *signal: Tensor) -> Tensor:
 
 
 def _divide_by_std(x: Tensor, clean: Tensor, beta1: Tensor, beta2: Tensor) -> tuple[Tensor, Tensor]:
-    """Z = x / s and log-det −Σ log s, (B,)."""
+    """Divide by the noise standard deviation: return z = x / s and log-det −Σ log s, (B,)."""
     variance = variance_of(clean, beta1, beta2)
     logs = variance.log()
     return x * variance.rsqrt(), -0.5 * logs.flatten(1).sum(1, dtype=torch.promote_types(logs.dtype, torch.float32))
@@ -135,7 +135,7 @@ class _Divided(torch.autograd.Function):
 
 
 def _multiply_by_std(z: Tensor, clean: Tensor, beta1: Tensor, beta2: Tensor) -> Tensor:
-    """X = z · s."""
+    """Multiply by the noise standard deviation: x = z · s."""
     return z * variance_of(clean, beta1, beta2).sqrt()
 
 

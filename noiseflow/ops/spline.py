@@ -1,6 +1,6 @@
-"""A rational-quadratic spline for every value, its knots by a last 1×1 convolution of hidden planes.
+"""A rational-quadratic spline per value; its knots are the last 1×1 convolution of a net's hidden planes.
 
-The kernel never writes the knots to memory.
+The kernel computes knots on the fly and never writes them to memory.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from noiseflow.ops.rational_quadratic import (
 __all__ = ["by_value", "spline", "spline_inverse"]
 
 REACH, ODD, EVEN = 8.5, 7, 6
-"""Of the approximation of exp(b·tanh x): where it ends, and its numbers of coefficients."""
+"""Approximation of exp(b·tanh x): largest |x|, and numbers of coefficients of its numerator and denominator."""
 
 _GIVEN = (
     "const float *hidden[B, F, H, W], const float *weight[R, F, 1, 1], const float *bias[R], "
@@ -49,7 +49,7 @@ SOURCE = Source(
 
 
 def by_value(raw: Tensor, x: Tensor) -> Tensor:
-    """A net's outputs as (B, C, H, W, numbers of each value), in the dtype of x."""
+    """Reshape a net's outputs to (B, C, H, W, numbers per value), in the dtype of x."""
     batch, planes, height, width = x.shape
     return raw.to(x.dtype).reshape(batch, planes, -1, height, width).permute(0, 1, 3, 4, 2)
 
@@ -62,7 +62,7 @@ def _knots(x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, b
 def _spline(
     x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, box: float, odd: bool
 ) -> tuple[Tensor, Tensor]:
-    """z, and log-det of each element; the raw numbers of the knots are weight·hidden + bias."""
+    """Transform x by splines with raw knots weight·hidden + bias; return z and log-det, (B,)."""
     z, log_slope = rational_quadratic(x, _knots(x, hidden, weight, bias, bins, box, odd))
     return z, log_slope.flatten(1).sum(1, dtype=torch.promote_types(log_slope.dtype, torch.float32))
 
@@ -70,7 +70,7 @@ def _spline(
 def _spline_inverse(
     z: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, bins: int, box: float, odd: bool
 ) -> Tensor:
-    """The x of a z."""
+    """Inverse of `_spline`: the x that gives z."""
     return rational_quadratic_inverse(z, _knots(z, hidden, weight, bias, bins, box, odd))
 
 
@@ -100,10 +100,10 @@ def _inverse_by_kernel(
 
 @cache
 def _exp_of_tanh(bound: float) -> Tensor:
-    """Coefficients of exp(b·tanh x), b = `bound`, as the kernels have it: to 6·10⁻⁷ of it, and 3·10⁻⁶ in float32.
+    """Coefficients of the kernels' exp(b·tanh x), b = `bound`; relative error 6·10⁻⁷, or 3·10⁻⁶ in float32.
 
-    xP(x²)/Q(x²) is tanh(b/2·tanh x), fitted for |x| ≤ `REACH` by least squares of xP − Q·tanh(…), the
-    weights 1/Q from the fit before.
+    tanh(b/2·tanh x) ≈ xP(x²)/Q(x²), fitted for |x| ≤ `REACH` by iterated least squares of xP − Q·tanh(…), with
+    weights 1/Q from the previous iteration.
     """
     x = 0.5 * REACH * (1 - np.cos(np.linspace(0, np.pi, 600)))[1:]
     wanted, square = np.tanh(0.5 * bound * np.tanh(x)), np.square(x / REACH)[:, None]

@@ -1,7 +1,7 @@
-"""The skew of few photo-electrons and the heavy tails of read noise, made normal.
+"""Maps that make normal: the skewness of few photo-electrons (sinh-arcsinh), heavy tails of read noise (cubic).
 
-Clean signal and betas are those of `noiseflow.ops.shot_read_noise`; `read_excess`, (B,), is the excess kurtosis of each
-element's read noise, and `polynomials`, `spreads` and `series` are the tables of this module.
+`clean`, `beta1` and `beta2` are as in `noiseflow.ops.shot_read_noise`; `read_excess`, (B,), is the excess kurtosis of
+each element's read noise; `polynomials`, `spreads` and `series` are the tables computed in this module.
 """
 
 import math
@@ -34,19 +34,19 @@ __all__ = [
 
 MOST_SKEW = 1.0
 LEAST_REST, MOST_REST = -0.3, 1.5
-"""Bounds on the excess kurtosis beyond the squared skewness."""
+"""Bounds on the rest κ − γ²: excess kurtosis minus squared skewness."""
 
 DEGREE = 4
-"""Of the polynomials in squared skewness and that rest: they find the moments to about 0.02."""
+"""Degree of the polynomials in γ² and κ − γ²; they reproduce the moments to about 0.02."""
 
 SPREADS = 7
-"""Coefficients of each spread."""
+"""Number of coefficients of each series in `spreads_by_shape`."""
 
 NODES = 64
-"""Of the Gauss–Hermite rule for moments."""
+"""Nodes of the Gauss–Hermite rule for moments."""
 
 LEAST = 1e-6
-"""Of the cubic's coefficient, where the formula still has its precision."""
+"""Smallest coefficient a of the cubic; below it the formula loses precision."""
 
 _SKEW = (
     f"{SIGNAL}, const float *factor[B], const float *kurtosis[B], "
@@ -85,9 +85,9 @@ Shape = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def shape_from(skew: Tensor, excess: Tensor, polynomials: Tensor, spreads: Tensor) -> Shape:
-    """The sinh-arcsinh transform that makes values of skewness γ and excess kurtosis κ normal.
+    """Parameters of the sinh-arcsinh transform that maps values of skewness γ and excess kurtosis κ to normal ones.
 
-    |γ| is held below 1, κ − γ² between −0.3 and 1.5.
+    |γ| is limited to 1 and κ − γ² to −0.3 … 1.5.
     """
     skew = skew.clamp(-MOST_SKEW, MOST_SKEW)
     square = skew.square()
@@ -104,7 +104,7 @@ def shape_from(skew: Tensor, excess: Tensor, polynomials: Tensor, spreads: Tenso
 
 
 def sinh_arcsinh(x: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    """Z = sinh(δ·asinh(μ + τx) − ε) and log dz/dx, each (B, C, H, W)."""
+    """Apply z = sinh(δ·asinh(μ + τx) − ε); return z and log dz/dx, each (B, C, H, W)."""
     shift, log_delta, mean, deviation = shape
     scaled = mean + deviation * x
     z = (log_delta.exp() * scaled.asinh() - shift).sinh()
@@ -113,7 +113,7 @@ def sinh_arcsinh(x: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def sinh_arcsinh_inverse(z: Tensor, shape: Shape) -> Tensor:
-    """The x of a z."""
+    """Inverse of `sinh_arcsinh`: the x that gives z."""
     shift, log_delta, mean, deviation = shape
     return (((z.asinh() + shift) * (-log_delta).exp()).sinh() - mean) / deviation
 
@@ -141,7 +141,10 @@ def _skew(
     polynomials: Tensor,
     spreads: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """z, and log-det (B,), at the moments of shot noise with `factor`, (B,), on the skewness."""
+    """Map skewed values x to normal z; return z and log-det, (B,).
+
+    γ and κ are the `moments` of the noise, with γ multiplied by `factor`, (B,).
+    """
     shape = _shape_at(clean, beta1, beta2, factor, read_excess, polynomials, spreads)
     z, log_slope = sinh_arcsinh(x, shape)
     return z, _sum(log_slope)
@@ -157,14 +160,14 @@ def _skew_inverse(
     polynomials: Tensor,
     spreads: Tensor,
 ) -> Tensor:
-    """The x of a z."""
+    """Inverse of `_skew`: the x that gives z."""
     return sinh_arcsinh_inverse(z, _shape_at(clean, beta1, beta2, factor, read_excess, polynomials, spreads))
 
 
 def _cubic(
     clean: Tensor | None, beta1: Tensor | None, beta2: Tensor | None, kurtosis: Tensor, series: Tensor
 ) -> Tensor:
-    """Coefficient a, broadcastable to (B, C, H, W)."""
+    """Coefficient a of the cubic, broadcastable to (B, C, H, W)."""
     excess = kurtosis[:, None, None, None]
     if clean is not None and beta1 is not None and beta2 is not None:
         excess = excess * read_share(clean, beta1, beta2).clamp(max=1).square()
@@ -183,7 +186,10 @@ def _tails(
     kurtosis: Tensor,
     series: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Z with x = (z + a z³)/c, and log-det (B,); `kurtosis` times the square of the read noise's share, if given."""
+    """Map heavy-tailed values x = (z + a z³)/c to normal z; return z and log-det, (B,).
+
+    The excess kurtosis of x is `kurtosis`, (B,); if a clean signal is given, times the squared read-noise share.
+    """
     a = _cubic(clean, beta1, beta2, kurtosis, series)
     root, spread = (3 * a).sqrt(), (1 + a * (6 + 15 * a)).sqrt()
     z = 2 / root * ((1.5 * root * spread * x).asinh() / 3).sinh()
@@ -198,7 +204,7 @@ def _tails_inverse(
     kurtosis: Tensor,
     series: Tensor,
 ) -> Tensor:
-    """The x of a z."""
+    """Inverse of `_tails`: the x that gives z."""
     a = _cubic(clean, beta1, beta2, kurtosis, series)
     return z * (1 + a * z.square()) / (1 + a * (6 + 15 * a)).sqrt()
 
@@ -208,7 +214,7 @@ def _sum(values: Tensor) -> Tensor:
 
 
 SKEW, TAILS = ("factor", "kurtosis", "polynomials", "spreads"), ("kurtosis", "series")
-"""What kernels take besides the signal; tables last."""
+"""Arguments of the kernels after the signal; tables last."""
 
 
 def _skew_by_kernel(kernels: Kernels, *given: Tensor) -> tuple[Tensor, Tensor]:
@@ -287,7 +293,7 @@ def _polynomial(table: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _moments(shift: NDArray[np.float64], log_delta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Skewness and excess kurtosis of sinh((asinh Z + ε)/δ), as (…, 2)."""
+    """Skewness and excess kurtosis of sinh((asinh Z + ε)/δ), Z standard normal, stacked as (…, 2)."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     weights /= weights.sum()
     values = np.sinh((np.arcsinh(nodes) + shift[..., None]) / np.exp(log_delta)[..., None])
@@ -298,7 +304,7 @@ def _moments(shift: NDArray[np.float64], log_delta: NDArray[np.float64]) -> NDAr
 
 @cache
 def shape_by_moments() -> NDArray[np.float64]:
-    """Coefficients of ε/γ and log δ in γ² and κ − γ², shape (2, DEGREE + 1, DEGREE + 1)."""
+    """Fit ε/γ and log δ by polynomials in γ² and κ − γ²; returns (2, DEGREE + 1, DEGREE + 1)."""
     skew, rest = np.meshgrid(np.linspace(0.02, MOST_SKEW, 9), np.linspace(LEAST_REST, MOST_REST, 15), indexing="ij")
     wanted = np.stack([skew, skew**2 + rest], -1)
     at, step = np.stack([0.5 * skew, -0.12 * rest], -1), 1e-5
@@ -312,7 +318,7 @@ def shape_by_moments() -> NDArray[np.float64]:
     powers = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]
     terms = np.stack([skew ** (2 * i) * rest**j for i, j in powers], -1).reshape(-1, len(powers))
     tables = np.zeros((2, DEGREE + 1, DEGREE + 1))
-    # Log δ is 0 at no skewness and no excess.
+    # log δ has no constant term, because it is 0 at γ = κ = 0.
     for table, values, first in ((tables[0], at[..., 0] / skew, 0), (tables[1], at[..., 1], 1)):
         found = np.linalg.lstsq(terms[:, first:], values.ravel(), rcond=None)[0]
         for (i, j), coefficient in zip(powers[first:], found, strict=True):
@@ -322,7 +328,10 @@ def shape_by_moments() -> NDArray[np.float64]:
 
 @cache
 def spreads_by_shape() -> NDArray[np.float64]:
-    """Coefficients of E cosh(n·asinh(Z)/δ), n = 1, 2, in δ⁻² − 1, to 5·10⁻⁷ of it; exact at δ = 1."""
+    """Fit E cosh(n·asinh(Z)/δ), n = 1, 2, by polynomials in δ⁻² − 1; returns (2, SPREADS).
+
+    The relative error is 5·10⁻⁷, and 0 at δ = 1.
+    """
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     inverse = np.linspace(math.exp(-0.4), math.exp(0.5), 400)[:, None]
     rows = []
@@ -336,7 +345,7 @@ def spreads_by_shape() -> NDArray[np.float64]:
 
 @cache
 def cubic_by_excess() -> NDArray[np.float64]:
-    """Coefficients of a/κ in log(1 + κ), to 0.1 %."""
+    """Fit a/κ of the cubic by a polynomial in log(1 + κ), to 0.1 %; returns (DEGREE + 1,)."""
     a = np.linspace(1e-4, 0.3, 3000)
     excess = a * (24 + a * (432 + a * (3240 + a * 9720))) / (1 + a * (6 + 15 * a)) ** 2
     powers = np.log1p(excess)[:, None] ** np.arange(DEGREE + 1)

@@ -1,5 +1,6 @@
 """`AddCameraNoise`: the noise is the model's, reproducible however it is loaded, and bad input is named."""
 
+import functools
 import math
 import warnings
 
@@ -139,11 +140,17 @@ def test_several_models_each_with_its_camera() -> None:
             assert alone(clean(size=(20, 4, 4, 4))[row], [row]).camera == (names[number],)
 
 
+@functools.cache
+def adding(name: str) -> AddCameraNoise:
+    """Measuring the noise of a flow takes a second: once for all dtypes."""
+    model = from_profile(name, shipped_profile("Sony A7S2")) if "exact" in name else build(spec_of(name, "bayer"))
+    return AddCameraNoise(model.eval(), iso=800.0, exposure=0.5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["nlf", "physics_flow", "glow", "poisson_gaussian_exact"])
 def test_any_floating_dtype_is_taken_and_given_back(name: str, dtype: torch.dtype) -> None:
-    model = from_profile(name, shipped_profile("Sony A7S2")) if "exact" in name else build(spec_of(name, "bayer"))
-    add = AddCameraNoise(model.eval(), iso=800.0, exposure=0.5)
+    add = adding(name)
     values = clean().to(dtype)
     batch, exact = add(values, [0, 1, 2, 3]), add(values.float(), [0, 1, 2, 3])
     for got, expected in (
@@ -227,9 +234,9 @@ def test_clean_signals_that_cannot_be(value: torch.Tensor, message: str) -> None
 def test_arguments_that_cannot_be() -> None:
     for make, error, message in (
         (lambda: AddCameraNoise([]), ModelError, "at least one"),
-        (lambda: AddCameraNoise([nlf(), nlf("mono")]), ModelError, "one layout"),
+        (lambda: AddCameraNoise([nlf(), nlf("mono")]), ModelError, "one plane layout"),
         (lambda: AddCameraNoise(nlf("mono"), cfa="RGGB"), ModelError, "not on a Bayer"),
-        (lambda: AddCameraNoise(nlf(), cameras=["Z"]), ModelError, "they know A, B, C"),
+        (lambda: AddCameraNoise(nlf(), cameras=["Z"]), ModelError, "expected A, B, C"),
         (lambda: AddCameraNoise(nlf(), cameras=[]), ModelError, "at least one of A"),
         (lambda: AddCameraNoise(nlf(), quantise=True), DataError, "levels"),
         (lambda: AddCameraNoise(nlf(), levels=(100.0, 100.0)), DataError, "black < white"),

@@ -117,7 +117,7 @@ def test_its_graph_gives_the_same_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("signal", "variance", "message"),
-    [([0.1], [1.0], "two or more that rise"), ([0.1, 0.1], [1, 1], "that rise"), ([0.1, 0.2], [1, 0], "above 0")],
+    [([0.1], [1.0], "two or more rising"), ([0.1, 0.1], [1, 1], "rising"), ([0.1, 0.2], [1, 0], "positive")],
 )
 def test_what_is_no_curve_says_so(signal: list[float], variance: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -49,5 +49,5 @@ def test_the_command_writes_a_frame(denoiser: Denoiser, tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(denoiser: Denoiser) -> None:
     with pytest.raises(ModelError, match="a MONO frame"):
         denoise_frame(denoiser, frame(np.zeros((8, 8), np.uint16), "MONO"))
-    with pytest.raises(DataError, match="does not say its ISO"):
+    with pytest.raises(DataError, match="does not contain its ISO"):
         denoise_frame(denoiser, frame(np.zeros((8, 8), np.uint16), iso=None))

@@ -116,7 +116,7 @@ def test_frames_that_do_not_fit_the_model() -> None:
         sample_frame(model(), clean(8, 8, "MONO"))
     with pytest.raises(ModelError, match="it knows Maker One, Other"):
         sample_frame(model(), clean(8, 8), camera="None")
-    with pytest.raises(DataError, match="does not say its ISO"):
+    with pytest.raises(DataError, match="does not contain its ISO"):
         sample_frame(model(), frame(np.full((8, 8), 500, np.uint16), iso=None))
 
 
@@ -194,7 +194,7 @@ def test_previews_show_the_frame(tmp_path: Path) -> None:
         write_preview(tmp_path / "p.png", frame(ramp))
     with pytest.raises(DataError, match=r"suffix \.png"):
         write_preview(tmp_path / "p.jpg", frame(ramp))
-    with pytest.raises(DataError, match="no whole cell"):
+    with pytest.raises(DataError, match="at least one whole"):
         develop(frame(ramp[:1, :1]))
     assert develop(frame(ramp[:1, :1], "MONO")).shape == (1, 1, 3)
 
@@ -257,7 +257,7 @@ def test_a_signal_far_outside_the_range_names_the_levels() -> None:
 def test_one_pixel() -> None:
     noisy = sample_frame(model("nlf", "mono"), clean(1, 1, "MONO"))
     assert noisy.signal.shape == (1, 1, 1)
-    # A Bayer frame of one pixel has no whole cell: it keeps its code.
+    # A Bayer frame of one pixel has at least one whole: it keeps its code.
     assert sample_frame(model(), clean(1, 1)).image.mosaic.tolist() == [[500]]
 
 

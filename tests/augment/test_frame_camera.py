@@ -36,9 +36,9 @@ def test_the_camera_is_the_given_one_else_the_frames_else_the_only_one() -> None
     assert camera_for(known, of_camera("LOUD"), None) == "Loud"
     assert camera_for(known, of_camera("Loud"), "still") == "Still"
     assert camera_for(("Only",), of_camera("Loud"), None) == "Only"
-    with pytest.raises(ModelError, match=r"a\.dng is of Third, but .* say which with --camera: Still, Loud"):
+    with pytest.raises(ModelError, match=r"a\.dng is from Third, but .* choose one with --camera: Still, Loud"):
         camera_for(known, of_camera("Third"), None)
-    with pytest.raises(ModelError, match=r"^the model knows several cameras: say which with --to-camera"):
+    with pytest.raises(ModelError, match=r"^the model knows several cameras: choose one with --to-camera"):
         camera_for(known, None, None, "--to-camera")
     with pytest.raises(ModelError, match=r"--camera 'Third': .* it knows Still, Loud"):
         camera_for(known, of_camera("Loud"), "Third")
@@ -49,7 +49,7 @@ def test_a_word_for_another_camera_only() -> None:
     assert other_camera("Loud", of_camera("")) is None
     word = other_camera("PG-12", of_camera("SONY ILCE-7RM3"))
     assert word is not None
-    assert word.startswith("a.dng: of SONY ILCE-7RM3, but the model's camera is PG-12")
+    assert word.startswith("a.dng: is from SONY ILCE-7RM3, but the model's camera is PG-12")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def run(*arguments: object) -> Result:
 
 def test_sample_says_that_the_frame_is_of_another_camera(runs: Path) -> None:
     found = run("sample", runs / "one", runs / "third.dng", "--out", runs / "a.dng")
-    assert "third.dng: of Third, but the model's camera is PG-12" in found.stderr
+    assert "third.dng: is from Third, but the model's camera is PG-12" in found.stderr
     assert "noise of PG-12, ISO 400" in found.stdout
     meant = run("sample", runs / "one", runs / "third.dng", "--camera", "PG-12", "--out", runs / "b.dng")
     assert (meant.exit_code, meant.stderr.count("Third")) == (0, 0)
@@ -88,9 +88,9 @@ def test_transfer_takes_the_right_camera_of_several(runs: Path) -> None:
     assert "Still has less noise: 89 % of the variance" in found.stderr
     unsaid = run("transfer", runs / "loud.dng", "--from", two, "--to", two, "--out", runs / "b.dng")
     assert unsaid.exit_code == 1
-    assert "say which with --to-camera: Still, Loud" in unsaid.stderr
+    assert "choose one with --to-camera: Still, Loud" in unsaid.stderr
     other = run("transfer", runs / "third.dng", "--from", runs / "one", "--to", runs / "one", "--out", runs / "c.dng")
-    assert "third.dng: of Third, but the model's camera is PG-12" in other.stderr
+    assert "third.dng: is from Third, but the model's camera is PG-12" in other.stderr
 
 
 def test_the_noise_that_transfer_adds_is_that_of_the_camera_that_was_named() -> None:

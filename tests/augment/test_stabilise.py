@@ -89,7 +89,7 @@ def test_graph_gives_the_same_numbers(tmp_path: Path, inverse: bool) -> None:
 
 
 def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="slopes above 0"):
+    with pytest.raises(DataError, match="positive slopes"):
         VarianceStabiliser(torch.tensor([0.0]), torch.tensor([1e-6]))
     stabiliser = VarianceStabiliser(torch.tensor([1e-3]), torch.tensor([4e-6]))
     with pytest.raises(ModelError, match=r"ends in \.onnx"):

@@ -168,7 +168,7 @@ def test_a_clean_file_that_changed_or_went_is_made_anew_or_left_out(
         return make_pair(*arguments)
 
     monkeypatch.setattr("noiseflow.augment.synthesis.synthesis.make_pair", breaks)
-    with pytest.raises(RawError, match=r"c\.dng: broken; what is done is kept in set\.partial"):
+    with pytest.raises(RawError, match=r"c\.dng: broken; finished pairs are kept in set\.partial"):
         synthesize(clean, out, [run], per_image=2, jobs=1)
     monkeypatch.undo()
     assert not out.exists()
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, clean: Path, ru
     arguments = [str(clean), str(tmp_path / "set"), str(run), kind, "2000"]
     found = subprocess.run([sys.executable, "-c", FILLED, *arguments], capture_output=True, text=True, check=False)
     assert "cannot be written" in found.stdout, found.stderr
-    assert "what is done is kept in set.partial" in found.stdout
+    assert "finished pairs are kept in set.partial" in found.stdout
     assert not (tmp_path / "set").exists()
     # Only what was whole before stands there.
     assert set(contents(tmp_path / "set.partial")) == {"synthesis.json", MANIFEST}
@@ -216,7 +216,7 @@ def test_the_command_and_its_progress(tmp_path: Path, clean: Path, run: Path) ->
     out = tmp_path / "set"
     result = called(clean, "--run", run, "--out", out, "--per-image", 2, "--cameras", "Other", "--isos", "400,800")
     assert result.exit_code == 0, result.output
-    assert "6 pairs of 3 pictures (0 of them done before)" in result.stdout
+    assert "6 pairs of 3 pictures (0 from an earlier call)" in result.stdout
     assert "synthesize: 6/6 pairs" in result.stderr
     assert "ETA" in result.stderr
     assert {(line["camera"], line["iso"]) for line in manifest(out)} == {("Other", 400.0), ("Other", 800.0)}
@@ -236,7 +236,7 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
         ((tmp_path / "gone",), "no such file or folder"),
         (
             (clean, "--cameras", "Mine"),
-            "camera 'Mine' is not one these runs were fitted for; they know Maker One, Other",
+            "camera 'Mine' is not one these runs were fitted for; expected Maker One, Other",
         ),
         ((clean, "--exposures", "2"), "at most 1"),
         ((clean, "--cfa", "MONO"), "model was fitted on 'bayer' planes"),
@@ -259,7 +259,7 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
     ("mosaic", "reason"),
     [
         (np.where(np.eye(32) > 0, np.nan, 500.0), r"c\.npz: holds NaN or infinite values"),
-        (np.full((1, 1), 500), r"c\.npz: \(1, 1\) pixels have no whole 2×2 cell"),
+        (np.full((1, 1), 500), r"c\.npz: \(1, 1\) pixels; expected at least one 2×2 cell"),
         (np.full((8, 8), 500), "LibRaw reads no DNG below 22 a side"),
     ],
 )
@@ -297,10 +297,10 @@ def test_what_is_there_is_kept_unless_asked(tmp_path: Path, clean: Path, run: Pa
     assert contents(out) != before
     left = tmp_path / "other.partial"
     left.mkdir()
-    with pytest.raises(DataError, match="is no unfinished data set; move it away"):
+    with pytest.raises(DataError, match="is not an unfinished data set; move it away"):
         synthesize(clean, tmp_path / "other", [run], jobs=1, overwrite=True)
     (left / "synthesis.json").write_text("{}")
-    with pytest.raises(DataError, match="is no unfinished data set; move it away"):
+    with pytest.raises(DataError, match="is not an unfinished data set; move it away"):
         synthesize(clean, tmp_path / "other", [run], jobs=1, overwrite=True)
     synthesis._list(left)
     with pytest.raises(DataError, match=r"with other arguments or models; .*--overwrite"):
@@ -339,7 +339,7 @@ def test_names_that_differ_in_capitals_alone_are_two_or_refused(
     (clean / "A.dng").write_bytes((clean / "a.dng").read_bytes())
     monkeypatch.setattr("noiseflow.augment.synthesis.synthesis.lock_file", lambda _: tmp_path / "x.lock")
     (tmp_path / "X.LOCK").touch()
-    with pytest.raises(DataError, match=r"its name is that of .*dng; rename one of them"):
+    with pytest.raises(DataError, match=r"has the same name as .*dng"):
         synthesize(clean, tmp_path / "set", [run], jobs=1)
     (tmp_path / "X.LOCK").unlink()
     synthesize(clean, tmp_path / "set", [run], jobs=1)

@@ -163,9 +163,9 @@ def test_the_atlas_lists_every_camera_with_its_range(tmp_path):
     assert camera.full_electrons.covers(16383 / 0.350)
     assert (camera.name, camera.isos, camera.left_out, none) == ("Nikon D5100", (100.0,), 1, ("Nikon None",))
     listed = CliRunner().invoke(main, ["profiles", "--darktable", str(path)])
-    assert "Nikon D5100: ISO 100 to 100; 40,4" in listed.output
+    assert "Nikon D5100: ISO 100 to 100; full scale 40,4" in listed.output
     for words, message in (
-        (["None"], "Nikon None has only settings that are not physical"),
+        (["None"], "Nikon None has no physically possible setting"),
         (["Leica"], "no camera 'Leica'"),
     ):
         refused = CliRunner().invoke(main, ["profiles", *words, "--darktable", str(path)])

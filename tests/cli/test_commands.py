@@ -199,7 +199,7 @@ def test_a_killed_ingest_leaves_no_store_and_the_next_one_succeeds(tmp_path: Pat
         process.send_signal(signal.SIGKILL)
     assert partial.exists()
     assert not store.exists()
-    refused(run("info", partial), "p.h5.partial", "stopped")
+    refused(run("info", partial), "p.h5.partial", "unfinished")
     refused(run("fit", store, "--out", tmp_path / "run"), "p.h5", "stopped")
     assert run("ingest", tmp_path / "raws", "--out", store).exit_code == 0
     assert not partial.exists()

@@ -31,7 +31,7 @@ def test_a_file_gives_options_and_the_command_line_has_the_last_word(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("epoch = 3\n", "'epoch' is no option of this command. Did you mean epochs?"),
+        ("epoch = 3\n", "'epoch' is not an option of this command. Did you mean epochs?"),
         ("epochs = 'many'\n", "is not a valid integer"),
         ("epochs = = 3\n", "as TOML"),
     ],

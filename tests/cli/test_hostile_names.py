@@ -149,7 +149,7 @@ def test_the_command_that_goes_on_can_be_seen_and_pasted(
     assert result.exit_code == 130, result.output
     said = result.stderr.strip().splitlines()[-1]
     assert not invisible(said)
-    command = said.partition("go on with: noiseflow ")[2]
+    command = said.partition("continue with: noiseflow ")[2]
     pasted = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True)
     assert [os.fsdecode(word) for word in pasted.stdout.split(b"\0")[:-1]] == words
 

@@ -53,7 +53,9 @@ def begun(folder: Path, words: str, until: str) -> "subprocess.Popen[str]":
     return process
 
 
-def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(work: Path) -> None:
+def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = begun(work, FIT, "run/state/0*")
     second = subprocess.run([*COMMAND, *FIT.split()], cwd=work, capture_output=True, text=True, check=False)
     assert second.returncode == 1
@@ -64,10 +66,11 @@ def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(work
     assert first.returncode == 130, said
     last = said.strip().splitlines()[-1]
     kept = "the last state is kept in run"
-    assert last == f"noiseflow: stopped by Ctrl-C; {kept}; go on with: noiseflow {FIT} --resume"
+    assert last == f"noiseflow: stopped by Ctrl-C; {kept}; continue with: noiseflow {FIT} --resume"
     assert not list(work.glob(".noiseflow-*"))
-    done = subprocess.run([*COMMAND, *FIT.split(), "--resume", "--max-minutes", "0.001"], cwd=work, check=False)
-    assert done.returncode == 0
+    monkeypatch.chdir(work)
+    done = CliRunner().invoke(main, [*FIT.split(), "--resume", "--max-minutes", "0.001"])
+    assert done.exit_code == 0, done.output
     assert (work / "run" / "model.safetensors").is_file()
 
 
@@ -88,7 +91,9 @@ def test_signals_end_with_their_status_and_a_true_line(
     partial = tmp_path / "s.h5.partial"
     assert (tmp_path / "s.h5").exists() == done
     assert partial.exists() != done
-    kept = f"{tmp_path / 's.h5'} is whole" if done else f"what is done is kept in {partial}; go on with: noiseflow "
+    kept = (
+        f"{tmp_path / 's.h5'} is complete" if done else f"finished work is kept in {partial}; continue with: noiseflow "
+    )
     assert kept in result.stderr
     assert not list(tmp_path.glob(".noiseflow-*"))
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -116,8 +121,8 @@ def test_two_equal_ingests_at_once_make_one_whole_store(work: Path) -> None:
     [
         ("fit pipe.h5 --out new", "special file"),
         ("benchmark pipe.toml --out res", "no regular file"),
-        ("fit p.h5 --out new --weight nan", "no finite number"),
-        ("fit p.h5 --out new --max-minutes nan", "no finite number"),
+        ("fit p.h5 --out new --weight nan", "not a finite number"),
+        ("fit p.h5 --out new --max-minutes nan", "not a finite number"),
         ("fit p.h5 --out new --seed 18446744073709551616", "2³²"),
         ("fit p.h5 --out new --model noise_flow --option couplings=1000000000000", "up to 10,000|not known"),
         ("fit p.h5 --out new --model realnvp --option couplings=1000000000000", "up to 10,000"),
@@ -185,7 +190,7 @@ def test_names_that_are_no_text_are_one_line_or_work(work: Path, monkeypatch: py
     assert result.exit_code in (0, 1)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     if result.exit_code:
-        assert "no UTF-8" in result.stderr or "\\udce9" in result.stderr
+        assert "not valid UTF-8" in result.stderr or "\\udce9" in result.stderr
 
 
 TWICE = """
@@ -264,9 +269,9 @@ cli.main({words!r})
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("Commands.resolve_command", "nothing is kept; go on with: noiseflow ingest raws"),
-        ("Commands.make_context", "nothing is kept; go on with: noiseflow ingest raws"),
-        ("lost_answer", "OUT is whole"),
+        ("Commands.resolve_command", "nothing was kept; continue with: noiseflow ingest raws"),
+        ("Commands.make_context", "nothing was kept; continue with: noiseflow ingest raws"),
+        ("lost_answer", "OUT is complete"),
     ],
 )
 def test_a_signal_before_the_command_or_after_it_is_no_abort(
@@ -283,7 +288,7 @@ def test_a_signal_before_the_command_or_after_it_is_no_abort(
     assert "Abort" not in ended.stderr
     assert last.startswith(f"noiseflow: stopped by {'Ctrl-C' if name == 'SIGINT' else 'TERM'}; ")
     assert says.replace("OUT", str(out)) in last
-    assert out.exists() == ("whole" in says)
+    assert out.exists() == ("complete" in says)
 
 
 def test_ctrl_c_while_the_program_is_loaded_is_no_traceback(work: Path) -> None:
@@ -350,15 +355,15 @@ def test_a_command_of_several_outputs_goes_on_with_what_is_not_written(
     assert result.exit_code == 143, result.output
     assert (tmp_path / first).exists()
     last = result.stderr.strip().splitlines()[-1]
-    said, _, command = last.partition("; go on with: noiseflow ")
-    assert re.search(r" (is|are) whole, \d not written$", said)
+    said, _, command = last.partition("; continue with: noiseflow ")
+    assert re.search(r" (is|are) complete, \d not written$", said)
     again = CliRunner().invoke(main, shlex.split(command))
     assert again.exit_code == 0, again.output
     # All is there now, and a signal that comes then says so.
     monkeypatch.setattr("noiseflow.cli.models.sample.answer", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     result = CliRunner().invoke(main, [*given, "--overwrite"])
     assert result.exit_code == 143
-    assert result.stderr.strip().endswith("whole")
+    assert result.stderr.strip().endswith("complete")
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_an_unknown_camera_names_the_model(workshop: Any) -> None:
 
 
 def test_another_plane_layout(workshop: Any) -> None:
-    with pytest.raises(ModelError, match=r"mine: made for the plane layout 'mono2x2'.*'bayer'"):
+    with pytest.raises(ModelError, match=r"mine: its plane layout is 'mono2x2'.*'bayer'"):
         evaluate({"mine": workshop.model(layout="mono2x2")}, workshop.store(patches=40))
 
 

@@ -13,7 +13,7 @@ def findings(evaluation: Evaluation) -> Findings:
     return {finding.measure: finding for finding in evaluation.findings}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_right_model_passes_every_check(workshop: Any, seed: int) -> None:
     # KL below a bound four standard deviations up, 23 bins at 95 % together beyond 2 %: about once in 1000.
     store = workshop.store(seed=seed)
@@ -33,7 +33,6 @@ PLANES = (1.2, 1.0, 1.0, 0.7)
 
 FAULTS = {
     "variance +5 %": ({}, {}, {"factor": 1.05}, "variance", "too large"),
-    "missing row noise": ({"noise": "rows"}, {"noise": "rows"}, {}, "row_noise", "Row noise is missing"),
     "missing tails": ({"noise": "tails"}, {"noise": "tails"}, {}, "tails", "Tails are missing"),
     "wrong plane order": (
         {"noise": "planes"},
@@ -58,7 +57,10 @@ FAULTS = {
         "Spatial correlation is missing",
     ),
 }
-"""Options of the store, of the right model and of the faulty one; the measure that flags it and its words."""
+"""Options of the store, of the right model and of the faulty one; the measure that flags it and its words.
+
+Row noise that is missing, and that is there, have tests of their own.
+"""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -67,7 +69,6 @@ def test_each_planted_fault_is_flagged_and_named(workshop: Any, fault: str) -> N
     # here it must pass the one that the fault is for.
     of_store, of_right, of_faulty, measure, words = FAULTS[fault]
     noises = {
-        "rows": workshop.with_rows(0.3),
         "tails": workshop.heavy_tailed,
         "planes": workshop.by_plane(*PLANES),
         "turned": workshop.by_plane(*reversed(PLANES)),
@@ -95,7 +96,7 @@ def test_row_noise_in_data_and_samples_alike_passes(workshop: Any) -> None:
     evaluation = evaluate({"right": workshop.model(noise=rows)}, workshop.store(noise=rows))
     found = findings(evaluation)
     assert found["row_noise"].level == "good"
-    assert "as in the data" in found["row_noise"].text
+    assert "have the row noise of the data" in found["row_noise"].text
     # Whole rows are dealt to the halves: row noise does not make the floor too low.
     assert found["kl"].level == "good", found["kl"].text
 
@@ -179,7 +180,7 @@ def test_the_oracle_is_a_yardstick(workshop: Any) -> None:
         finding = findings(evaluate(models, store))["oracle"]
         assert (finding.level, words in finding.text) == (level, True), finding.text
     models = {"m": workshop.model(), "oracle": workshop.model(factor=1.3)}
-    assert "cannot be" in findings(evaluate(models, store))["oracle"].text
+    assert "which is impossible" in findings(evaluate(models, store))["oracle"].text
 
 
 def test_one_frame_gives_numbers_and_says_that_it_cannot_judge(workshop: Any) -> None:

@@ -88,11 +88,11 @@ def test_an_interval_stays_within_the_range_of_its_measure(
 def test_two_frames_cannot_decide_and_the_report_says_what_would() -> None:
     few = evaluation("mine", "other", difference=Interval(0.1, 0.1, -1.4, 1.6, 2))
     likelihood, *_ = few.findings
-    assert likelihood.text.endswith("2 scenes cannot decide, score 8 scenes or more.")
+    assert likelihood.text.endswith("2 scenes cannot decide: score at least 8 scenes.")
     two_sample = few.findings[-1]
     assert two_sample.level == "open"
     assert "±" not in two_sample.text
-    assert "score 8 scenes or more" in two_sample.text
+    assert "score at least 8 scenes" in two_sample.text
 
 
 def test_an_evaluation_is_short_in_a_notebook() -> None:

@@ -61,7 +61,7 @@ def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
     result = fit(
         store, spec_for(store, "physics_flow"), tmp_path / "run", FitSettings(epochs=1, steps_per_epoch=1, batch=16)
     )
-    assert result.components[0] == "rows: none"
+    assert result.components[0] == "row noise: none"
     # The planes' factors are of light values; the head was first that of all, clipped ones included.
     for light, variance in ((0.0, READ**2), (100.0, READ**2 + 100 * GAIN)):
         flat = Conditions(torch.full((8, 4, 64, 64), light / WHITE), 100.0, "One")

@@ -8,7 +8,7 @@ from builders import gaussian_store
 
 from noiseflow.core.errors import DataError, FitWarning, ModelError, OutputError
 from noiseflow.core.output.manifest import MANIFEST, begin
-from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit import FitResult, FitSettings, fit, spec_for
 from noiseflow.models import load
 from noiseflow.patches import PatchStore
 
@@ -20,6 +20,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PatchStore:
     # Correlated planes: something for a flow to find that its start does not have.
     path = tmp_path_factory.mktemp("store") / "s.h5"
     return gaussian_store(path, patches=400, isos=(400.0, 1600.0), correlation=0.7)
+
+
+@pytest.fixture(scope="module")
+def whole(store: PatchStore, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """A fit that nobody stopped."""
+    return fit(store, spec_for(store, "noise_flow"), tmp_path_factory.mktemp("whole") / "run", SMALL)
 
 
 def test_it_improves_on_its_start_and_keeps_the_best(store: PatchStore, tmp_path: Path) -> None:
@@ -34,10 +40,9 @@ def test_it_improves_on_its_start_and_keeps_the_best(store: PatchStore, tmp_path
     assert record["held_out_nll_nats_per_dim"] == result.best_nll
 
 
-def test_the_same_seed_gives_the_same_weights(store: PatchStore, tmp_path: Path) -> None:
-    for name in "ab":
-        fit(store, spec_for(store, "noise_flow"), tmp_path / name, SMALL)
-    a, b = (load(tmp_path / name).state_dict() for name in "ab")
+def test_the_same_seed_gives_the_same_weights(store: PatchStore, whole: FitResult, tmp_path: Path) -> None:
+    again = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
+    a, b = (load(result.folder).state_dict() for result in (whole, again))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -46,12 +51,13 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", [3, 6, 13, 20])
-def test_a_resumed_fit_is_the_fit_that_was_never_stopped(store: PatchStore, tmp_path: Path, step: int) -> None:
+def test_a_resumed_fit_is_the_fit_that_was_never_stopped(
+    store: PatchStore, whole: FitResult, tmp_path: Path, step: int
+) -> None:
     def kill(done: int, total: int, note: str = "") -> None:
         if note.startswith("epoch") and done == step:
             raise Killed
 
-    whole = fit(store, spec_for(store, "noise_flow"), tmp_path / "whole", SMALL)
     with pytest.raises(Killed):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, progress=kill)
     with pytest.raises(ModelError, match=r"no spec\.json|no finished model"):

@@ -185,6 +185,6 @@ def test_what_is_no_pair_is_refused(stores: tuple[PatchStore, PatchStore], tmp_p
         PairSettings(noise="other")
     with pytest.raises(DataError, match="weight of the denoiser's error"):
         PairSettings(weight=0.0)
-    with pytest.raises(ModelError, match="holds no denoiser"):
+    with pytest.raises(ModelError, match="contains no denoiser"):
         load_denoiser(tmp_path)
     assert is_closed_form(build(ModelSpec("nlf")))

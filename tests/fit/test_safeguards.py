@@ -11,10 +11,12 @@ from builders import gaussian_store
 
 from noiseflow.core.errors import DataError, FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.contradictions import Levels, contradictions
+from noiseflow.fit.contradictions import Levels, beyond_models, contradictions
 from noiseflow.fit.safeguards import Notes, best_start
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.patches.schema import fields
+from noiseflow.patches.store.patches import PatchBatch
 
 LEVELS = [Levels(400.0, 10_400.0)]
 """A span of 10,000 DN."""
@@ -122,3 +124,50 @@ def test_a_fit_that_diverges_says_so_and_keeps_its_best(tmp_path: Path) -> None:
         result = fit(store, spec_for(store, "noise_flow"), tmp_path / "run", settings)
     assert result.best_nll <= result.start_nll
     assert "are kept" in (tmp_path / "run" / "fit.json").read_text(encoding="utf-8")
+
+
+def batch_of(seed: int, kind: str) -> tuple[PatchBatch, np.ndarray]:
+    """144 patches of 4 × 16 × 16 in 12 frames, dark and bright in turn, σ 1 DN in the dark and 3 in the light."""
+    rng = np.random.default_rng(seed)
+    frame = np.repeat(np.arange(12), 12)
+    sigma = np.where(frame % 2, 3.0, 1.0)[:, None, None, None]
+    noise = sigma * rng.standard_normal((144, 4, 16, 16))
+    if kind == "rows":
+        noise += 0.3 * np.tile(rng.standard_normal((144, 2, 1, 16, 1)), (1, 1, 2, 1, 1)).reshape(144, 4, 16, 1)
+    if kind == "rows of one plane":
+        noise[:, 1] += 0.6 * rng.standard_normal((144, 16, 1))
+    if kind == "neighbours":
+        noise[..., 1:] += 0.4 * noise[..., :-1].copy()
+    if kind == "black of G2":
+        noise[:, 2] += 0.7
+    if kind == "black that drifts":
+        noise += rng.standard_normal(12)[frame][:, None, None, None]
+    if kind == "two gains":
+        noise *= np.where(frame // 2 % 2, 1.3, 0.8)[:, None, None, None]
+    table = np.zeros(144, fields(4))
+    table["black"], table["white"] = 64.0, 1063.0
+    clean = np.broadcast_to(np.where(frame % 2, 0.5, 0.0)[:, None, None, None], noise.shape)
+    parts = (torch.from_numpy(np.ascontiguousarray(each)).float() for each in (noise / 999, clean))
+    return PatchBatch(*parts, torch.full((144,), 100.0), torch.zeros(144, dtype=torch.long), table), frame
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("rows of one plane", "rows of planes R and G1 do not move together"),
+        ("black of G2", r"plane G2 has a mean of \+0.[67]"),
+        ("two gains", "variance of frames of the same light differs"),
+    ],
+)
+def test_noise_that_no_model_has_is_said(kind: str, said: str) -> None:
+    batch, frame = batch_of(1, kind)
+    (text,) = beyond_models(batch, frame, ("One",), ("R", "G1", "G2", "B"))
+    assert text.startswith("camera 'One', ISO 100: ")
+    assert re.search(said, text)
+
+
+@pytest.mark.parametrize("kind", ["plain", "rows", "neighbours", "black that drifts"])
+def test_noise_that_models_have_is_not_doubted(kind: str) -> None:
+    """Ten draws each and ten statements a draw, at five standard errors: a false alarm in 10,000 runs."""
+    for seed in range(10):
+        assert beyond_models(*batch_of(seed, kind), ("One",), ("R", "G1", "G2", "B")) == []

@@ -79,8 +79,8 @@ def test_an_iso_outside_the_range_warns_once(model: NoiseModel) -> None:
 @pytest.mark.parametrize(
     ("clean", "noise", "message"),
     [
-        (torch.full((1, 4, 8, 8), float("nan")), torch.zeros(1, 4, 8, 8), "clean: holds NaN"),
-        (torch.zeros(1, 4, 8, 8), torch.full((1, 4, 8, 8), float("inf")), "noise: holds NaN or infinite"),
+        (torch.full((1, 4, 8, 8), float("nan")), torch.zeros(1, 4, 8, 8), "clean: expected finite values; got NaN"),
+        (torch.zeros(1, 4, 8, 8), torch.full((1, 4, 8, 8), float("inf")), "noise: expected finite values; got NaN"),
         (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), r"expected 4 plane\(s\)"),
         (torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 9), "expected the shape of clean"),
         (torch.zeros(4, 8, 8), torch.zeros(4, 8, 8), r"expected shape \(B, C, H, W\)"),
@@ -137,7 +137,7 @@ def test_damaged_run_folders(model: NoiseModel, tmp_path: Path) -> None:
         ),
         ({"unit": "bits"}, "cannot be mixed"),
         ({"isos": (800.0, 100.0)}, "rising positive ISOs"),
-        ({"cameras": ("A", "A")}, "no name twice"),
+        ({"cameras": ("A", "A")}, "each name once"),
     ],
 )
 def test_specs_that_no_model_can_be_built_from(change: dict[str, object], message: str) -> None:

@@ -1,5 +1,6 @@
 """What is measured against is the same model, and a run at tiny sizes makes the page."""
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.noise_flow import NoiseFlow
 from noiseflow.models.model import checked_conditions
+from noiseflow.ops.libraries.command import PROCESSORS
 
 pytest.importorskip("nflows", reason="the reference is not installed")
 
 from tools import bench
 from tools.benching import timing
 from tools.benching.gpu import gpu_page, gpu_rows
-from tools.benching.machine import Machine, Moved, layers_of, multiply_adds
+from tools.benching.machine import Machine, Moved, layers_of, multiply_adds, processor
 from tools.benching.memory_of import peaks_of
 from tools.benching.of_nflows import NflowsNoiseFlow
 from tools.benching.plain import PlainNoiseFlow
@@ -84,10 +86,21 @@ def test_a_tiny_run_makes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert text.endswith("\nMine too.\n")
     assert "| plain layers | 1.00 × | 1.00 × |" in text
     assert "old" not in text
+    assert f"on one machine ({processor()})" in text
     for what in ("training", "sampling"):
         assert f"images/performance-{what}.png" in text
         assert (tmp_path / "images" / f"performance-{what}.png").stat().st_size > 10_000
     assert f"couplings {TINY.default.couplings} and 4" in text
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64 processors")
+def test_the_page_names_the_processor_and_its_vectors() -> None:
+    flags = {name: PROCESSORS["x86_64"][name] for name in ("x86-64-v2", "x86-64-v3", "x86-64-v4")}
+    older = f"{flags['x86-64-v2']} {flags['x86-64-v3']}"
+    assert processor(f"model name\t: AMD EPYC\nflags\t\t: {older}\n") == "AMD EPYC, x86_64 with AVX2 (no AVX-512)"
+    assert processor(f"model name\t: Xeon\nflags\t\t: {older} {flags['x86-64-v4']}\n") == "Xeon, x86_64 with AVX-512"
+    assert processor(f"flags\t\t: {flags['x86-64-v2']}\n") == "x86_64 with SSE4.2 (no AVX2)"
+    assert processor("") == "x86_64 with unknown vector instructions"
 
 
 def test_a_larger_batch_takes_more_memory() -> None:

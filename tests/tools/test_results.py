@@ -34,7 +34,7 @@ def test_a_tiny_spec_makes_the_page(tmp_path: Path) -> None:
     page = (tmp_path / "results.md").read_text("utf-8")
     assert "noiseflow benchmark tiny.toml --out results" in page
     assert "| nlf | " in page
-    assert "Gap of the fitted `nlf` to the oracle by light" in page
+    assert "NLL of the fitted `nlf` minus that of the oracle, by light" in page
     assert "| model | bins | variance, lowest to highest | within 2 % | kurtosis | within 5 % |" in page
     # Nothing of real data, where there is none.
     assert "golden" not in page

@@ -1,6 +1,8 @@
 """What the machine can do at best, and what a model asks of it."""
 
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +13,31 @@ from torch.utils._pytree import tree_leaves
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.linear.conv1x1 import InvertibleConv1x1
 from noiseflow.flows.nets.border_aware_net import BorderAwareNet
+from noiseflow.ops.libraries.command import processors
 from tools.benching.timing import best_by_turns
 
-__all__ = ["Machine", "Moved", "layers_of", "machine", "multiply_adds"]
+__all__ = ["Machine", "Moved", "layers_of", "machine", "multiply_adds", "processor"]
+
+VECTORS = {"x86-64-v4": "AVX-512", "x86-64-v3": "AVX2 (no AVX-512)", "x86-64-v2": "SSE4.2 (no AVX2)", "armv8-a": "NEON"}
+"""Kind of processor → its longest vectors."""
+
+
+def processor(cpuinfo: str | None = None) -> str:
+    """Name of the processor, its architecture and its vector instructions.
+
+    Parameters
+    ----------
+    cpuinfo : str, optional
+        Text of ``/proc/cpuinfo``; read from there by default.  Where it has no name, the architecture stands alone.
+    """
+    if cpuinfo is None:
+        path = Path("/proc/cpuinfo")
+        cpuinfo = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    names = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
+    kinds = processors(cpuinfo)
+    vectors = VECTORS.get(kinds[0], kinds[0]) if kinds else "unknown vector instructions"
+    architecture = platform.machine()
+    return f"{names[0]}, {architecture} with {vectors}" if names else f"{architecture} with {vectors}"
 
 
 @dataclass(frozen=True)

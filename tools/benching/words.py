@@ -1,13 +1,12 @@
 """The tables and sentences of a run, as Markdown."""
 
-import platform
 from collections.abc import Iterator, Sequence
 from statistics import median
 
 import torch
 
 from tools.benching.curves import WORK
-from tools.benching.machine import layers_of, multiply_adds
+from tools.benching.machine import layers_of, multiply_adds, processor
 from tools.benching.page import table
 from tools.benching.subjects import GENERATED, MODELS, PLAIN, built
 from tools.benching.sweep import SHORT, Found
@@ -27,12 +26,13 @@ def opening(found: Found) -> str:
     """What was measured, and by what."""
     start, command = found.size.default, COMMAND + " --short" * (found.size == SHORT)
     return (
-        f"Made by `{command}` in one run, with torch {torch.__version__} on {platform.machine()}: batches of "
+        f"Made by `{command}` in one run, with torch {torch.__version__} on one machine ({processor()}): batches of "
         f"{start.batch} × 4×{start.side}×{start.side}, {start.couplings} couplings in `noise_flow`, `physics_flow` at "
         "its default size, one thread, in time of the processor. A step of training is density, gradient and Adam. "
         "*Plain layers* is a model equal to `noise_flow` (to rounding, by the same weights) in eager PyTorch layers, "
         "channels first, with `conv2d` for every convolution; *nflows* the same out of that library's layers. Memory "
-        "is the peak above what the process had before."
+        "is the peak above what the process had before. The ratios depend on the processor and its vector "
+        "instructions: compare only figures from the same machine."
     )
 
 

@@ -177,13 +177,15 @@ def section(settings: BurstSettings, parts: Sequence[str], found: Mapping[str, N
 
 Made by `python -m tools.denoising.bursts docs/denoising.md` with noiseflow {__version__}.
 
-A simulated monochrome camera that remembers: read noise {camera.read:g} e⁻, offsets of its pixels {camera.dsnu:g} e⁻
-and gains {100 * camera.prnu:g} % that stay through a burst, light that flickers by {100 * camera.flicker:g} %
-(φ = {camera.phi:g}), photons, and rounding at {camera.gain:g} DN/e⁻; white of the pictures is {white:.0f} e⁻.
-`temporal` is an `nlf` fitted to single frames of darks and flats, with the memory that `fit-video` found around it
-({", ".join(parts)}); *independent frames* are drawn from that same `nlf`. Each training: {settings.steps} steps of
-{settings.batch} crops of {settings.crop}×{settings.crop} pixels, five convolutions of 16 planes; a seed gives the same
-weights and crops whatever the noise. Scored on held-out pictures with true noise, another place of the sensor for each.
+A simulated monochrome camera whose noise is correlated between frames: read noise {camera.read:g} e⁻;
+offsets ({camera.dsnu:g} e⁻) and gains ({100 * camera.prnu:g} %) of its pixels that are constant in a burst;
+light that flickers by {100 * camera.flicker:g} % (φ = {camera.phi:g}); shot noise; rounding at
+{camera.gain:g} DN/e⁻. White of the pictures is {white:.0f} e⁻. `temporal` is an `nlf` fitted to single
+frames of darks and flats, with the parts that `fit-video` found ({", ".join(parts)}); *independent frames*
+are drawn from the same `nlf`. Each training has {settings.steps} steps of {settings.batch} crops of
+{settings.crop}×{settings.crop} pixels, with five convolutions of 16 planes; a seed gives the same weights
+and crops for every noise. Scored on held-out pictures with true noise, each at another position on the
+sensor.
 
 | trained with noise of | seeds | PSNR, dB | against true noise, dB (95 %) |
 |---|---|---|---|"""

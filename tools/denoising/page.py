@@ -70,11 +70,12 @@ def header(spec: Spec, strip: Path, command: str) -> Iterator[str]:
 
 Made by `{command}` with noiseflow {__version__}.
 
-A noise model is worth what can be trained on it. The same clean pictures are given noise drawn from each model, the
-same denoiser is trained on each, and all are scored on held-out pictures with *true* noise. The design is paired: for
-one seed every noise meets the same starting weights and the same crops in the same order, {training.steps} steps of
-{training.batch} crops of {training.crop}×{training.crop} pixels of a plane. A denoiser is given the noisy planes,
-brightened to white at 1, and nothing of ISO or noise level; it learns on mean square error. Held out are the pictures
+One measure of a noise model is how well a denoiser trained on its samples works on real noise. Noise drawn
+from each model is added to the same clean pictures, the same denoiser is trained on each, and all are
+scored on held-out pictures with *true* noise. The design is paired: for one seed, all trainings have the
+same starting weights and the same crops in the same order, {training.steps} steps of {training.batch} crops
+of {training.crop}×{training.crop} pixels of a plane. The input of a denoiser is the noisy planes, scaled to
+white at 1, without ISO or noise level; the loss is the mean squared error. The held-out pictures are
 {" and ".join(f"*{name}*" for name in HELD_OUT)}.
 
 ![Clean, noisy, and denoised by a denoiser trained on each noise](images/{strip.name})
@@ -100,7 +101,7 @@ def drawn(spec: Spec, sensor: Sensor) -> Iterator[str]:
     """A Markdown table of the moments of each noise."""
     iso = f" at ISO {max(sensor.isos):g}" if len(sensor.isos) > 1 else ""
     yield ""
-    yield f"The noise as it is drawn on the training pictures{iso}, in DN:"
+    yield f"The noise drawn on the training pictures{iso}, in DN:"
     yield ""
     yield "| noise | σ of the darkest tenth | excess kurtosis of it | σ of the brightest hundredth | σ of row means |"
     yield "|---|---|---|---|---|"

@@ -1,11 +1,11 @@
 """Adapters of `AddCameraNoise` and `AddNoiseToPictures` for other libraries; each is an extra.
 
-The adapters draw one 32-bit number per sample with the library's own generator and use it as the sample's index,
-so that the library's seeds apply and its replays repeat the noise.  `deepinv` passes a generator instead.
+The adapters draw one 32-bit number per sample with the library's own generator and use it as the sample's index.
+So the library's seeds apply, and its replays repeat the noise.  The adapter for `deepinv` passes a generator instead.
 
-An augmentation may change the exposure, and `AddNoiseToPictures` develops the clean picture anew: the clean target
-is then another than the input.  Each adapter returns it where its library has a place for it; where no place was
-named, the adapter refuses such an augmentation instead of leaving a target that does not fit.
+An augmentation may change the exposure, and `AddNoiseToPictures` develops the clean picture again.  The clean target
+then differs from the input.  Each adapter can return it in the way of its library.  If the user has not asked for it,
+the adapter refuses such an augmentation, so that no wrong target is used for training.
 """
 
 from torch import Tensor
@@ -21,12 +21,12 @@ LARGEST_INDEX = 2**32 - 1
 
 
 def missing(extra: str, error: ImportError) -> ModelError:
-    """Error for a library that is not installed."""
+    """Make the error for a library that is not installed."""
     return ModelError(f"the {extra} adapter needs a library that is not installed: {install(extra)} ({error})")
 
 
 def noisy_batch(add_noise: Augmentation, clean: Tensor, number: int) -> NoisyBatch:
-    """Add noise to (…, C, H, W), whose elements are numbered from `number` on; the results have its shape."""
+    """Add noise to (…, C, H, W) with element indices `number`, `number` + 1, …; the results have the same shape."""
     lead = clean.shape[:-3]
     batch = clean.reshape(-1, *clean.shape[-3:])
     index = [(number + element) % (LARGEST_INDEX + 1) for element in range(len(batch))]
@@ -38,24 +38,24 @@ def noisy_batch(add_noise: Augmentation, clean: Tensor, number: int) -> NoisyBat
 
 
 def check_target(add_noise: Augmentation, place: str, *, has_place: bool) -> None:
-    """Refuse an augmentation whose clean picture may be another than the input, where it would be lost.
+    """Refuse an augmentation whose clean picture may differ from the input if the adapter does not return it.
 
     Parameters
     ----------
     add_noise : Augmentation
         The augmentation.
     place : str
-        What gives the clean picture a place, for the error.
+        Argument that makes the adapter return the clean picture, for the error.
     has_place : bool
-        Whether it has one.
+        Whether that argument was given.
 
     Raises
     ------
     DataError
-        It has none.
+        The clean picture may differ from the input and would be lost.
     """
     if not (has_place or add_noise.keeps_clean):
         raise DataError(
-            f"the clean picture of the noisy one is not the input (an exposure, or a new development): give {place}, "
-            "so that the target is not lost"
+            "the clean picture may differ from the input (an exposure, or a new development), and training needs it "
+            f"as the target: give {place}"
         )

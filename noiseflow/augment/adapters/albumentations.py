@@ -21,19 +21,19 @@ __all__ = ["CameraNoise"]
 
 
 class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
-    """Noise of ``albumentations`` on images (H, W, C) or (H, W): floats in 0…1, or uint8 and uint16; dtypes stay.
+    """Transform of ``albumentations`` for images (H, W, C) or (H, W): floats in 0…1, uint8 or uint16; dtypes are kept.
 
     Parameters
     ----------
     add_noise : AddCameraNoise, AddNoiseToPictures or str
-        Augmentation to apply, or a run folder, from which one is made with the settings of the model.  Only a
+        Augmentation to apply, or a run folder from which to build one with the model's ISO range.  Only a
         pipeline with a run folder can be saved as JSON or YAML.
     p : float
         Probability that an image gets noise.
     pictures : bool
-        Whether images are sRGB pictures instead of raw planes, for a run folder.
+        With a run folder: whether images are sRGB pictures instead of raw planes.
     clean_key : str, optional
-        Key of the result under which the clean image is given, the target.
+        Key under which the result contains the clean image, which is the training target.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
         self.augmentation = made
 
     def to_dict_private(self) -> dict[str, Any]:
-        """What JSON and YAML hold.
+        """State for JSON and YAML.
 
         Raises
         ------
         DataError
-            It was made of an augmentation, which is no text.
+            The transform was built from an augmentation, which cannot be written as text.
         """
         if not isinstance(self.add_noise, str):
             raise DataError("CameraNoise: to save a pipeline as text, give it a run folder: CameraNoise('run/')")
@@ -62,15 +62,15 @@ class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
         return state
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """Names of the arguments that make it again."""
+        """Names of the constructor's arguments."""
         return ("add_noise", "pictures", "clean_key")
 
     def get_params(self) -> dict[str, Any]:
-        """Draw a number for the sample with the generator of the pipeline."""
+        """Draw a number for the sample with the pipeline's generator."""
         return {"number": self.py_random.getrandbits(32)}
 
     def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Apply to the images of a sample, and add the clean one where it is wanted."""
+        """Apply to the images of a sample, and add the clean image if `clean_key` is set."""
         result: dict[str, Any] = super().apply_with_params(params, *args, **kwargs)
         if self.clean_key is not None:
             result[self.clean_key] = self._both(kwargs["image"], params["number"])[1]
@@ -81,7 +81,7 @@ class CameraNoise(ImageOnlyTransform):  # type: ignore[misc]
         return self._both(img, number)[0]
 
     def _both(self, img: NDArray[Any], number: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Noisy and clean image, in shape and dtype of the given one."""
+        """Noisy and clean image, in the shape and dtype of the given one."""
         whole = img.dtype.kind in "ui"
         most = float(np.iinfo(img.dtype).max) if whole else 1.0
         planes = np.ascontiguousarray(np.atleast_3d(img).transpose(2, 0, 1))

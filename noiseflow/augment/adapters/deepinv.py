@@ -22,21 +22,21 @@ SETTINGS = "iso", "exposure", "camera"
 
 
 class CameraNoise(NoiseModel):  # type: ignore[misc]
-    """Noise of ``deepinv.physics``: ``physics.set_noise_model(CameraNoise(add_noise))``.
+    """Noise model for ``deepinv.physics``: ``physics.set_noise_model(CameraNoise(add_noise))``.
 
-    ``physics(x, iso=800.0)`` sets the ISO of this call and of all that follow, as deepinv's own parameters do;
-    ``update_parameters(iso=800.0)`` does so without a call, and `exposure` and `camera` likewise.  The result has the
-    pathwise gradient by x.
+    ``physics(x, iso=800.0)`` sets the ISO for this call and all later ones, like deepinv's own parameters;
+    ``update_parameters(iso=800.0)`` sets it without a call.  `exposure` and `camera` work the same way.  The result has
+    the pathwise gradient with respect to x.
 
     Parameters
     ----------
     add_noise : AddCameraNoise or AddNoiseToPictures
         Augmentation to apply.
     rng : torch.Generator, optional
-        Generator as in every noise model of deepinv; ``forward(x, seed=…)`` seeds it.
+        Generator, as in every noise model of deepinv; ``forward(x, seed=…)`` seeds it.
     keep_last : bool
-        Whether to keep the whole `NoisyBatch` of the last call in `last`: ``last.clean`` is the target where it is
-        another than x, as with an exposure.
+        Whether to keep the `NoisyBatch` of the last call in `last`.  ``last.clean`` is the training target; with an
+        exposure it differs from x.
     """
 
     last: NoisyBatch | None = None
@@ -49,15 +49,15 @@ class CameraNoise(NoiseModel):  # type: ignore[misc]
         self.noise_model = self.noisy
 
     def noisy(self, clean: Tensor) -> Tensor:
-        """Add noise with the next numbers of the generator."""
+        """Add noise to (B, C, H, W) with the generator's next numbers."""
         batch: NoisyBatch = self.add_noise(clean, generator=self.rng, **self.settings)
         self.last = batch if self.keep_last else None
         return batch.noisy
 
     def update_parameters(self, **settings: Any) -> None:
-        """Set `iso`, `exposure` and `camera` of all later calls; None leaves what is set."""
+        """Set `iso`, `exposure` and `camera` for all later calls; None leaves a setting unchanged."""
         if settings.get("exposure") is not None and not self.keep_last:
-            raise DataError("exposure: the clean picture becomes another than the input: give keep_last=True")
+            raise DataError("exposure: the clean target then differs from the input: give keep_last=True")
         given = {name: value for name, value in settings.items() if name in SETTINGS and value is not None}
         self.settings.update(given)
 

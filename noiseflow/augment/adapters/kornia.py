@@ -18,9 +18,9 @@ __all__ = ["RandomCameraNoise"]
 
 
 class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
-    """Noise of ``kornia.augmentation``, alone or in an ``AugmentationSequential``.
+    """Augmentation for ``kornia``, alone or in an ``AugmentationSequential``.
 
-    ``_params`` holds the numbers that a replay repeats.  The result has the pathwise gradient by the input.
+    ``_params`` has the numbers for a replay.  The result has the pathwise gradient with respect to the input.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
     p : float
         Probability that an element of a batch gets noise.
     same_on_batch : bool
-        Use the same random numbers for all elements.
+        Whether all elements get the same random numbers.
     keepdim : bool
-        Keep the number of axes, as in every augmentation of kornia.
+        Whether to keep the number of axes, as in every augmentation of kornia.
     keep_last : bool
-        Whether to keep the whole `NoisyBatch` of the last call in `last`: ``last.clean`` is the target where it is
-        another than the input, as with an exposure.
+        Whether to keep the `NoisyBatch` of the last call in `last`.  ``last.clean`` is the training target; with an
+        exposure it differs from the input.
     """
 
     last: NoisyBatch | None = None
@@ -53,7 +53,7 @@ class RandomCameraNoise(IntensityAugmentationBase2D):  # type: ignore[misc]
         self.add_noise, self.keep_last = add_noise, keep_last
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Draw a number for each element with torch's generator, as kornia does."""
+        """Draw a number for each element with torch's global generator, as kornia does."""
         count = batch_shape[0]
         number = torch.randint(0, LARGEST_INDEX + 1, (1 if self.same_on_batch else count,))
         return {"number": number.expand(count)}

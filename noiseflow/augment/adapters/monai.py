@@ -18,12 +18,12 @@ __all__ = ["RandCameraNoised"]
 
 
 class RandCameraNoised(RandomizableTransform, MapTransform):  # type: ignore[misc]
-    """Noise of ``monai.transforms`` on entries of a sample, (C, H, W), all with the same draw.
+    """Dictionary transform for ``monai``: adds noise to entries (C, H, W) of a sample, all with the same draw.
 
     Parameters
     ----------
     keys : str or sequence of str
-        Entries of a sample that get noise.
+        Keys of the entries that get noise.
     add_noise : AddCameraNoise or AddNoiseToPictures
         Augmentation to apply.
     prob : float
@@ -31,7 +31,7 @@ class RandCameraNoised(RandomizableTransform, MapTransform):  # type: ignore[mis
     allow_missing_keys : bool
         Whether a sample may lack some of the keys.
     clean_suffix : str, optional
-        The clean target of an entry is given under its key and this suffix.
+        Suffix of the keys under which the result contains the clean targets.
     """
 
     def __init__(

@@ -20,13 +20,13 @@ __all__ = ["CameraNoise"]
 
 
 def _is_image(value: Any) -> bool:
-    """Whether a value is an image, a video or a plain tensor, not a mask or boxes."""
+    """Whether a value is an image, a video or a plain tensor, in contrast to masks and boxes."""
     picture = tv_tensors.Image, tv_tensors.Video, PIL.Image.Image
     return isinstance(value, picture) or (isinstance(value, Tensor) and not isinstance(value, tv_tensors.TVTensor))
 
 
 class CameraNoise(v2.Transform):  # type: ignore[misc]
-    """Noise of ``torchvision.transforms.v2`` on images and videos; masks and boxes pass unchanged.
+    """Transform for ``torchvision.transforms.v2``: adds noise to images and videos, leaves masks and boxes unchanged.
 
     Images must be floating point: put ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` before it.
 
@@ -35,7 +35,7 @@ class CameraNoise(v2.Transform):  # type: ignore[misc]
     add_noise : AddCameraNoise or AddNoiseToPictures
         Augmentation to apply.
     pair : bool
-        Whether each image becomes the pair (noisy, clean), where the clean one is the target.
+        Whether to return each image as the pair (noisy, clean); the clean image is the training target.
     """
 
     _transformed_types = (_is_image,)
@@ -46,7 +46,7 @@ class CameraNoise(v2.Transform):  # type: ignore[misc]
         self.add_noise, self.pair = add_noise, pair
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw a number for the sample with torch's generator."""
+        """Draw a number for the sample with torch's global generator."""
         return {"number": int(torch.randint(0, LARGEST_INDEX + 1, ()))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

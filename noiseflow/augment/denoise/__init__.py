@@ -1,1 +1,1 @@
-"""Denoise raw photos: one small network for every Bayer camera and ISO, and how to train it further."""
+"""Denoising of raw photos: one small network for every Bayer camera and ISO, and its training."""

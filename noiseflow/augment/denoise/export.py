@@ -1,4 +1,4 @@
-"""Export a photo denoiser as a graph."""
+"""Export of a photo denoiser as a graph."""
 
 import copy
 from pathlib import Path
@@ -17,11 +17,11 @@ from noiseflow.models.io.graphs import GRAPHS, free_sizes
 __all__ = ["INPUTS", "export_photo_denoiser"]
 
 INPUTS = ("noisy", "slope", "offset", "floor")
-"""Input names of an exported denoiser, as of `PhotoDenoiser.forward`; its output is ``clean``."""
+"""Input names of an exported denoiser, as in `PhotoDenoiser.forward`; its output is ``clean``."""
 
 
 class _Exported(nn.Module):
-    """The denoiser on planes whose sides are multiples of its own, so that nothing is padded."""
+    """The denoiser for planes whose height and width are multiples of its period, so that nothing is padded."""
 
     def __init__(self, denoiser: PhotoDenoiser) -> None:
         super().__init__()
@@ -29,20 +29,20 @@ class _Exported(nn.Module):
 
     def forward(self, noisy: Tensor, slope: Tensor, offset: Tensor, floor: Tensor) -> Tensor:
         signal = stabilised(noisy, slope, offset)
-        told = self.denoiser.features(noisy, signal, slope, offset, floor)
-        return unstabilised(signal - self.denoiser.residual(told), slope, offset)
+        inputs = self.denoiser.features(noisy, signal, slope, offset, floor)
+        return unstabilised(signal - self.denoiser.residual(inputs), slope, offset)
 
 
 def export_photo_denoiser(denoiser: PhotoDenoiser, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write a photo denoiser as a graph for any batch, and for heights and widths that are multiples of 8.
 
-    Inputs: ``noisy`` (B, 4, H, W), and ``slope``, ``offset`` and ``floor`` (B, 4, 1, 1), all float32, as of
+    Inputs: ``noisy`` (B, 4, H, W), and ``slope``, ``offset`` and ``floor`` (B, 4, 1, 1), all float32, as in
     `PhotoDenoiser.forward`.  Output: ``clean`` (B, 4, H, W).  Pad a frame by repeating its border.
 
     Parameters
     ----------
     denoiser : PhotoDenoiser
-        Network to export; it stays as it is.
+        Network to export; it is not changed.
     path : path
         File to write: ``.onnx``, or ``.pt2`` for `torch.export.load`.
     overwrite : bool
@@ -51,13 +51,13 @@ def export_photo_denoiser(denoiser: PhotoDenoiser, path: str | Path, *, overwrit
     Raises
     ------
     ModelError
-        `path` has another suffix, or the extra ``[export]`` that ONNX needs is missing.
+        `path` has another suffix, or the extra ``[export]``, which ONNX needs, is not installed.
     OutputError
-        `path` exists and may not be replaced, or is not ours.
+        `path` exists and may not be replaced, or was not written by noiseflow.
     """
     path = Path(path)
     if path.suffix.lower() not in GRAPHS:
-        raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(GRAPHS)}")
+        raise ModelError(f"{path}: expected a file name that ends in {' or '.join(GRAPHS)}")
     check_output(path, overwrite=overwrite)
     exported = _Exported(copy.deepcopy(denoiser).float().cpu().eval().requires_grad_(False))
     with writing(path, overwrite=overwrite):

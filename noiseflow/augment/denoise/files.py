@@ -1,4 +1,4 @@
-"""Files of a photo denoiser: its weights as safetensors, and a card that says what it is."""
+"""Files of a photo denoiser: its weights as safetensors, and a card that describes it."""
 
 import json
 from collections.abc import Mapping
@@ -31,20 +31,20 @@ CARD_SCHEMA = Table(
     },
     {"about": MapOf(Plain())},
 )
-"""The file `CARD`."""
+"""Schema of the file `CARD`."""
 
 
 def save_photo_denoiser(denoiser: PhotoDenoiser, folder: str | Path, about: Mapping[str, Any]) -> None:
-    """Write weights and card into a folder of ours.
+    """Write weights and card into a run folder.
 
     Parameters
     ----------
     denoiser : PhotoDenoiser
         Network to write.
     folder : path
-        Folder that holds the list of our files.
+        Run folder, which has a list of the files written by noiseflow.
     about : mapping
-        JSON values: how it was trained, on what, how long.
+        JSON values for the card: how, on what and how long it was trained.
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()}
     write_listed(Path(folder), WEIGHTS, serialise(weights))
@@ -63,12 +63,12 @@ def load_photo_denoiser(folder: str | Path) -> PhotoDenoiser:
     Raises
     ------
     ModelError
-        There is none, or its weights do not match its card.
+        The folder contains no photo denoiser, or its weights do not match its card.
     """
     folder = Path(folder)
     card, weights = folder / CARD, folder / WEIGHTS
     if not card.is_file() or not weights.is_file():
-        raise ModelError(f"{folder}: holds no photo denoiser; `noiseflow train-denoiser` makes one")
+        raise ModelError(f"{folder}: contains no photo denoiser; `noiseflow train-denoiser` trains one")
     check_file(card, ModelError)
     what = "the card of a photo denoiser"
     table = checked(read_json(card, what, ModelError), CARD_SCHEMA, str(card), ModelError, f"expected {what}")

@@ -14,25 +14,25 @@ from noiseflow.core.errors import DataError, ModelError
 __all__ = ["PhotoDenoiser", "PhotoDenoiserSpec"]
 
 PLANES = 4
-"""R, G1, G2, B."""
+"""Number of planes: R, G1, G2, B."""
 
 BOX = 9
-"""Side in pixels of the mean that deviations are taken from."""
+"""Side in pixels of the local mean from which deviations are computed."""
 
 NEAR = 3.0
-"""Deviation in σ up to which a pixel counts in the mean of its row and column."""
+"""Deviations up to about this many σ count in the means of rows and columns."""
 
 SOFT = 6.0
-"""Deviation in σ beyond which it is compressed."""
+"""Deviations beyond this many σ are compressed."""
 
 CELL, LINE = 8, 11
-"""Rows and columns are averaged over `LINE` cells of `CELL` pixels: 88 of a plane."""
+"""Rows and columns are averaged over `LINE` cells of `CELL` pixels, 88 pixels of a plane."""
 
 CLIPPING = 8.0
-"""Distance from the ends of the range, in σ, at which that feature of a pixel saturates."""
+"""Distance from the ends of the range, in σ, at which the clipping feature saturates."""
 
 FEATURES = 3 * PLANES + 4
-"""Planes that the network sees: `PhotoDenoiser.features`."""
+"""Number of input planes of the network, see `PhotoDenoiser.features`."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class PhotoDenoiserSpec:
     widths : tuple of int
         Hidden planes at full, half, quarter … size of a plane.
     middle : int
-        Residual blocks at the smallest size.
+        Number of residual blocks at the smallest size.
     seed : int
-        Seed of the starting weights.
+        Seed of the initial weights.
     """
 
     widths: tuple[int, ...] = (32, 64, 64)
@@ -54,9 +54,9 @@ class PhotoDenoiserSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse specs from which no network can be built."""
+        """Check that a network can be built from the spec."""
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
-        # Pixels of a cell must divide into those of the smallest size.
+        # At most three halvings, because a cell has 8 pixels.
         if not 2 <= len(self.widths) <= 4 or min(self.widths) < 1 or self.middle < 1:
             raise ModelError(
                 "photo denoiser: expected two to four widths of 1 or more and a middle block; got "
@@ -65,40 +65,40 @@ class PhotoDenoiserSpec:
 
 
 class Block(nn.Module):
-    """Two convolutions whose result is added to the input."""
+    """Residual block: two 3×3 convolutions whose result is added to the input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, width, H, W) to the same shape."""
+        """Map (B, width, H, W) to the same shape."""
         found: Tensor = x + self.second(F.relu(self.first(x)))
         return found
 
 
 class PhotoDenoiser(nn.Module):
-    """A U-net on noise of unit variance, conditioned on the noise by two numbers for each plane.
+    """A U-net on noise of unit variance, conditioned on the noise by two numbers per plane.
 
-    With the line var = β₁·x + β₂ of the noise at hand and its stabilising transform f (see `stabilised`),
+    With the noise variance β₁·x + β₂ and its stabilising transform f (see `stabilised`),
 
         D(x) = f⁻¹(f(x) − r),  r = net(deviations of f(x) from its 9×9 mean, …),
 
-    so that the network never meets the camera's units, gain or ISO.  It also gets, for each pixel, how much of
-    the variance is the read noise's and how near the ends of the range are, and of each row and column of the sensor
-    the mean deviation of 88 pixels to both colours, which shows row noise and banding.  It is trained on the error of
-    D(x) itself: what the transform's bias is in few photons it learns.
+    so that the network never sees the camera's units, gain or ISO.  Further inputs for each pixel are the read noise's
+    share of the variance, the distance from clipping, and the mean deviation of 88 pixels of each sensor row and
+    column around it, which shows row noise and banding.  The network is trained on the error of D(x) itself, so it
+    also learns to correct the bias of the transform at few photons.
 
     Parameters
     ----------
     spec : PhotoDenoiserSpec
-        Sizes and seed.
+        Sizes and seed of the network.
 
     References
     ----------
     Ronneberger, Fischer, Brox: U-Net, MICCAI 2015; Mäkitalo, Foi: Optimal inversion of the generalized Anscombe
     transformation, IEEE TIP 2013; Wei, Fu, Yang, Huang: A physics-based noise formation model for extreme low-light
-    raw denoising, CVPR 2020, for what raw noise is besides shot and read noise.
+    raw denoising, CVPR 2020, for the components of raw noise besides shot and read noise.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class PhotoDenoiser(nn.Module):
 
     @torch.no_grad()
     def _start(self, generator: torch.Generator) -> None:
-        """Weights by the seed alone; D is the identity."""
+        """Initialise the weights from the seed; D starts as the identity."""
         for layer in self._layers():
             fan_in = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.weight.shape[0]
             layer.weight.normal_(0.0, 1.0, generator=generator).mul_((2 / fan_in) ** 0.5)
@@ -139,7 +139,7 @@ class PhotoDenoiser(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Height and width are padded to a multiple of this inside."""
+        """Height and width are padded internally to a multiple of this."""
         return CELL
 
     @property
@@ -159,9 +159,9 @@ class PhotoDenoiser(nn.Module):
         noisy : Tensor, shape (B, 4, H, W)
             Noisy planes R, G1, G2, B, normalised and not clipped at black.
         slope, offset : Tensor, broadcastable to (B, 4, H, W)
-            β₁ and β₂ of the noise's variance β₁·x + β₂, 0 or more and not both 0.
+            Coefficients of the noise variance β₁·x + β₂, 0 or more and not both 0.
         floor : Tensor, broadcastable to (B, 4, H, W)
-            Normalised signal of the code 0: −black/(white − black).
+            Normalised signal of code 0: −black/(white − black).
 
         Returns
         -------
@@ -171,19 +171,19 @@ class PhotoDenoiser(nn.Module):
         Raises
         ------
         DataError
-            Another number of planes.
+            A wrong number of planes or axes.
         """
         if noisy.ndim != 4 or noisy.shape[1] != PLANES:
             raise DataError(f"noisy: expected shape (B, {PLANES}, H, W); got {tuple(noisy.shape)}")
         height, width = noisy.shape[2:]
         padding = (0, -width % CELL, 0, -height % CELL)
         signal = stabilised(noisy, slope, offset)
-        told = self.features(noisy, signal, slope, offset, floor)
-        found = self.residual(F.pad(told, padding, mode="replicate"))[..., :height, :width]
+        inputs = self.features(noisy, signal, slope, offset, floor)
+        found = self.residual(F.pad(inputs, padding, mode="replicate"))[..., :height, :width]
         return unstabilised(signal - found.to(signal), slope, offset)
 
     def features(self, noisy: Tensor, signal: Tensor, slope: Tensor, offset: Tensor, floor: Tensor) -> Tensor:
-        """What the network sees, (B, 16, H, W): deviations, shares of read noise, distances from clipping, lines."""
+        """Inputs of the network, (B, 16, H, W): deviations, read-noise shares, distances from clipping, line means."""
         mean = box_mean(signal)
         off = signal - mean
         level = unstabilised(mean, slope, offset).clamp(min=0)
@@ -193,9 +193,9 @@ class PhotoDenoiser(nn.Module):
         soft = SOFT * (off / SOFT).asinh()
         return torch.cat([soft, share, clipping.clamp(0, 1), lines_of(off)], 1)
 
-    def residual(self, told: Tensor) -> Tensor:
-        """The noise in units of σ, (B, 4, H, W), from `features`; H and W multiples of `multiple`."""
-        x = self.enter(told.contiguous(memory_format=torch.channels_last))
+    def residual(self, inputs: Tensor) -> Tensor:
+        """Predict the noise in units of σ, (B, 4, H, W), from `features`; H and W must be multiples of `multiple`."""
+        x = self.enter(inputs.contiguous(memory_format=torch.channels_last))
         kept = []
         for block, halve in zip(self.descent, self.halvings, strict=True):
             x = block(x)
@@ -209,16 +209,16 @@ class PhotoDenoiser(nn.Module):
 
 
 def box_mean(signal: Tensor) -> Tensor:
-    """Mean of 9×9 pixels of a plane, of fewer at the border."""
+    """Mean of the 9×9 pixels of a plane around each pixel, fewer at the border."""
     half = BOX // 2
     rows = F.avg_pool2d(signal, (BOX, 1), stride=1, padding=(half, 0), count_include_pad=False)
     return F.avg_pool2d(rows, (1, BOX), stride=1, padding=(0, half), count_include_pad=False)
 
 
 def lines_of(off: Tensor) -> Tensor:
-    """Mean deviation of both rows and both columns of the CFA about each pixel, (B, 4, H, W), in σ.
+    """Mean deviation along both sensor rows and both sensor columns of each pixel's cell, (B, 4, H, W), in σ.
 
-    A deviation counts by off·exp(−off²/18), so that edges and texture do not.
+    Deviations enter as off·exp(−off²/18), so that edges and texture have little effect.
     """
     near = off * (-off.square() / (2 * NEAR**2)).exp()
     red, green_1, green_2, blue = near.chunk(PLANES, 1)
@@ -228,7 +228,7 @@ def lines_of(off: Tensor) -> Tensor:
 
 
 def _along(values: Tensor, cell: tuple[int, int]) -> Tensor:
-    """Means of lines in the direction of a cell: of whole cells, the last one shorter, then of cells."""
+    """Means along lines: over the pixels of each cell (the last one may be shorter), then over `LINE` cells."""
     height, width = values.shape[2:]
     means = F.avg_pool2d(values, cell, ceil_mode=True)
     over = (LINE, 1) if cell[1] == 1 else (1, LINE)

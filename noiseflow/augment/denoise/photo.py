@@ -1,4 +1,4 @@
-"""Denoise a whole raw photo, tile by tile."""
+"""Denoising of a whole raw photo, tile by tile."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,24 +20,24 @@ from noiseflow.raw.image import RawImage
 __all__ = ["check_photo", "denoise_photo"]
 
 CLOSE = 1e-6
-"""What single precision may take off the clip level."""
+"""Tolerance at the clip level, for rounding to single precision."""
 
 TILE = 512
-"""Side of a tile in pixels of a plane, its margin not counted."""
+"""Side of a tile in pixels of a plane, without its margin."""
 
 
 def check_photo(image: RawImage) -> None:
-    """Refuse a frame that the network cannot take.
+    """Refuse a frame that the network does not support.
 
     Raises
     ------
     DataError
-        It is no Bayer mosaic; the message names the pattern.
+        The frame is not a Bayer mosaic; the message names the pattern.
     """
     if image.layout != "bayer":
         raise DataError(
-            f"{image.source}: a {image.pattern} mosaic; the shipped denoiser takes Bayer mosaics (RGGB, GRBG, GBRG, "
-            "BGGR). For another one, fit to noisy pairs (noiseflow fit) and give the run: noiseflow denoise RUN NOISY"
+            f"{image.source}: is a {image.pattern} mosaic; expected a Bayer mosaic (RGGB, GRBG, GBRG, BGGR). For other "
+            "mosaics, fit a model to noisy pairs (noiseflow fit) and give the run: noiseflow denoise RUN NOISY"
         )
 
 
@@ -50,37 +50,37 @@ def denoise_photo(
     tile: int = TILE,
     progress: Progress = silent,
 ) -> NoisyFrame:
-    """Denoise a raw frame of any size in memory that does not grow with it, but for the frame itself.
+    """Denoise a raw frame of any size, tile by tile; apart from the frame itself, memory does not grow with its size.
 
-    Row and column offsets that are known to be strong are estimated over the whole width or height of the frame and
-    taken out first; see `noiseflow.augment.denoise.lines`.
+    Strong row and column offsets are estimated over the whole width or height of the frame and subtracted first; see
+    `noiseflow.augment.denoise.lines`.
 
     Parameters
     ----------
     denoiser : PhotoDenoiser
-        From `load_photo_denoiser` or `shipped_denoiser`.
+        Network from `load_photo_denoiser` or `shipped_denoiser`.
     noisy : RawImage
         Bayer frame; its levels are kept.  If the height or width is odd, the last row or column keeps its codes.
-        Pixels at or above the clip level keep their codes too: nothing is known of what they were.
+        Pixels at or above the clip level also keep their codes, because their true value is unknown.
     noise : NoiseLine
         Noise of the frame, from `find_noise`.
     strength : float
-        Fraction of the noise that is taken off, 0 to 1.
+        Fraction of the noise to remove, 0 to 1.
     tile : int
         Side of a tile in pixels of a plane.
     progress : Progress
-        Called after each tile, with pixels done.
+        Called after each tile with the number of pixels done.
 
     Returns
     -------
     NoisyFrame
-        ``image`` in whole DN, without a noise profile, since its noise is another now; ``signal`` neither rounded
+        ``image`` in whole DN, without a noise profile, because its noise has changed; ``signal`` neither rounded
         nor clipped.
 
     Raises
     ------
     DataError
-        A frame of another mosaic, or a strength out of range.
+        The frame is not a Bayer mosaic, or the strength is out of range.
     """
     check_photo(noisy)
     if not 0 <= strength <= 1:
@@ -90,12 +90,12 @@ def denoise_photo(
     span = white - black
     step = noisy.side
     size = (noisy.mosaic.shape[0] // step, noisy.mosaic.shape[1] // step)
-    # An empty signal keeps the codes as they are, including an odd last row or column.
+    # An empty signal leaves all codes unchanged, including those of an odd last row or column.
     image = noisy.with_signal(np.empty((len(black), 0, 0)))
     signal = np.empty((len(black), *size), np.float32)
     lines = find_line_offsets(noisy, noise)
     noise = noise if lines is None else lines.noise
-    told = [_of_planes(values) for values in (noise.slope, noise.offset, -black / span)]
+    levels = [_of_planes(values) for values in (noise.slope, noise.offset, -black / span)]
     device = next(denoiser.parameters()).device
     clip = (noisy.clip_levels() - black) / span
     for window in _tiles(size, tile):
@@ -104,7 +104,7 @@ def denoise_photo(
         if lines is not None:
             seen = given - lines.of(slice(whole.top, whole.bottom), slice(whole.left, whole.right))
         with torch.no_grad():
-            found = denoiser(torch.from_numpy(seen)[None].to(device), *(each.to(device) for each in told)).cpu()[0]
+            found = denoiser(torch.from_numpy(seen)[None].to(device), *(each.to(device) for each in levels)).cpu()[0]
         inside = np.s_[:, window.top - whole.top :, window.left - whole.left :]
         before = given[inside][:, : window.height, : window.width]
         after = before + strength * (found.numpy()[inside][:, : window.height, : window.width] - before)
@@ -120,7 +120,7 @@ def denoise_photo(
 
 
 def _tiles(size: tuple[int, int], side: int) -> Iterator[Window]:
-    """Tiles in raster order; the last ones of a row or column may be smaller."""
+    """Tiles in raster order; the last ones in a row or column may be smaller."""
     for top in range(0, size[0], side):
         for left in range(0, size[1], side):
             yield Window(top, left, min(side, size[0] - top), min(side, size[1] - left))

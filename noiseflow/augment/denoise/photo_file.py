@@ -1,4 +1,4 @@
-"""From a raw file to its denoised DNG: what ``noiseflow denoise`` does."""
+"""Denoising of a raw file to a new file: the work of ``noiseflow denoise``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ PICTURES = frozenset((".jpg", ".jpeg", ".heic", ".heif", ".avif", ".webp", ".jxl
 
 @dataclass(frozen=True, eq=False)
 class DenoisedPhoto:
-    """What was done.
+    """Result of denoising a file.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class DenoisedPhoto:
     network : str
         Network that was used, for the user.
     noise : str
-        Where its noise level is from, for the user.
+        Source of the noise level, for the user.
     gaps : tuple of str
-        What the maps of the body do not know of it, in sentences.
+        Sentences about what the body's maps lack for this frame.
     """
 
     image: RawImage
@@ -47,20 +47,19 @@ def read_photo(path: str | Path, settings: RawSettings | None = None) -> RawImag
     RawError
         The file cannot be read.
     DataError
-        It is a developed picture, or says that it was denoised already.
+        The file is a developed picture, or its metadata say that it is already denoised.
     """
     path = Path(path)
     if path.suffix.lower() in PICTURES:
         raise DataError(
-            f"{path}: is a developed picture, whose noise is no longer the sensor's; expected the raw file of the "
-            "camera. To add raw noise to such pictures for a training: noiseflow.augment.AddNoiseToPictures"
+            f"{path}: is a developed picture, whose noise is no longer that of the sensor; expected the camera's raw "
+            "file. To add raw noise to such pictures for training, use noiseflow.augment.AddNoiseToPictures"
         )
     image = read_raw(path, settings)
     applied = noise_reduction(path)
     if applied > 0:
         raise DataError(
-            f"{path}: is denoised already (its NoiseReductionApplied is {applied:g}); give the file as the camera "
-            "wrote it"
+            f"{path}: is already denoised (NoiseReductionApplied is {applied:g}); give the camera's original file"
         )
     return image
 
@@ -81,41 +80,46 @@ def denoise_photo_file(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> DenoisedPhoto:
-    """Denoise a raw photo with the shipped network, or with one that ``noiseflow train-denoiser`` made.
+    """Denoise a raw photo with the shipped network, or with one trained by ``noiseflow train-denoiser``.
 
     Parameters
     ----------
     noisy : path
         Raw file of a Bayer camera.
     out : path
-        File to write, by suffix as of `noiseflow.augment.write_frame`.  A DNG keeps the shot's metadata, and says in
-        NoiseReductionApplied what was done.
+        File to write; its suffix selects the format, as in `noiseflow.augment.write_frame`.  A DNG keeps the shot's
+        metadata, and records the strength as NoiseReductionApplied.
     denoiser : path, optional
-        Run folder of ``noiseflow train-denoiser``; the shipped network if None.
+        Run folder of ``noiseflow train-denoiser``; if None, the shipped network.
     model : path or str, optional
-        Noise model that gives the noise level, as `noiseflow.load` takes it.  If None it is the file's NoiseProfile,
-        or else measured on its pixels.
+        Noise model that gives the noise level, by a name for `noiseflow.load`.  If None, the level comes from the
+        file's NoiseProfile, or is measured on its pixels.
     body : path, optional
-        Maps of ``noiseflow calibrate --maps``: their pattern is taken out first, whole, whatever the strength.
+        Maps of ``noiseflow calibrate --maps``.  Their fixed pattern is removed first, completely, at any strength.
     iso, camera : optional
-        ISO and camera of the noise model and the maps; those of the file if None.
+        ISO and camera for the noise model and the maps; if None, those of the file.
     strength : float
-        Fraction of the noise that is taken off, 0 to 1.
+        Fraction of the noise to remove, 0 to 1.
     settings : RawSettings, optional
-        What to take instead of what the file says.
+        Values that override those of the file.
     preview : path, optional
-        PNG to write of the developed result.
+        PNG file for a preview of the developed result.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     overwrite : bool
         Whether existing files may be replaced.
     progress : Progress
-        Called after each tile, with pixels done.
+        Called after each tile with the number of pixels done.
+
+    Returns
+    -------
+    DenoisedPhoto
+        The frame, and which network and noise level were used.
 
     Raises
     ------
     OutputError
-        An output is in the way.
+        An output exists and may not be replaced.
     RawError, DataError, ModelError
         The file, its noise level or a model cannot be used; the message says which and why.
     """
@@ -133,7 +137,7 @@ def denoise_photo_file(
             check_output(preview, inputs=inputs, overwrite=overwrite)
             check_preview(preview, overwrite=overwrite)
             check_apart(preview, out)
-        # Before torch, which takes seconds to load: a file that cannot be used is refused at once.
+        # Read the file before importing torch, which takes seconds, so that unusable files are refused at once.
         image = read_photo(noisy, settings)
 
         from noiseflow.augment.denoise.files import load_photo_denoiser

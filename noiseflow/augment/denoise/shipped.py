@@ -1,4 +1,4 @@
-"""The photo denoiser that comes with the package."""
+"""The photo denoiser shipped with the package."""
 
 from functools import cache
 from importlib import resources
@@ -11,6 +11,6 @@ __all__ = ["shipped_denoiser"]
 
 @cache
 def shipped_denoiser() -> PhotoDenoiser:
-    """The shipped photo denoiser, in evaluation mode; docs/guide/denoise.md says how it was made."""
+    """Load the shipped photo denoiser, in evaluation mode; docs/guide/denoise.md describes its training."""
     with resources.as_file(resources.files("noiseflow.augment.denoise") / "weights") as folder:
         return load_photo_denoiser(folder)

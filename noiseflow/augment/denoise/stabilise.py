@@ -1,4 +1,4 @@
-"""Units in which noise has variance 1, with an inverse in closed form."""
+"""Variance-stabilising transform with a closed-form inverse, for the photo denoiser."""
 
 from torch import Tensor
 
@@ -8,22 +8,22 @@ ANSCOMBE = 3 / 8
 
 
 def stabilised(signal: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-    """The generalised Anscombe transform about black, continued in a straight line below it.
+    """Apply the generalised Anscombe transform, relative to black and continued linearly below black.
 
-    With c = β₂ + ⅜·β₁²: f(x) = 2·x/(√(β₁·x + c) + √c) for x ≥ 0, and x/√c below.  That is
-    (2/β₁)·(√(β₁·x + c) − √c), written so that β₁ may be 0; value and slope are continuous at 0.
+    With c = β₂ + ⅜·β₁²: f(x) = 2·x/(√(β₁·x + c) + √c) for x ≥ 0, and x/√c below.  The former equals
+    (2/β₁)·(√(β₁·x + c) − √c), written so that β₁ may be 0.  Value and slope are continuous at 0.
 
     Parameters
     ----------
     signal : Tensor
         Normalised signal.
     slope, offset : Tensor
-        β₁ and β₂ of var = β₁·x + β₂, broadcastable.
+        Coefficients of the noise variance β₁·x + β₂, broadcastable.
 
     Returns
     -------
     Tensor
-        In units of σ.
+        Stabilised signal, in units of σ.
 
     References
     ----------
@@ -35,6 +35,6 @@ def stabilised(signal: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
 
 
 def unstabilised(value: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-    """The algebraic inverse of `stabilised`: x = √c·f + β₁·f²/4 for f ≥ 0, √c·f below."""
+    """Algebraic inverse of `stabilised`: x = √c·f + β₁·f²/4 for f ≥ 0, and √c·f below."""
     root = (offset + ANSCOMBE * slope.square()).sqrt()
     return root * value + slope / 4 * value.clamp(min=0).square()

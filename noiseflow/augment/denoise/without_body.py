@@ -1,4 +1,4 @@
-"""A frame without the pattern of its body: what stays from frame to frame is measured, and need not be guessed."""
+"""Removal of a camera body's measured fixed pattern from a frame."""
 
 from dataclasses import replace
 
@@ -15,41 +15,46 @@ __all__ = ["without_body"]
 Planes = NDArray[np.float64]
 
 FARTHEST = 3
-"""Pixels of a plane that good neighbours of a hot pixel are looked for in each direction."""
+"""Largest distance, in pixels of a plane, at which good neighbours of a hot pixel are searched."""
 
 NAMELESS = "unknown"
-"""Name of a camera whose files say none."""
+"""Camera name of files that contain none."""
 
 
 def without_body(noisy: RawImage, body: BodyMaps, *, iso: float | None = None, camera: str | None = None) -> RawImage:
-    """Take the dark shading, the photo response and the hot pixels of a body out of a frame.
+    """Remove the dark shading, photo response and hot pixels of a body from a frame.
 
-    Each pixel becomes black + (code − black − dark)/gain, in fractions of DN.  A hot pixel is the mean of the nearest
-    good ones of its plane.  Clipped pixels keep their codes, since nothing is known of what they were; so do rows
-    and columns beyond whole cells, which no map covers.
+    Each pixel becomes black + (code − black − dark)/gain, not rounded.  A hot pixel becomes the mean of the nearest
+    good pixels of its plane.  Clipped pixels keep their codes, because their true value is unknown.  Rows and columns
+    beyond whole cells, which the maps do not cover, keep theirs too.
 
     Parameters
     ----------
     noisy : RawImage
-        Frame of the body.
+        Frame taken with the body.
     body : BodyMaps
-        Its maps.
+        Maps of the body.
     iso : float, optional
-        ISO of the frame; the file's own if None.
+        ISO of the frame; if None, that of the file.
     camera : str, optional
-        Camera of the frame; the file's own if None.
+        Camera of the frame; if None, that of the file.
+
+    Returns
+    -------
+    RawImage
+        The frame with a floating-point mosaic, DN.
 
     Raises
     ------
     DataError
-        A frame of another camera, size or phase, an ISO without a dark map, or no exposure time where the pattern
-        grows with it.
+        A frame of another camera, size or phase, an ISO without a dark map, or no exposure time although the pattern
+        depends on it.
     """
     name = camera or noisy.camera
     if NAMELESS not in (name, body.camera) and name != body.camera:
         raise DataError(
-            f"{noisy.source}: of {name}; the body maps are of {body.camera}: take its own, or give its name with "
-            "--camera if it is the same"
+            f"{noisy.source}: is from {name}, but the body maps are from {body.camera}; use the maps of that camera, "
+            "or give --camera if both are the same"
         )
     height, width = (length // noisy.side * noisy.side for length in noisy.mosaic.shape)
     body.check_size((height, width), noisy.cfa, noisy.source)
@@ -67,7 +72,7 @@ def without_body(noisy: RawImage, body: BodyMaps, *, iso: float | None = None, c
 
 
 def _filled(planes: Planes, hot: NDArray[np.bool_], clipped: NDArray[np.bool_]) -> Planes:
-    """Planes whose hot pixels are the mean of the nearest good ones of their plane, where there are any."""
+    """Replace hot pixels by the mean of the nearest good pixels of their plane, if there are any."""
     good = ~(hot | clipped)
     filled: Planes = planes.copy()
     for plane, row, column in np.argwhere(hot):

@@ -1,1 +1,1 @@
-"""Whole frames of any size: add noise, denoise, write to files."""
+"""Whole frames of any size: adding noise, denoising, and writing to files."""

@@ -1,4 +1,4 @@
-"""Denoise whole frames of any size."""
+"""Denoising of whole frames of any size."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from noiseflow.raw.image import RawImage, fits_layout
 __all__ = ["denoise_frame"]
 
 STRIP = 256
-"""Rows of a plane processed at a time: hidden planes of a large frame would not fit into memory."""
+"""Rows of a plane processed at a time, because the hidden planes of a large frame would not fit into memory."""
 
 
 def denoise_frame(
@@ -29,9 +29,9 @@ def denoise_frame(
         Frame of any size; its levels are kept.  If the height or width is odd, the last row or column keeps
         its codes.
     iso : float, optional
-        ISO of the frame; read from the frame if None.
+        ISO; if None, that of the frame.
     camera : str, optional
-        Camera of the frame; if None, that of the frame, or else the denoiser's only one.
+        Camera; if None, that of the frame, or else the denoiser's only one.
 
     Returns
     -------
@@ -41,18 +41,18 @@ def denoise_frame(
     Raises
     ------
     ModelError
-        The denoiser does not know the camera, or has other planes.
+        The denoiser does not know the camera, or was trained on other planes.
     DataError
         Neither the frame nor the call gives the ISO.
     """
     spec = denoiser.spec
     if not fits_layout(noisy, spec.layout):
         raise ModelError(
-            f"{noisy.source}: a {noisy.pattern} frame, but the denoiser was trained on {spec.layout!r} planes"
+            f"{noisy.source}: is a {noisy.pattern} frame, but the denoiser was trained on {spec.layout!r} planes"
         )
     camera, iso = camera_for(spec.cameras, noisy, camera), iso or noisy.iso
     if iso is None:
-        raise DataError(f"{noisy.source}: the file does not say its ISO; give it with --iso")
+        raise DataError(f"{noisy.source}: the file does not contain its ISO; give it with --iso")
     signal = torch.from_numpy(noisy.normalised(spec.layout)).to(torch.float32)[None]
     clean = torch.empty_like(signal)
     height, halo, device = signal.shape[2], denoiser.reach, next(denoiser.parameters()).device

@@ -1,4 +1,4 @@
-"""Sample noise for whole frames of any size, and for bursts."""
+"""Sampling of noise for whole frames of any size, and for bursts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["OF_SEQUENCE", "NoisyFrame", "models_of_frames", "sample_burst", "sample_frame"]
 
 OF_SEQUENCE = "iso", "camera", "seed"
-"""Arguments of `sample_frame` that all frames of a sequence share."""
+"""Arguments of `sample_frame` that are the same for all frames of a sequence."""
 
 BEYOND = 0.5
-"""Largest distance of a frame's normalised signal from 0…1; beyond, its levels must be wrong."""
+"""How far a frame's normalised signal may lie outside 0…1; if it is farther, its levels must be wrong."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,12 @@ class NoisyFrame:
     Parameters
     ----------
     image : RawImage
-        The frame in whole DN, clipped to [0, white], as the camera would store it, with the `noise_profile` of
-        the model.
+        The frame in whole DN, clipped to [0, white] as the camera would store it, with the model's
+        `noise_profile`.
     signal : ndarray of float32, shape (C, H//2, W//2)
         The normalised signal before rounding and clipping; (C, 0, 0) if it was not kept.
     carried : Carried, optional
-        Metadata of the file that the frame was made from, for a DNG.
+        Metadata of the original file, for writing a DNG.
     """
 
     image: RawImage
@@ -77,27 +77,32 @@ def sample_frame(
         Clean frame of any size; its levels are kept.  If the height or width is odd, the last row or column
         keeps its codes.
     iso : float, optional
-        ISO of the noise; that of the frame if None.
+        ISO of the noise; if None, that of the frame.
     camera : str, optional
         Camera of the noise; if None, that of the frame, or else the model's only one.
     seed, frame : int
-        Seed, and number of the frame in a burst.  The same two give the same bits on the same machine for any
-        number of workers.
+        Seed, and number of the frame in a burst.  With the same two numbers, results are identical bit for bit on the
+        same machine, for any number of workers.
     temperature : float
         Factor on the scale of the base distribution; 1 samples the fitted density.
     pattern : FixedPattern or BodyPattern, optional
         Fixed pattern of the camera body, drawn or measured, the same in all frames.
     workers : int, optional
-        Number of threads; that of torch if None.
+        Number of threads; if None, torch's number.
     keep_signal : bool
-        Whether the result has the signal before rounding, four bytes a pixel, besides the codes.
+        Whether to keep the signal before rounding, at four bytes per pixel, besides the codes.
     progress : Progress
-        Called after each strip, with pixels done.
+        Called after each strip with the number of pixels done.
+
+    Returns
+    -------
+    NoisyFrame
+        The noisy frame in codes, and its signal if it is kept.
 
     Raises
     ------
     ModelError
-        The model does not know the camera, or has other planes.
+        The model does not know the camera, or was fitted on other planes.
     DataError
         Neither the frame nor the call gives the ISO, or the signal is far outside 0…1.
 
@@ -118,7 +123,7 @@ def sample_frame(
         model, size, exposed, iso=iso, camera=camera, keyed=keyed, temperature=temperature, workers=workers
     )
     signal = np.empty((model.planes, *(size if keep_signal else (0, 0))), np.float32)
-    # An empty signal keeps the codes as they are, including an odd last row or column.
+    # An empty signal leaves all codes unchanged, including those of an odd last row or column.
     image = clean.with_signal(np.empty((model.planes, 0, 0)), iso=iso)
 
     def done(window: Window, own: Tensor, drawn: Tensor) -> None:
@@ -138,7 +143,7 @@ def sample_frame(
 def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object) -> Iterator[NoisyFrame]:
     """Sample the frames of a burst of a static scene, one at a time.
 
-    Every frame has its own noise; all have the same fixed pattern.  A `TemporalNoise` remembers from frame to frame.
+    Each frame has its own noise; all have the same fixed pattern.  A `TemporalNoise` keeps its memory between frames.
 
     Parameters
     ----------
@@ -150,6 +155,11 @@ def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object)
         Number of frames.
     **how
         Arguments of `sample_frame`; ``frame`` is the number of the first frame.
+
+    Yields
+    ------
+    NoisyFrame
+        The next frame.
     """
     if frames < 1:
         raise DataError(f"frames: expected 1 or more; got {frames}")
@@ -164,9 +174,10 @@ def sample_burst(model: NoiseModel, clean: RawImage, frames: int, **how: object)
 def models_of_frames(
     model: NoiseModel, clean: RawImage, *, iso: float | None = None, camera: str | None = None, seed: int = 0
 ) -> Callable[[int], tuple[NoiseModel, int]]:
-    """For the number of a frame the model to sample it by, and the number to give `sample_frame` with that model.
+    """Function of a frame number that returns the model for that frame, and the number to pass to `sample_frame`.
 
-    These are the model and the number themselves, but for a model of sequences, whose frames share a sensor.
+    For models of single frames these are the model itself and the same number.  For a model of sequences, whose frames
+    share a sensor, the model describes that frame and the number is 0.
 
     Parameters
     ----------
@@ -175,7 +186,7 @@ def models_of_frames(
     clean : RawImage
         Clean frame.
     iso, camera, seed
-        Those of `sample_frame`.
+        As in `sample_frame`.
     """
     if not hasattr(model, "stream"):
         return lambda number: (model, number)
@@ -189,10 +200,10 @@ def models_of_frames(
 def _settings(model: NoiseModel, clean: RawImage, iso: float | None, camera: str | None) -> tuple[float, str]:
     layout = model.spec.layout
     if not fits_layout(clean, layout):
-        raise ModelError(f"{clean.source}: a {clean.pattern} frame, but the model was fitted on {layout!r} planes")
+        raise ModelError(f"{clean.source}: is a {clean.pattern} frame, but the model was fitted on {layout!r} planes")
     iso = iso or clean.iso
     if iso is None:
-        raise DataError(f"{clean.source}: the file does not say its ISO; give it with --iso")
+        raise DataError(f"{clean.source}: the file does not contain its ISO; give it with --iso")
     return iso, camera_for(model.cameras, clean, camera)
 
 
@@ -201,7 +212,7 @@ def _dtype(model: NoiseModel) -> torch.dtype:
 
 
 def cut(image: RawImage, window: Window, step: int) -> RawImage:
-    """A window of a frame; `step` rows and columns are a pixel of a plane.  The mosaic is a view."""
+    """Crop a frame to a window; `step` sensor rows and columns are one pixel of a plane.  The mosaic is a view."""
     rows, columns = slice(step * window.top, step * window.bottom), slice(step * window.left, step * window.right)
     mosaic, black = image.mosaic[rows, columns], image.black_map
     if black is not None:
@@ -211,7 +222,7 @@ def cut(image: RawImage, window: Window, step: int) -> RawImage:
 
 @dataclass(frozen=True)
 class _Exposed:
-    """Signal of windows of a frame with a fixed pattern."""
+    """Clean signal of windows of a frame, with its fixed pattern applied."""
 
     clean: RawImage
     layout: str
@@ -222,14 +233,14 @@ class _Exposed:
 
     def __call__(self, window: Window) -> Tensor:
         """Clean signal of a window, normalised, (C, h, w)."""
-        # Whatever is not computed in float32 is rounded once.
+        # Other dtypes are computed in float64 and rounded once.
         dtype = np.float32 if self.dtype is torch.float32 else np.float64
         tensor = torch.from_numpy(cut(self.clean, window, self.step).normalised(self.layout, dtype))
         low, high = (float(each) for each in tensor.aminmax())
         if low < -BEYOND or high > 1 + BEYOND:
             raise DataError(
                 f"{self.clean.source}: the clean signal is {low:.3g} to {high:.3g} of the range from black to white; "
-                "expected 0 to 1: are --black and --white those of this file?"
+                "expected 0 to 1: check that --black and --white are right for this file"
             )
         tensor = tensor.to(self.dtype)
         if self.pattern is None:
@@ -245,6 +256,6 @@ class _Exposed:
         return (self.pattern.dark(like, window, self.size) / span)[0]
 
     def _span(self, window: Window) -> Tensor:
-        """White less black level in DN, (C, 1, 1), or of each pixel of a window."""
+        """White minus black level in DN, (C, 1, 1), or (C, h, w) if the black level varies."""
         black, white = cut(self.clean, window, self.step).levels(self.layout)
         return torch.from_numpy(white - black).to(self.dtype)

@@ -1,4 +1,4 @@
-"""Which of a model's cameras a frame belongs to, and a word where the frame is of another."""
+"""The camera of a model to use for a frame, and a caution if the frame comes from another camera."""
 
 from collections.abc import Sequence
 
@@ -8,27 +8,27 @@ from noiseflow.raw.image import RawImage
 __all__ = ["camera_for", "other_camera"]
 
 UNSAID = ("", "unknown")
-"""Camera of a file that does not say it."""
+"""Camera names of files that contain none."""
 
 
 def camera_for(cameras: Sequence[str], frame: RawImage | None, given: str | None, flag: str = "--camera") -> str:
-    """Name of a model's camera: the given one, else that of the frame, else the model's only one.
+    """Choose a camera of a model: the given one, else that of the frame, else the model's only one.
 
     Parameters
     ----------
     cameras : sequence of str
         Cameras that the model knows.
     frame : RawImage, optional
-        Frame of that camera; None where it is to become one.
+        Frame taken with that camera; None if there is no such frame.
     given : str, optional
-        Name that the user gave, in any case.
+        Name given by the user, in upper or lower case.
     flag : str
-        Flag that gives it, for errors.
+        Command-line flag for that name, for error messages.
 
     Raises
     ------
     ModelError
-        The model does not know the camera, or knows several and nothing says which.
+        The model does not know the camera, or knows several and none is selected.
     """
     known = {name.casefold(): name for name in cameras}
     wanted = given if given is not None else frame.camera if frame is not None else ""
@@ -39,23 +39,23 @@ def camera_for(cameras: Sequence[str], frame: RawImage | None, given: str | None
         raise ModelError(f"{flag} {given!r}: the model does not know this camera; it knows {listed}")
     if len(cameras) == 1:
         return cameras[0]
-    of_frame = "" if frame is None or wanted in UNSAID else f"{frame.source} is of {wanted}, but "
-    raise ModelError(f"{of_frame}the model knows several cameras: say which with {flag}: {listed}")
+    of_frame = "" if frame is None or wanted in UNSAID else f"{frame.source} is from {wanted}, but "
+    raise ModelError(f"{of_frame}the model knows several cameras: choose one with {flag}: {listed}")
 
 
 def other_camera(camera: str, frame: RawImage) -> str | None:
-    """A sentence that a frame is of another camera than the one whose noise is used; None if not, or not known.
+    """Caution that a frame comes from another camera than the noise; None if it does not, or this is unknown.
 
     Parameters
     ----------
     camera : str
-        Camera of the model.
+        Camera of the noise model.
     frame : RawImage
         The frame.
     """
     if frame.camera in UNSAID or frame.camera.casefold() == camera.casefold():
         return None
     return (
-        f"{frame.source}: of {frame.camera}, but the model's camera is {camera}; "
-        "if these are two cameras, the frame's levels and clean signal do not belong to this noise"
+        f"{frame.source}: is from {frame.camera}, but the model's camera is {camera}; "
+        "if these are different cameras, the frame's levels and clean signal do not match this noise"
     )

@@ -1,4 +1,4 @@
-"""Frames of a sequence with the memory of a `TemporalNoise`, each of them a model of its own."""
+"""Frames of a sequence with the memory of a `TemporalNoise`, each as a model of its own."""
 
 from collections.abc import Callable
 
@@ -15,20 +15,20 @@ __all__ = ["frames_of"]
 def frames_of(
     model: TemporalNoise, clean: RawImage, *, iso: float, camera: str, seed: int = 0
 ) -> Callable[[int], NoiseModel]:
-    """A function from a frame's number to the model of that frame, whose sensor is one for all.
+    """Function of a frame number that returns the model of that frame; all frames have the same sensor.
 
-    Asked in rising order it goes on from the frame before; a number that is lower starts the sequence anew.
+    Frame numbers should rise from call to call, which continues the sequence; a lower number restarts it.
 
     Parameters
     ----------
     model : TemporalNoise
         Model of the noise.
     clean : RawImage
-        Clean frame; only its size counts.
+        Clean frame; only its size matters.
     iso, camera : float, str
         ISO and camera of the sequence.
     seed : int
-        Seed of all numbers.
+        Seed of all random numbers.
     """
     step = 1 if model.spec.layout == "mono" else clean.side
     dtype = next((each.dtype for each in model.frame.parameters()), torch.float32)

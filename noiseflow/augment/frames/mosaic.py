@@ -1,4 +1,4 @@
-"""Convert batches of mosaics to planes and back, and demosaic them."""
+"""Conversion of batches of mosaics to planes and back, and demosaicing."""
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def to_mosaic(planes: Tensor, cfa: str) -> Tensor:
 def demosaic(mosaic: Tensor, cfa: str) -> Tensor:
     """Demosaic (B, 1, H, W) to (B, 3, H, W) bilinearly: each missing value is the weighted mean of its neighbours.
 
-    At the border the mean is over the existing neighbours.
+    At the border only the existing neighbours are averaged.
     """
     colours = torch.zeros(mosaic.shape[0], 3, *mosaic.shape[2:], dtype=mosaic.dtype, device=mosaic.device)
     there = torch.zeros_like(colours[:1])
@@ -45,5 +45,5 @@ def demosaic(mosaic: Tensor, cfa: str) -> Tensor:
     tent = mosaic.new_tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]).expand(3, 1, 3, 3)
     weights = F.conv2d(there, tent, padding=1, groups=3)
     mean = F.conv2d(colours, tent, padding=1, groups=3) / weights.clamp(min=1)
-    # At a green pixel the tent filter also covers the greens across its corners: keep the measured values.
+    # At a green pixel the tent filter would also average the diagonal greens, so measured values are kept.
     return torch.where(there > 0, colours, mean)

@@ -31,23 +31,26 @@ def develop(image: RawImage) -> NDArray[np.uint8]:
     """Develop a raw frame: black level, white balance, bilinear demosaicing, exposure, sRGB curve.
 
     The white balance is that of the file, or grey world if the file has none.  Colours are those of the sensor,
-    since a raw image has no colour matrix.
+    because a raw image has no colour matrix.
 
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-        A Bayer frame loses an odd last row or column, and has (H//2, W//2) pixels if larger than `LARGEST`.
-        A larger cell of side s is developed from its mean colours, 2H//s × 2W//s pixels.
+        sRGB picture.  A Bayer frame loses an odd last row or column, and has (H//2, W//2) pixels if a side exceeds
+        `LARGEST`.  Cells with a larger side s are developed from their mean colours to 2H//s × 2W//s pixels.
 
     References
     ----------
-    IEC 61966-2-1 for the curve; Buchsbaum: A spatial processor model for object colour
-    perception, J. Franklin Inst. 1980, for grey world.
+    IEC 61966-2-1 (sRGB curve); Buchsbaum: A spatial processor model for object colour
+    perception, J. Franklin Inst. 1980 (grey world).
     """
     if image.cfa == MONO:
         colour = np.repeat(image.normalised("mono").transpose(1, 2, 0).astype(np.float32), 3, 2)
     elif min(image.mosaic.shape) < image.side:
-        raise DataError(f"{image.source}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} pixels hold no whole cell")
+        raise DataError(
+            f"{image.source}: {image.mosaic.shape[0]}×{image.mosaic.shape[1]} pixels; expected at least one whole "
+            f"{image.side}×{image.side} cell"
+        )
     else:
         colour = _balanced(image)
     white = max(float(np.quantile(colour[:: max(1, len(colour) // 512)], BRIGHT)), 1e-6)
@@ -65,10 +68,10 @@ def write_preview(path: str | Path, image: RawImage, *, overwrite: bool = False)
 
 
 def check_preview(path: str | Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
-    """Refuse a file that `write_preview` would refuse, or that is one of the inputs."""
+    """Refuse a path that `write_preview` would refuse, or that is one of the inputs."""
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise DataError(f"{path}: a preview is a PNG; give it the suffix .png")
+        raise DataError(f"{path}: previews are PNG files; use the suffix .png")
     check_output(path, overwrite=overwrite, inputs=inputs)
 
 
@@ -76,7 +79,7 @@ def _balanced(image: RawImage) -> NDArray[np.float32]:
     if image.side > 2:
         image = _binned(image)
     planes = image.normalised().astype(np.float32)
-    # Clipped highlights have lost their colour and say nothing about the light.
+    # Clipped highlights have lost their colour and cannot show the colour of the light.
     lit = (planes < 0.98).all(0)
     if image.neutral is not None:
         red, green, blue = image.neutral
@@ -94,7 +97,7 @@ def _balanced(image: RawImage) -> NDArray[np.float32]:
 
 
 def _binned(image: RawImage) -> RawImage:
-    """A Bayer frame of one 2×2 cell for each cell of a larger array: the mean of its pixels of each colour."""
+    """Reduce each cell of a larger colour filter array to one 2×2 Bayer cell with its mean colours."""
     names, planes = plane_names(image.layout), image.normalised()
     red, green, blue = (planes[[name[0] == colour for name in names]].mean(0) for colour in "RGB")
     mosaic = unpack(np.stack([red, green, green, blue]), "RGGB")

@@ -1,4 +1,4 @@
-"""Camera noise on batches of sequences, (B, T, C, H, W): one camera, ISO and exposure for all frames of an element."""
+"""Camera noise on batches of sequences, (B, T, C, H, W), with one camera, ISO and exposure per element."""
 
 from typing import TYPE_CHECKING
 
@@ -22,16 +22,16 @@ __all__ = ["add_to_sequences"]
 
 
 def add_to_sequences(add: "AddCameraNoise", clean: Tensor, request: Request) -> Outputs:
-    """Noise of sequences; a `TemporalNoise` remembers, any other model draws each frame by itself.
+    """Add noise to sequences; a `TemporalNoise` keeps its memory, any other model draws each frame independently.
 
     Parameters
     ----------
     add : AddCameraNoise
         The augmentation.
     clean : Tensor, shape (B, T, C, H, W)
-        As `AddCameraNoise` takes a frame, with an axis of time.
+        Input of `AddCameraNoise` with an additional time axis.
     request : Request
-        What the call asks for.
+        Arguments of the call.
 
     Raises
     ------
@@ -39,7 +39,9 @@ def add_to_sequences(add: "AddCameraNoise", clean: Tensor, request: Request) -> 
         A clean signal that requires a gradient.
     """
     if torch.is_grad_enabled() and clean.requires_grad:
-        raise DataError("clean: noise of sequences has no derivative by the clean signal: give it clean.detach()")
+        raise DataError(
+            "clean: noise of sequences has no gradient with respect to the clean signal: pass clean.detach()"
+        )
     dtype = clean.dtype if clean.is_floating_point() else torch.float32
     batch, frames = clean.shape[:2]
 
@@ -78,7 +80,7 @@ def _drawn(model: NoiseModel, signal: Tensor, iso: Tensor, camera: Tensor, sourc
 
 
 def _levels(add: "AddCameraNoise", number: int, signal: Tensor, iso: Tensor, camera: Tensor) -> Tensor:
-    """σ of the noise of one frame at each pixel, (B, T, C, H, W)."""
+    """Noise σ of each frame at each pixel, normalised, (B, T, C, H, W)."""
     frames = signal.shape[1]
     isos, cameras = (each.repeat_interleave(frames) for each in (iso, camera))
     cond = in_own_precision(add.models[number], Resolved(signal.flatten(0, 1), isos, cameras))

@@ -1,4 +1,4 @@
-"""Noise of a whole frame, tile by tile: the same bits for any windows, number of threads and order."""
+"""Noise of a whole frame, tile by tile, with identical bits for any windows, number of threads and order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +23,12 @@ from noiseflow.ops.random.sampling import Keyed
 __all__ = ["CORE", "FrameNoise"]
 
 CORE = 256
-"""Side of a tile without its halo, in pixels of a plane; the noise depends on it, as on the seed."""
+"""Side of a tile without its halo, in pixels of a plane; like the seed, it determines the bits of the noise."""
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Transforms in sampling order, their total reach, and the line noise that follows them."""
+    """Transforms in sampling order, their total reach in pixels of a plane, and the line noise that follows them."""
 
     transforms: tuple[Transform, ...]
     reach: int
@@ -44,7 +44,7 @@ class _Tile:
     values: Tensor
     cond: Resolved
     noise: NoiseParameters | None = None
-    """What the whole flow shares with its transforms, found once for all stages."""
+    """Noise parameters that the flow's transforms share, computed once for all stages."""
 
     def within(self, window: Window) -> "_Tile":
         """Crop to a window."""
@@ -60,22 +60,22 @@ class _Tile:
 
 
 class FrameNoise:
-    """Noise of one frame, of which any part can be computed.
+    """Noise of one frame, any part of which can be computed.
 
     The rounding of convolutions and elementary functions may depend on the shape of their input.  A frame is
     therefore always computed in tiles of `CORE` pixels at fixed positions, each with a halo of the model's reach,
-    by one thread each, and with random numbers keyed by position; a window is cut out of the tiles that it
-    touches.  Line noise sums over whole rows (or columns) in the order of the tiles.  Memory use is that of a
-    strip of tiles.
+    by one thread each, and with random numbers keyed by position.  A window is cut out of the tiles it overlaps.
+    Line noise is summed over whole rows (or columns) in the order of the tiles.  Memory is needed for one strip of
+    tiles.
 
     Parameters
     ----------
     model : NoiseModel
-        Model of the noise; one that samples sequentially (``maf``) computes the frame in one piece.
+        Model of the noise; with a model that samples sequentially (``maf``), the frame is a single tile.
     size : (int, int)
         Height and width of the frame in pixels of a plane.
     clean : callable
-        Function from a `Window` to its clean signal, (C, h, w); called from any thread.
+        Function of a `Window` that returns its clean signal, (C, h, w); called from any thread.
     iso : float
         ISO of the noise.
     camera : str
@@ -107,7 +107,7 @@ class FrameNoise:
         self.device = torch.device("cpu") if like is None else like.device
         self.stages, whole = _stages(model)
         self.core = max(*size, 1) if whole else CORE
-        # Margin that a tile still needs before the first stage, and after each: the reach of all later stages.
+        # The margin a tile still needs before the first stage, and after each one: the reach of all later stages.
         reaches = [stage.reach for stage in self.stages]
         self.margins = [sum(reaches[number:]) for number in range(len(reaches) + 1)]
         self._totals: dict[int, Tensor] = {}
@@ -116,7 +116,7 @@ class FrameNoise:
         self._pool = ThreadPoolExecutor(max(workers, 1), initializer=torch.set_num_threads, initargs=(1,))
 
     def strips(self) -> Iterator[tuple[Window, Tensor]]:
-        """Iterate over strips of the frame from top to bottom: window and noise, (C, h, W)."""
+        """Iterate over strips of the frame from top to bottom; yield window and noise, (C, h, W)."""
         for top in range(0, self.size[0], self.core):
             with _one_thread():
                 tiles = self._strip(top)
@@ -124,12 +124,12 @@ class FrameNoise:
             yield Window.between(top, 0, tiles[0].bottom, self.size[1]), noise.cpu()
 
     def each_tile(self, done: Callable[[Window, Tensor, Tensor], None]) -> Iterator[Window]:
-        """Compute the frame from top to bottom; iterate over its strips, each when its tiles are done.
+        """Compute the frame from top to bottom; yield the window of each strip when its tiles are done.
 
         Parameters
         ----------
         done : callable
-            Takes window, clean signal and noise of each tile, (C, h, w), in the thread that computes it.
+            Called for each tile, in the thread that computes it, with window, clean signal and noise, (C, h, w) each.
         """
 
         def finished(tile: _Tile) -> _Tile:
@@ -143,7 +143,7 @@ class FrameNoise:
             yield Window.between(top, 0, tiles[0].bottom, self.size[1])
 
     def window(self, window: Window) -> Tensor:
-        """Noise of one rectangle, (C, h, w), with the same bits as in the whole frame."""
+        """Noise of one window, (C, h, w), with the same bits as in the whole frame."""
         rows = any(stage.line is not None for stage in self.stages)
         parts = []
         for top in range(window.top // self.core * self.core, window.bottom, self.core):
@@ -161,7 +161,7 @@ class FrameNoise:
         return [Window.between(top, left, bottom, min(left + self.core, width)) for left in range(0, width, self.core)]
 
     def _run(self, strip: Sequence[Window], last: int | None = None) -> list[_Tile]:
-        """Compute the tiles of a strip, without margins: their noise, or the input of stage `last`'s line noise."""
+        """Compute the tiles of a strip, without margins: their noise, or the input to stage `last`'s line noise."""
         tiles = self._map(self._start, strip)
         for number, stage in enumerate(self.stages[: None if last is None else last + 1]):
             tiles = self._map(partial(_through, stage, self.margins[number + 1], self.size), tiles)
@@ -173,7 +173,7 @@ class FrameNoise:
         return [tile.within(tile.own) for tile in tiles]
 
     def _start(self, own: Window) -> _Tile:
-        """Base noise of a tile, or the noise itself if the model is no flow."""
+        """Base noise of a tile, or the noise itself if the model is not a flow."""
         window = own.grown(self.margins[0], self.size)
         keyed = replace(self.keyed, top=window.top, left=window.left, size=self.size)
         cond = Conditions(self.clean(window)[None].contiguous().to(self.device), self.iso, self.camera)
@@ -187,19 +187,19 @@ class FrameNoise:
         return _Tile(own, window, values, known, self._shared(known))
 
     def _shared(self, cond: Resolved) -> NoiseParameters | None:
-        """What the flow shares with its transforms: tables are read for the first tile, all tiles have one ISO."""
+        """Noise parameters shared in the flow; tables are read for the first tile only, as all have the same ISO."""
         known = self._known
         if known is not None:
             return replace(known, clean=cond.clean)
         assert isinstance(self.model, FlowModel)
         found = self.model.flow.shared_features(cond)
-        # A head that bends the signal does so pixel by pixel.
+        # A `BentScale` head changes the clean signal pixel by pixel, so its parameters cannot be reused.
         if found is not None and found.clean is cond.clean:
             self._known = found
         return found
 
     def _row_sums(self, line: WholeLines, tiles: Sequence[_Tile]) -> Tensor:
-        """Sums over the whole width, for the rows of the strip and of its margin; each column counts once."""
+        """Sums over the whole width for the rows of the strip and its margin; each column counts once."""
         parts = []
         for tile in tiles:
             own = Window.between(tile.window.top, tile.own.left, tile.window.bottom, tile.own.right)
@@ -207,9 +207,9 @@ class FrameNoise:
         return torch.stack(parts).sum(0)
 
     def _frame_sums(self, number: int) -> Tensor:
-        """What the lines of a stage need of the whole frame; the first call passes over it.
+        """Resolved sums over the whole frame for the line noise of a stage; the first call computes the frame for it.
 
-        The sums of columns over the whole height, or those of all rows, if each depends on the rows above.
+        These are sums of columns over the whole height, or sums of all rows if rows depend on one another.
         """
         if number not in self._totals:
             stage = self.stages[number]
@@ -235,7 +235,7 @@ class FrameNoise:
 def _through(stage: _Stage, margin: int, size: tuple[int, int], tile: _Tile) -> _Tile:
     """Pass a tile through the transforms of a stage, and crop it to the remaining margin."""
     values = back_through(stage.transforms, tile.values, tile.cond, tile.noise, own=True)
-    # Not what nets see, which the noise parameters keep: it is twice the size of the values.
+    # A copy drops the cached inputs of nets, which are twice the size of the values.
     noise = tile.noise and replace(tile.noise)
     return replace(tile, values=values, noise=noise).within(tile.own.grown(margin, size))
 
@@ -270,7 +270,7 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
         else:
             run.append(transform)
     stages.append(_stage(run, period))
-    # A line noise nested in another transform cannot be separated from it.
+    # Line noise nested in another transform cannot be separated from it.
     nested = lines > sum(stage.line is not None for stage in stages)
     if nested or any(stage.reach >= WHOLE_FRAME for stage in stages):
         return [replace(stage, reach=0) for stage in stages], True
@@ -278,14 +278,14 @@ def _stages(model: NoiseModel) -> tuple[list[_Stage], bool]:
 
 
 def _stage(transforms: Sequence[Transform], period: int, line: WholeLines | None = None) -> _Stage:
-    """Build a stage, with its reach rounded up to a multiple of the period so that tiles keep their phase."""
+    """Build a stage; its reach is rounded up to a multiple of the period, so that tiles keep their phase."""
     reach = sum(transform.sampling_reach for transform in transforms)
     return _Stage(tuple(transforms), -(-reach // period) * period, line)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Disable gradients, and use one thread per operation: the split over threads would change its rounding."""
+    """Context without gradients and with one thread per operation, because splitting would change the rounding."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

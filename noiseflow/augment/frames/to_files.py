@@ -1,4 +1,4 @@
-"""Sample frames and write each to a file at once."""
+"""Sampling of frames to files, each written as soon as it is sampled."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ from noiseflow.raw.image import RawImage
 __all__ = ["burst_paths", "sample_to_files"]
 
 MOST_FRAMES = 1_000_000
-"""Frames of a burst: each is a file in one folder."""
+"""Largest number of frames in a burst; each is a file in the same folder."""
 
 
 def burst_paths(path: str | Path, frames: int) -> list[Path]:
-    """File of a single frame, or files of a burst, numbered from 000.
+    """Path of a single frame, or paths of the frames of a burst, numbered from 000.
 
     >>> [path.name for path in burst_paths("noisy.dng", 2)]
     ['noisy_000.dng', 'noisy_001.dng']
@@ -54,32 +54,34 @@ def sample_to_files(
     clean : RawImage
         Clean frame.
     out : path
-        File to write; its suffix selects the format.  The files of a burst are those of `burst_paths`.
+        File to write; its suffix selects the format.  For a burst, see `burst_paths`.
     frames : int
         Number of frames of the burst.
     preview : path, optional
-        PNG of the first frame.
+        PNG file for a preview of the first frame.
     overwrite : bool
         Whether existing files may be replaced.
     inputs : sequence of path
-        Files and folders that were read; no output may be, contain or lie in one of them.
+        Files and folders that were read; no output may be one of them, contain one, or be inside one.
     progress : Progress
-        Called after each strip, with pixels done.
+        Called after each strip with the number of pixels done.
     **how
         Arguments of `sample_frame`.
 
     Returns
     -------
     list of path
-        Files in the order of the frames.
+        The files, in the order of the frames.
 
     Raises
     ------
     DataError
-        Before sampling, if a file exists and may not be replaced, or its suffix is unknown.
+        A suffix is unknown; checked before sampling.
+    OutputError
+        A file exists and may not be replaced; checked before sampling.
     """
     paths = burst_paths(out, frames)
-    # At least two bytes per pixel.
+    # The files need at least two bytes per pixel.
     with writing(paths[0], inputs=inputs, goes_on=True, needs=2 * frames * clean.mosaic.size):
         for path in paths:
             check_target(path, overwrite=overwrite, inputs=inputs)
@@ -99,7 +101,7 @@ def sample_to_files(
 
 
 def _part(progress: Progress, before: int, whole: int) -> Progress:
-    """Progress of one frame as part of the whole burst."""
+    """Report the progress of one frame as part of the whole burst."""
 
     def reported(done: int, total: int, note: str = "") -> None:
         progress(before + done, whole, note)

@@ -9,7 +9,7 @@ __all__ = ["Window"]
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a frame, in pixels of a plane."""
+    """A rectangle within a frame, in pixels of a plane."""
 
     top: int
     left: int
@@ -18,12 +18,12 @@ class Window:
 
     @property
     def bottom(self) -> int:
-        """Row after the last one."""
+        """Index of the row after the last one."""
         return self.top + self.height
 
     @property
     def right(self) -> int:
-        """Column after the last one."""
+        """Index of the column after the last one."""
         return self.left + self.width
 
     @classmethod
@@ -32,7 +32,7 @@ class Window:
         return cls(top, left, bottom - top, right - left)
 
     def grown(self, margin: int, size: tuple[int, int]) -> "Window":
-        """Add a margin on every side, within a frame of `size`."""
+        """The window with a margin on every side, cut to a frame of `size`."""
         return Window.between(
             max(self.top - margin, 0),
             max(self.left - margin, 0),

@@ -1,6 +1,6 @@
-"""Write noisy frames to files, by suffix.
+"""Writing of noisy frames to files; the suffix selects the format.
 
-To add a format, write a module with a function ``(path, frame) -> None`` and give it a line in `WRITERS`.
+To add a format, write a module with a function ``(path, frame) -> None`` and add a line to `WRITERS`.
 """
 
 import io
@@ -29,15 +29,24 @@ __all__ = ["CODES_ONLY", "WRITERS", "check_target", "write_frame", "written_whol
 def write_frame(path: str | Path, frame: NoisyFrame, *, overwrite: bool = False) -> None:
     """Write a frame atomically.
 
-    ``.dng`` and ``.tiff`` hold the mosaic in whole DN; ``.npy`` and ``.h5`` hold the
-    normalised planes in float32, neither rounded nor clipped; `noiseflow.raw.read_raw` reads them back.
+    ``.dng`` and ``.tiff`` contain the mosaic in whole DN; ``.npy`` and ``.h5`` contain the normalised planes in
+    float32, neither rounded nor clipped.  `noiseflow.raw.read_raw` reads all of them.
+
+    Parameters
+    ----------
+    path : path
+        File to write.
+    frame : NoisyFrame
+        Frame to write.
+    overwrite : bool
+        Whether an existing file may be replaced.
 
     Raises
     ------
     OutputError
-        If the file exists and may not be replaced, or is not ours.
+        The file exists and may not be replaced, or was not written by noiseflow.
     DataError
-        If the suffix is not known, or the disk is full.
+        The suffix is unknown, or the disk is full.
     """
     path = Path(path)
     check_target(path, overwrite=overwrite)
@@ -52,7 +61,7 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises
     ------
     DataError
-        If the disk is full, or whatever else the library that writes ran into.
+        The disk is full, or the writing library reports another error.
     """
     try:
         with whole_file(path, replace=overwrite) as partial:
@@ -61,38 +70,40 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             except RawError as error:
                 raise RawError(str(error).replace(str(partial), str(path))) from error
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be written ({error}); is the disk full, or a limit reached?") from error
+        raise DataError(
+            f"{path}: cannot be written ({error}); check that the disk is not full and no limit is reached"
+        ) from error
 
 
 def check_target(path: Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
-    """Refuse a file that `write_frame` would refuse, or that is one of the inputs."""
+    """Refuse a path that `write_frame` would refuse, or that is one of the inputs."""
     if path.suffix.lower() not in WRITERS:
         raise DataError(f"{path}: cannot write {path.suffix or 'a file without suffix'}; expected {', '.join(WRITERS)}")
     check_output(path, overwrite=overwrite, inputs=inputs)
 
 
 def write_as_dng(path: Path, frame: NoisyFrame) -> None:
-    """Whole codes, with the camera's tags."""
+    """Write whole codes with the camera's tags as DNG."""
     with path.open("wb") as file:
         file.writelines(dng_parts(path, frame.image, carried=frame.carried))
 
 
 def write_as_tiff(path: Path, frame: NoisyFrame) -> None:
-    """Whole codes, without tags."""
+    """Write whole codes without tags as TIFF."""
     tifffile.imwrite(path, frame.image.mosaic, photometric="minisblack", software=MARK)
 
 
 def write_as_npy(path: Path, frame: NoisyFrame) -> None:
-    """Normalised planes, float32, and behind the array what makes them a frame again."""
+    """Write normalised planes, float32; the frame's levels and settings follow the array."""
     with path.open("wb") as file:
         np.save(file, frame.signal, allow_pickle=False)
         file.write(npy_facts(frame.image, len(frame.signal)) + NPY_MARK)
 
 
 def write_as_hdf5(path: Path, frame: NoisyFrame) -> None:
-    """Normalised planes, float32, with the levels and settings as attributes."""
+    """Write normalised planes, float32, with levels and settings as attributes."""
     image = frame.image
-    # In memory: HDF5 does not come back from a full disk, and crashes when the process ends.
+    # Built in memory, because HDF5 does not recover from a full disk and crashes when the process ends.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         file.attrs["made_by"] = MARK
@@ -116,4 +127,4 @@ WRITERS = Registry[Callable[[Path, NoisyFrame], None]](
 """Suffix → function that writes such a file."""
 
 CODES_ONLY = (".dng", ".tiff", ".tif")
-"""Suffixes of files for which a frame need not keep its signal before rounding."""
+"""Suffixes of formats that contain only codes, so that a frame need not keep its signal before rounding."""

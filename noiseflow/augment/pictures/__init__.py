@@ -1,1 +1,1 @@
-"""Noise on sRGB pictures: back to raw planes, and developed again."""
+"""Noise on sRGB pictures: unprocessed to raw planes, and developed again."""

@@ -20,15 +20,20 @@ __all__ = ["AddNoiseToPictures"]
 class AddNoiseToPictures(Augmentation):
     """Unprocess sRGB pictures to raw planes, add a camera's noise there, and develop them again.
 
-    Pictures are sRGB in 0…1, (B, 3, H, W) or (3, H, W) with H and W even, of any floating dtype, or uint8, for
-    which the results are float32 in 0…1.  The returned clean pictures are processed in the same way without noise,
-    so that both differ only by the noise.  The noise level is that of the raw planes, (B, 4, H/2, W/2).  Random
-    numbers are those of `AddCameraNoise`.
+    Pictures are sRGB in 0…1, (B, 3, H, W) or (3, H, W) with H and W even, of any floating dtype, or uint8; for uint8
+    the results are float32 in 0…1.  The returned clean pictures are processed in the same way without noise,
+    so that both differ only by the noise.  The noise level refers to the raw planes, (B, 4, H/2, W/2).  Random
+    numbers are drawn as in `AddCameraNoise`.
 
     Parameters
     ----------
     add_noise : AddCameraNoise
-        Augmentation of packed Bayer planes.
+        Augmentation for packed Bayer planes.
+
+    Raises
+    ------
+    ModelError
+        The augmentation is not one of Bayer planes, or takes mosaics.
 
     References
     ----------
@@ -48,14 +53,14 @@ class AddNoiseToPictures(Augmentation):
     def __init__(self, add_noise: AddCameraNoise) -> None:
         if add_noise.layout != "bayer" or add_noise.cfa is not None:
             raise ModelError(
-                "pictures: expected noise on Bayer planes (a model of layout 'bayer', and no cfa); got layout "
+                "pictures: expected noise on Bayer planes (a model with the layout 'bayer', and no cfa); got layout "
                 f"{add_noise.layout!r}, cfa {add_noise.cfa}"
             )
         super().__init__(add_noise.seed, add_noise.camera_names)
         self.add_noise = add_noise
 
     def level_shape(self, clean: Sequence[int]) -> tuple[int, ...]:
-        """That of the raw planes."""
+        """Shape of the raw planes."""
         return *clean[:-3], 4, clean[-2] // 2, clean[-1] // 2
 
     def augment(self, batch: Tensor, request: Request) -> Outputs:
@@ -73,14 +78,14 @@ class AddNoiseToPictures(Augmentation):
         if found is not None and not (found[0] >= 0 and found[1] <= 1):
             raise DataError(
                 f"picture: expected sRGB values of 0 to 1; got {found[0]:.4g} to {found[1]:.4g}: "
-                "divide integers by their largest"
+                "divide integers by their largest value"
             )
         grad = torch.is_grad_enabled() and batch.requires_grad
         with torch.set_grad_enabled(grad):
             u = sampling.uniform(batch.new_empty(len(batch), 1, 1, DRAWS), request.source, Stream.DEVELOPMENT)[:, 0, 0]
             how = draw_development(u.to(batch).clamp(1e-6, 1 - 1e-6))
             noisy, clean, level, iso, exposure, camera = self.add_noise.augment(unprocess(batch, how), request)
-            # Development undoes the raw exposure, so that the target is as bright as the picture.
+            # The development undoes the raw exposure, so that the target is as bright as the picture.
             how = replace(how, exposure=how.exposure / exposure)
             pictures = [each.to(dtype) for each in (process(noisy, how), process(clean, how), level)]
         return pictures[0], pictures[1], pictures[2], iso, exposure, camera

@@ -1,7 +1,7 @@
-"""Convert sRGB pictures to raw planes and back, for training data without raw files.
+"""Conversion of sRGB pictures to raw planes and back, for training data without raw files.
 
-Steps and order are those of Brooks et al.: inverse tone curve, inverse gamma, inverse colour correction,
-inverse white balance, mosaic.  Colour matrices are those in the cameras' DNG files.
+The steps follow Brooks et al.: inverse tone curve, inverse gamma, inverse colour correction, inverse white balance,
+mosaic.  The colour matrices come from the cameras' DNG files.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ XYZ_TO_CAMERA = (
 """Colour matrices of cameras under D65, from their DNG files."""
 
 SRGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
-"""IEC 61966-2-1, D65."""
+"""Matrix from linear sRGB to XYZ under D65, IEC 61966-2-1."""
 
 DRAWS = 6
 """Number of uniform numbers that `draw_development` needs."""
 
 BRIGHT = 0.9
-"""Grey level above which highlights keep their value when the white balance is inverted."""
+"""Grey level above which the inverse white balance gradually leaves highlights unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Development:
     Parameters
     ----------
     matrix : Tensor, shape (B, 3, 3)
-        From linear sRGB to the sensor's colours; its rows sum to 1.
+        Matrix from linear sRGB to the sensor's colours; its rows sum to 1.
     red, blue : Tensor, shape (B,)
         White-balance gains.
     exposure : Tensor, shape (B,)
@@ -59,7 +59,8 @@ class Development:
 def draw_development(u: Tensor) -> Development:
     """Draw a development as in Brooks et al., from uniform numbers.
 
-    Matrix: a random mean of the cameras'; 1/exposure ~ N(0.8, 0.1²); red ~ U(1.9, 2.4), blue ~ U(1.5, 1.9).
+    The matrix is a random weighted mean of the cameras' matrices; 1/exposure ~ N(0.8, 0.1²), at most 1;
+    red ~ U(1.9, 2.4); blue ~ U(1.5, 1.9).
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def draw_development(u: Tensor) -> Development:
     weights = u[:, :3] / u[:, :3].sum(1, keepdim=True)
     matrix = torch.einsum("bk,kij,jl->bil", weights, u.new_tensor(XYZ_TO_CAMERA), u.new_tensor(SRGB_TO_XYZ))
     matrix = matrix / matrix.sum(2, keepdim=True)
-    # Five σ keep the denominator away from 0.
+    # Clamping at five σ keeps the denominator away from 0.
     exposure = 1 / (0.8 + 0.1 * torch.special.ndtri(u[:, 3]).clamp(-5, 5)).clamp(max=1)
     return Development(matrix, 1.9 + 0.5 * u[:, 4], 1.5 + 0.4 * u[:, 5], exposure)
 
@@ -92,7 +93,7 @@ def unprocess(picture: Tensor, how: Development) -> Tensor:
     """
     if picture.ndim != 4 or picture.shape[1] != 3 or picture.shape[2] % 2 or picture.shape[3] % 2:
         raise DataError(f"picture: expected shape (B, 3, H, W) of even height and width; got {tuple(picture.shape)}")
-    # The slope at black and white is infinite; a gradient stays finite a little inside.
+    # The slope at black and white is infinite; clamping slightly inside keeps gradients finite.
     edge = 1e-6 if picture.requires_grad else 0.0
     tone = 0.5 - ((1 - 2 * picture.clamp(edge, 1 - edge)).asin() / 3).sin()
     linear = tone.clamp(min=1e-8) ** 2.2

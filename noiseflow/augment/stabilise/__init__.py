@@ -1,1 +1,1 @@
-"""Noise of one variance everywhere: the stabilising transform, its unbiased inverse, and weights for merging frames."""
+"""Variance stabilisation with unbiased inverses, and noise-weighted merging of frames."""

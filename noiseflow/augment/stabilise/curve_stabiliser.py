@@ -1,4 +1,4 @@
-"""`CurveStabiliser`: a variance-stabilising transform of noise whose variance is no straight line in the signal."""
+"""`CurveStabiliser`: a variance-stabilising transform for noise whose variance is not linear in the signal."""
 
 import math
 from collections.abc import Callable
@@ -23,27 +23,27 @@ Transform = Callable[[Array], Array]
 ANSCOMBE = 3 / 8
 
 TABLE = 4096
-"""Entries of a table."""
+"""Number of entries of a table."""
 
 TAILS = 8.0
-"""Standard deviations beyond the range up to which noise is stabilised."""
+"""Noise is stabilised up to this many standard deviations beyond the range."""
 
 MEANS = 33
-"""Signals at which the mean of the stabilised noise is taken, evenly spaced in their square root."""
+"""Number of signals at which the mean of the stabilised noise is computed, evenly spaced in their square root."""
 
 NODES = 129
-"""Signals at which a model's variance is sampled, likewise."""
+"""Number of signals at which a model's variance is evaluated, evenly spaced in their square root."""
 
 ROUNDS, MOST_CORRECTED = 3, 1.5
-"""Corrections of the transform by the variance that it left, and the largest factor of one."""
+"""Number of corrections of the transform by the remaining variance, and the largest factor of a correction."""
 
 SMOOTH = 41
-"""Gauss–Hermite points of a normal mean."""
+"""Number of Gauss–Hermite points for means over normal noise."""
 
 
 @dataclass(frozen=True)
 class _Plane:
-    """One plane's transform f at even steps of √(x − low), and the signal at even steps of its mean."""
+    """Tables of one plane: the transform f at even steps of √(x − low), and the signal at even steps of E f."""
 
     low: float
     step: float
@@ -54,16 +54,16 @@ class _Plane:
 
 
 class CurveStabiliser(nn.Module):
-    """Make noise of any variance v(s) one of variance 1, and come back without bias.
+    """Transform noise of any variance v(s) to noise of variance 1, with an unbiased inverse.
 
-    f(x) = ∫ dx/√(v + ⅜·v′²), which is the generalised Anscombe transform where v is a line; then f′ is divided by
-    the standard deviation that is left at each signal, three times.  The inverse solves E f(x) = D for the expected
-    signal; it is for the *denoised* D.
+    f(x) = ∫ dx/√(v + ⅜·v′²), which is the generalised Anscombe transform where v is linear.  Then f′ is divided by
+    the remaining standard deviation at each signal, three times.  The inverse solves E f(x) = D for the expected
+    signal, so it must be applied to a *denoised* signal D.
 
     Parameters
     ----------
-    planes : sequence of tables
-        Made by `stabiliser_of_curve` or `stabiliser_of_points`.
+    planes : list of tables
+        Tables made by `stabiliser_of_curve` or `stabiliser_of_points`.
 
     References
     ----------
@@ -88,7 +88,7 @@ class CurveStabiliser(nn.Module):
 
     @property
     def planes(self) -> int:
-        """Planes of a frame."""
+        """Number of planes of a frame."""
         return len(self.stable)
 
     def forward(self, noisy: Tensor) -> Tensor:
@@ -97,12 +97,12 @@ class CurveStabiliser(nn.Module):
         return _read(self.stable, place)
 
     def inverse(self, denoised: Tensor) -> Tensor:
-        """Expected signal, normalised, whose stabilised frame has the mean `denoised`, (..., C, H, W); not below 0."""
+        """Expected signal, normalised and not below 0, whose stabilised mean is `denoised`, (..., C, H, W)."""
         return _read(self.signal, (denoised - self.first) / self.mean_step).clamp(min=0)
 
 
 def _read(table: Tensor, place: Tensor) -> Tensor:
-    """Values of each plane's table at fractional places, linear between and beyond its entries."""
+    """Interpolate each plane's table linearly at fractional indices; extrapolate above its last entry."""
     last = table.shape[1] - 2
     low = place.floor().clamp(min=0.0).clamp(max=float(last))
     planes = torch.arange(len(table), device=place.device)[:, None, None]
@@ -112,35 +112,39 @@ def _read(table: Tensor, place: Tensor) -> Tensor:
 
 
 def stabiliser_of_points(signal: Array, variance: Array) -> CurveStabiliser:
-    """The transform of a measured photon-transfer curve, of one plane or of each.
+    """Make the transform for a measured photon-transfer curve, one for all planes or one per plane.
 
-    Between points the variance is interpolated; below the first and beyond the last it is theirs.  Noise is taken
-    as normal for the inverse.
+    The variance is interpolated linearly between points and constant outside.  The inverse assumes normal noise.
 
     Parameters
     ----------
     signal : ndarray, shape (P,)
         Normalised signals, rising.
     variance : ndarray, shape (P,) or (C, P)
-        Temporal variance of the normalised signal, quantisation included.
+        Temporal variance of the normalised signal, including quantisation.
+
+    Returns
+    -------
+    CurveStabiliser
+        The transform.
 
     Raises
     ------
     DataError
-        Fewer than two points, signals that do not rise, or a variance that is not above 0.
+        Fewer than two points, signals that do not rise, or a variance that is not positive.
     """
     signal, variance = np.asarray(signal, np.float64), np.atleast_2d(np.asarray(variance, np.float64))
     if signal.ndim != 1 or len(signal) < 2 or not (np.diff(signal) > 0).all():
-        raise DataError(f"signals {signal.tolist()[:5]}…: expected two or more that rise")
+        raise DataError(f"signals {signal.tolist()[:5]}…: expected two or more rising values")
     if variance.shape[1] != len(signal) or not (variance > 0).all():
-        raise DataError("variances of a photon-transfer curve: expected one above 0 for each signal")
+        raise DataError("variances of a photon-transfer curve: expected one positive value per signal")
     return CurveStabiliser(
         [_tables(signal, each, partial(_normal_moments, points=signal, curve=each)) for each in variance]
     )
 
 
 def stabiliser_of_curve(model: NoiseModel, iso: float, camera: str) -> CurveStabiliser:
-    """The transform of a model's own curve, its variance and its mean after the transform taken from the model."""
+    """Make the transform for a model, whose variance and stabilised means are measured on its samples."""
     level = NoiseLevelMap(model)
     like = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0))
     real = like.dtype if like.is_floating_point() else torch.float32
@@ -166,7 +170,7 @@ def stabiliser_of_curve(model: NoiseModel, iso: float, camera: str) -> CurveStab
 
 
 def _tables(signal: Array, variance: Array, moments: Callable[[Transform, Array], tuple[Array, Array]]) -> _Plane:
-    """The transform of a curve, corrected until its noise has variance 1, and its inverse by the mean."""
+    """Compute the transform of a curve, corrected so that its noise has variance 1, and its inverse by the mean."""
     low = signal[0] - TAILS * math.sqrt(variance[0])
     high = signal[-1] + TAILS * math.sqrt(variance[-1])
     root = np.linspace(0, math.sqrt(high - low), TABLE)
@@ -181,11 +185,11 @@ def _tables(signal: Array, variance: Array, moments: Callable[[Transform, Array]
         transform = partial(_interpolated, low=low, root=root, stable=stable)
         mean, spread = moments(transform, at)
         if step < ROUNDS:
-            # Clipping takes variance away that no transform brings back.
+            # Clipping removes variance that no transform can restore, so corrections are limited.
             density = density / np.sqrt(np.interp(x, at, np.clip(spread, 1 / MOST_CORRECTED, MOST_CORRECTED)))
     bias = mean - transform(at)
     dense = signal[0] + (signal[-1] - signal[0]) * np.linspace(0, 1, TABLE) ** 2
-    # Rising: clipping at white bends the mean back where it no longer determines the signal.
+    # Force the means to rise: with clipping at white the mean falls where it no longer determines the signal.
     means = np.maximum.accumulate(
         transform(dense) + np.interp(np.sqrt(dense - signal[0]), np.sqrt(at - signal[0]), bias)
     )
@@ -200,7 +204,7 @@ def _interpolated(values: Array, *, low: float, root: Array, stable: Array) -> A
 
 
 def _normal_moments(stable: Transform, signal: Array, *, points: Array, curve: Array) -> tuple[Array, Array]:
-    """Mean and variance of the transformed normal noise, of the variance that a curve has at `points`."""
+    """Mean and variance of transformed normal noise, whose variance is `curve` interpolated at `points`."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(SMOOTH)
     sigma = np.sqrt(np.interp(signal, points, curve))
     values, weights = stable(signal[:, None] + sigma[:, None] * nodes), weights / weights.sum()

@@ -1,4 +1,4 @@
-"""Merging frames of different exposure or ISO by the noise that a model says they have."""
+"""Merging of frames with different exposure or ISO, weighted by a model's noise."""
 
 from collections.abc import Sequence
 
@@ -13,47 +13,52 @@ from noiseflow.models.model import NoiseModel, checked_conditions
 __all__ = ["merge_frames"]
 
 ROUNDS = 3
-"""Of weighing frames by the noise at the merged signal: weights by the noisy signal itself would favour dark pixels."""
+"""Rounds of weighting by the noise at the merged signal; weights from noisy signals would favour dark pixels."""
 
 CLIPPED = 0.98
-"""Part of the range from which a pixel is left out."""
+"""Normalised signal at and above which a pixel counts as clipped."""
 
 
 @torch.no_grad()
 def merge_frames(
     frames: Tensor, model: NoiseModel, isos: Sequence[float], exposures: Sequence[float], camera: str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Least noisy weighted mean of frames of one still scene.
+    """Merge frames of a static scene by the weighted mean with the least noise.
 
-    The light L of a pixel is L̂ = Σ wᵢ·xᵢ/eᵢ / Σ wᵢ with wᵢ = eᵢ²/varᵢ(eᵢ·L̂), eᵢ the exposure; its variance is
-    1/Σ wᵢ.  Clipped pixels have no weight; where all frames clip, the shortest exposure stands.
+    The light L of a pixel is estimated as L̂ = Σ wᵢ·xᵢ/eᵢ / Σ wᵢ with wᵢ = eᵢ²/varᵢ(eᵢ·L̂) and exposures eᵢ; its
+    variance is 1/Σ wᵢ.  Clipped pixels have weight 0; where all frames are clipped, the shortest exposure is used.
 
     Parameters
     ----------
     frames : Tensor, shape (N, C, H, W)
         Normalised signals, aligned.
     model : NoiseModel
-        Model of the camera.
+        Noise model of the camera.
     isos : sequence of float
-        One a frame.
+        ISO of each frame.
     exposures : sequence of float
-        Exposure times one a frame, times gain where the ISO differs: the signal that one unit of light gives.
+        Exposure of each frame: exposure time, times gain where the ISO differs.  It is the signal per unit of light.
     camera : str, optional
-        One of the model's; its only one if None.
+        Camera of the model; if None, its first one.
 
     Returns
     -------
     tuple of Tensor
         Merged light and its standard deviation, (C, H, W), in units of the signal at exposure 1.
+
+    Raises
+    ------
+    DataError
+        Numbers of frames, ISOs and exposures that differ, or exposures that are not positive.
     """
     count = len(frames)
     if frames.ndim != 4 or not len(isos) == len(exposures) == count or count == 0:
         raise DataError(
             f"frames {tuple(frames.shape)}, {len(isos)} ISOs, {len(exposures)} exposures: expected frames of shape "
-            "(N, C, H, W) and N of each"
+            "(N, C, H, W), N ISOs and N exposures"
         )
     if not all(exposure > 0 for exposure in exposures):
-        raise DataError(f"exposures {list(exposures)}: expected numbers above 0")
+        raise DataError(f"exposures {list(exposures)}: expected positive numbers")
     level = NoiseLevelMap(model)
     factor = torch.as_tensor(list(exposures), dtype=frames.dtype, device=frames.device)[:, None, None, None]
     valid = (frames < CLIPPED).to(frames)

@@ -1,4 +1,4 @@
-"""`VarianceStabiliser`: the generalised Anscombe transform of a model's noise, with its exact unbiased inverse."""
+"""`VarianceStabiliser`: the generalised Anscombe transform for a model's noise, with its exact unbiased inverse."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -24,27 +24,32 @@ __all__ = ["VarianceStabiliser", "export_stabiliser", "stabiliser_of"]
 Array = NDArray[np.float64]
 
 FEW_ELECTRONS = 100.0
-"""Up to here the inverse is a table; beyond, its asymptotic form errs by less than 1e-5 electrons."""
+"""Signal in electrons up to which the inverse is a table; beyond, its asymptotic form errs by less than 1e-5 e⁻."""
 
 TABLE = 4096
-"""Entries of the table, even in the transformed signal."""
+"""Number of entries of the table, at even steps of the transformed signal."""
 
 ANSCOMBE = 3 / 8
 
 
 class VarianceStabiliser(nn.Module):
-    """Make the noise of a raw frame one of variance 1 everywhere, and come back without bias.
+    """Transform the noise of a raw frame to variance 1 everywhere, with an unbiased inverse.
 
-    For var = β₁·s + β₂, f(x) = (2/β₁)·√(max(β₁·x + ⅜·β₁² + β₂, 0)).  The variance of f(x) is 1 within 2 % from
-    about 12 electrons on, and up to 1.045 at 3 to 8 electrons where the read noise is about one.
+    For the variance β₁·s + β₂, f(x) = (2/β₁)·√(max(β₁·x + ⅜·β₁² + β₂, 0)).  The variance of f(x) is 1 within 2 % from
+    about 12 electrons, and up to 1.045 at 3 to 8 electrons if the read noise is about 1 e⁻.
 
-    The inverse solves E f(x) = D for the expected signal, by the Poisson sum with normal read noise.  It is for the
-    *denoised* D: the algebraic inverse of a mean is too low by ¼ electron and more.
+    The inverse solves E f(x) = D for the expected signal, by a Poisson sum with normal read noise.  It must be applied
+    to a *denoised* signal D.  The algebraic inverse of a mean would be too low by ¼ electron or more.
 
     Parameters
     ----------
     slope, offset : Tensor, shape (C,)
-        β₁ and β₂ of the normalised signal, by plane.
+        β₁ and β₂ of the normalised signal, for each plane.
+
+    Raises
+    ------
+    DataError
+        Different shapes, slopes that are not positive, or negative offsets.
 
     References
     ----------
@@ -63,7 +68,7 @@ class VarianceStabiliser(nn.Module):
         if slope.shape != offset.shape or slope.ndim != 1:
             raise DataError(f"slope {tuple(slope.shape)} and offset {tuple(offset.shape)}: expected both of shape (C,)")
         if not bool((slope > 0).all() and (offset >= 0).all()):
-            raise DataError("a variance β₁·s + β₂ needs slopes above 0 and offsets of 0 or above")
+            raise DataError("variance β₁·s + β₂: expected positive slopes β₁ and offsets β₂ of 0 or more")
         self.register_buffer("slope", slope.detach().float()[:, None, None].clone())
         self.register_buffer("offset", offset.detach().float()[:, None, None].clone())
         found = [_inverse_table(float(o) / float(s) ** 2) for s, o in zip(slope.double(), offset.double(), strict=True)]
@@ -73,7 +78,7 @@ class VarianceStabiliser(nn.Module):
 
     @property
     def planes(self) -> int:
-        """Planes of a frame."""
+        """Number of planes of a frame."""
         return len(self.slope)
 
     def forward(self, noisy: Tensor) -> Tensor:
@@ -82,14 +87,14 @@ class VarianceStabiliser(nn.Module):
         return 2 / self.slope * inside.clamp(min=0).sqrt()
 
     def inverse(self, denoised: Tensor) -> Tensor:
-        """Expected signal, normalised, whose stabilised frame has the mean `denoised`, (..., C, H, W); not below 0."""
+        """Expected signal, normalised and not below 0, whose stabilised mean is `denoised`, (..., C, H, W)."""
         place = ((denoised - self.start) / self.step).clamp(min=0.0).clamp(max=TABLE - 1.001)
         low = place.floor()
         planes = torch.arange(len(self.table), device=denoised.device)[:, None, None]
         at = low.long() + planes * TABLE
         flat = self.table.reshape(-1)
         few = flat[at] + (place - low) * (flat[at + 1] - flat[at])
-        # Beyond the table: the asymptotic form.
+        # Beyond the table, use the asymptotic form of the inverse.
         d = denoised.clamp(min=2.0)
         root = (3 / 2) ** 0.5
         many = d.square() / 4 + root / 4 / d - 11 / 8 / d.square() + 5 / 8 * root / d.pow(3) - 1 / 8
@@ -100,9 +105,9 @@ class VarianceStabiliser(nn.Module):
 
 @lru_cache(maxsize=16)
 def _inverse_table(read_variance: float) -> tuple[float, float, Array]:
-    """Electrons at even steps of the transformed signal: its first value, the step, and the table (TABLE,).
+    """First value and step of the transformed signal, and the table of electrons at these steps, (TABLE,).
 
-    `read_variance` is in e⁻².
+    `read_variance` is the variance of the read noise in units of (1 e⁻)².
     """
     sigma = read_variance**0.5
     counts = np.arange(0, int(FEW_ELECTRONS + 20 * FEW_ELECTRONS**0.5))
@@ -118,19 +123,29 @@ def _inverse_table(read_variance: float) -> tuple[float, float, Array]:
 
 
 def stabiliser_of(model: NoiseModel, iso: float, camera: str | None = None) -> VarianceStabiliser | CurveStabiliser:
-    """The transform for a model's noise at one ISO.
+    """Make the variance-stabilising transform for a model's noise at one ISO.
 
-    Of a model whose variance is a line in the signal it is the generalised Anscombe transform, of any other that of
-    the model's own curve.
+    If the model's variance is linear in the signal, this is the generalised Anscombe transform, otherwise a transform
+    for the model's own variance curve.
 
     Parameters
     ----------
     model : NoiseModel
-        A fitted model, or one of a camera's profile.
+        A fitted model, or the model of a camera profile.
     iso : float
         ISO of the frames.
     camera : str, optional
-        One of the model's; its only one if None.
+        Camera of the model; may be None if it has only one.
+
+    Returns
+    -------
+    VarianceStabiliser or CurveStabiliser
+        The transform.
+
+    Raises
+    ------
+    ModelError
+        The model has several cameras and none is given.
 
     Examples
     --------
@@ -142,7 +157,7 @@ def stabiliser_of(model: NoiseModel, iso: float, camera: str | None = None) -> V
     """
     if camera is None:
         if len(model.cameras) > 1:
-            raise ModelError(f"the model has the cameras {', '.join(model.cameras)}; say which")
+            raise ModelError(f"the model has several cameras: choose one of {', '.join(model.cameras)}")
         camera = model.cameras[0]
     if linear_variance(of_one_frame(model)) is None:
         return stabiliser_of_curve(of_one_frame(model), iso, camera)
@@ -175,18 +190,23 @@ def export_stabiliser(
     Parameters
     ----------
     stabiliser : VarianceStabiliser or CurveStabiliser
-        For one camera and ISO.
+        Transform for one camera and ISO.
     path : path
-        File with the suffix ``.onnx``; input ``signal``, output ``result``, (B, C, H, W) float32.
+        File to write, with the suffix ``.onnx``.  Input ``signal`` and output ``result``, (B, C, H, W), float32.
     inverse : bool
-        Write the unbiased inverse.
+        Whether to write the unbiased inverse instead.
     overwrite : bool
-        Whether a graph of ours may be replaced.
+        Whether an existing graph may be replaced.
+
+    Returns
+    -------
+    Path
+        The file written.
 
     Raises
     ------
     ModelError
-        Another suffix, or the extra ``[export]`` is not installed.
+        `path` has another suffix, or the extra ``[export]`` is not installed.
     """
     path = Path(path)
     if path.suffix.lower() != ".onnx":

@@ -1,1 +1,1 @@
-"""Data sets of noisy and clean pairs."""
+"""Synthesis of data sets of noisy and clean pairs."""

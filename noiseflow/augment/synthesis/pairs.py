@@ -36,12 +36,12 @@ FORMATS = ("dng", "h5")
 """Suffixes of the files of a pair, both readable by `noiseflow.raw.read_raw`."""
 
 NOTES = ".pairs"
-"""Folder with one note per finished pair, until the manifest is written from them."""
+"""Folder with one note per finished pair, from which the manifest is written at the end."""
 
 
 @dataclass(frozen=True)
 class CameraChoice:
-    """A camera to choose from: its run folder, the checksum of the run, and the distribution of its ISO."""
+    """A camera to choose from: name, run folder of its model, checksum of the run, and distribution of its ISO."""
 
     camera: str
     run: Path
@@ -51,7 +51,7 @@ class CameraChoice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of all pairs.
+    """Settings common to all pairs.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ class Recipe:
     seed : int
         Seed of all draws.
     one_twin : bool
-        Whether the pairs of a picture share one clean twin, because all have the same exposure.
+        Whether the pairs of a picture share one clean file, because all have the same exposure.
     device : str
-        Where the noise is sampled, a name that PyTorch knows.
+        PyTorch device on which noise is sampled.
     """
 
     choices: tuple[CameraChoice, ...]
@@ -79,7 +79,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PairTask:
-    """A pair to make: its clean frame, the picture's name (path without suffix) and the number of the pair."""
+    """A pair to make: its clean frame, the picture's name (path without suffix), and the number of the pair."""
 
     frame: Frame
     picture: str
@@ -87,17 +87,17 @@ class PairTask:
 
     @property
     def name(self) -> str:
-        """Name of the pair, unique in the data set."""
+        """Name of the pair, unique within the data set."""
         return f"{self.picture}_{self.number:03d}"
 
 
 def note_file(folder: Path, pair: PairTask) -> Path:
-    """File with the manifest line of a finished pair."""
+    """Path of the note with the manifest line of a finished pair."""
     return folder / NOTES / f"{pair.name}.json"
 
 
 def read_note(folder: Path, pair: PairTask) -> dict[str, Any] | None:
-    """Manifest line of a finished pair whose clean file is unchanged; else None, as where the note is damaged."""
+    """Manifest line of a finished pair; None if it is unfinished, its clean file has changed or its note is damaged."""
     path = note_file(folder, pair)
     if not path.exists():
         return None
@@ -113,7 +113,7 @@ def read_note(folder: Path, pair: PairTask) -> dict[str, Any] | None:
 def make_pair(folder: Path, pair: PairTask, recipe: Recipe) -> str:
     """Draw and write one pair; its note, written last, marks it as finished.
 
-    The draws depend on the seed, the picture's name and the pair's number, and not on other pictures or on the
+    The draws depend only on the seed, the picture's name and the pair's number, not on other pictures or the
     process.
 
     Returns
@@ -133,16 +133,16 @@ def make_pair(folder: Path, pair: PairTask, recipe: Recipe) -> str:
         torch.tensor((int(word) + 0.5) / 2**32, dtype=torch.float64) for word in words[:3]
     )
     choice = recipe.choices[int(float(camera_at) * len(recipe.choices))]
-    # A DNG stores a whole number.
+    # A DNG stores the ISO as a whole number.
     iso, factor = float(choice.iso(iso_at).round()), min(1.0, float(recipe.exposure(exposure_at)))
     exposure_s = None if image.exposure_s is None else image.exposure_s * factor
     twin = _twin(replace(image, exposure_s=exposure_s), factor, recipe.kind)
     with _one_thread(), warnings.catch_warnings():
-        # `synthesize` has warned before all pairs.
+        # `synthesize` has already warned about extrapolation.
         warnings.simplefilter("ignore", ExtrapolationWarning)
         model = _model(choice.run, choice.checksum, recipe.device)
         sampled = sample_frame(model, twin, iso=iso, camera=choice.camera, seed=int(words[3]))
-    # In the codes of the camera; those of the twin are finer.
+    # The noisy frame has the camera's codes; the clean twin may have finer ones.
     noisy = replace(
         image.with_signal(sampled.signal),
         make="",
@@ -156,7 +156,7 @@ def make_pair(folder: Path, pair: PairTask, recipe: Recipe) -> str:
     for kind, each in (("noisy", noisy), ("clean", twin)):
         _write(folder / files[kind], each)
     if stamp(pair.frame.path) != before:
-        raise DataError(f"{pair.frame.path}: changed while it was read; give the command again when it is whole")
+        raise DataError(f"{pair.frame.path}: changed while it was read; repeat the command when it is complete")
     note = {
         "name": pair.name,
         "picture": pair.picture,
@@ -183,7 +183,7 @@ def _model(run: Path, checksum: str, device: str) -> NoiseModel:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Use one thread, so that sums have the same order and bits on any number of processors."""
+    """Context with one thread, so that sums have the same order and bits on any number of processors."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -197,25 +197,25 @@ def _number(name: str) -> int:
 
 
 def _even(image: RawImage) -> RawImage:
-    """Drop last rows and columns that belong to no whole cell."""
+    """Crop rows and columns that do not belong to whole cells."""
     side = image.side
     height, width = (length - length % side for length in image.mosaic.shape)
     if not (height and width):
-        raise DataError(f"{image.source}: {image.mosaic.shape} pixels have no whole {side}×{side} cell")
+        raise DataError(f"{image.source}: {image.mosaic.shape} pixels; expected at least one {side}×{side} cell")
     return replace(image, mosaic=image.mosaic[:height, :width])
 
 
 def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
-    """Clean signal as it will be stored, for which the noise is drawn.
+    """Clean frame as it will be stored, for which the noise is drawn.
 
-    HDF5 stores float32 in the camera's DN; a DNG stores 16-bit codes, finer than the camera's by the largest
-    possible power of two.
+    HDF5 stores float32 in the camera's DN.  A DNG stores 16-bit codes, finer than the camera's by the largest
+    power of two that fits.
     """
     black, white = image.levels()
     image = replace(image, noise_profile=())
     signal = image.normalised() * exposure
     if not np.isfinite(signal).all():
-        raise DataError(f"{image.source}: holds NaN or infinite values; expected a clean signal in DN")
+        raise DataError(f"{image.source}: contains NaN or infinite values; expected a clean signal in DN")
     if kind == "h5":
         exact = (signal * (white - black) + black).astype(np.float32)
         return replace(image, mosaic=unpack(exact, image.cfa))
@@ -225,9 +225,9 @@ def _twin(image: RawImage, exposure: float, kind: str) -> RawImage:
 
 
 def _write(path: Path, image: RawImage) -> None:
-    """Write a file atomically."""
+    """Write a frame atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two may write the same twin at once.
+    # Two processes may write the same clean twin at once.
     partial = path.with_name(private_name(path.suffix))
     try:
         if path.suffix == ".dng":
@@ -247,5 +247,5 @@ def _write_hdf5(path: Path, image: RawImage) -> None:
         file.attrs["made_by"] = MARK
         data = file.create_dataset("mosaic", data=image.mosaic, compression="gzip", shuffle=True)
         data.attrs.update({name: value for name, value in said.items() if value is not None})
-    # In a single write: Python reports a full disk better than HDF5 does.
+    # Written at once by Python, which reports a full disk better than HDF5.
     path.write_bytes(content.getbuffer())

@@ -1,4 +1,4 @@
-"""Synthesise a data set of noisy and clean pairs from clean pictures and fitted noise models."""
+"""Synthesis of a data set of noisy and clean pairs from clean frames and fitted noise models."""
 
 import json
 import shutil
@@ -45,15 +45,15 @@ from noiseflow.raw.settings import RawSettings
 __all__ = ["Synthesis", "synthesize"]
 
 MOST_PAIRS = 100_000
-"""Pairs of one clean frame."""
+"""Largest number of pairs per clean frame."""
 
 WORTH_PROCESSES = 8
-"""Number of pairs from which worker processes pay back their start."""
+"""Number of pairs from which starting worker processes pays off."""
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Folder of a synthesised set, its numbers of pairs and pictures, and of pairs from earlier calls."""
+    """Folder of a synthesised data set, and its numbers of pairs, of pictures, and of pairs kept from earlier calls."""
 
     folder: Path
     pairs: int
@@ -79,21 +79,21 @@ def synthesize(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Synthesis:
-    """Write noisy and clean pairs, and a manifest of them, into a folder.
+    """Write noisy and clean pairs, and a manifest, into a folder.
 
     For each pair a camera, an ISO and an exposure are drawn, and noise of that camera's model is added to the
-    clean frame times the exposure.  The draws depend only on the seed, the picture's name and the pair's number:
-    files have the same bytes for any number of processes, and do not depend on other pictures.
+    clean frame times the exposure.  The draws depend only on the seed, the picture's name and the pair's number.
+    So the files have the same bytes for any number of processes, and do not depend on other pictures.
 
     Finished pairs are kept in ``OUT.partial`` until all are done; repeat an interrupted call to resume it.
-    ``manifest.jsonl`` has a line for each pair, ``synthesis.json`` describes how the set was made, and
-    `noiseflow.patches.ingest` makes a patch store of the folder.
+    ``manifest.jsonl`` has one line per pair, ``synthesis.json`` describes how the set was made, and
+    `noiseflow.patches.ingest` makes a patch store from the folder.
 
     Parameters
     ----------
     clean : path
-        A raw file, a folder of raw files or a known data set.  Clean twins are used if there are any;
-        otherwise every frame counts as clean.
+        A raw file, a folder of raw files, or a known data set.  If it has clean frames, these are used; otherwise
+        every frame counts as clean.
     out : path
         Folder to write.
     runs : sequence of path
@@ -101,40 +101,44 @@ def synthesize(
     per_image : int
         Number of pairs per clean frame.
     cameras : sequence of str, optional
-        Cameras to choose from, all equally likely; all cameras of the models if None.
+        Cameras to choose from, all equally likely; if None, all cameras of the models.
     iso : float, sequence of float or Distribution, optional
-        A fixed ISO, a list to choose from, or a distribution; log-uniform over the ISO range of the camera's
-        model if None.  Rounded to a whole number.
+        A fixed ISO, a list to choose from, or a distribution; if None, log-uniform over the ISO range of the camera's
+        model.  ISOs are rounded to whole numbers.
     exposure : float, sequence of float or Distribution
-        Factor on the clean signal before the noise, at most 1.
+        Factor on the clean signal before noise is added, at most 1.
     kind : str
-        File format: ``"dng"``, or ``"h5"``, compressed and with the clean signal in float32.
+        File format: ``"dng"``, or ``"h5"``, which is compressed and has the clean signal in float32.
     seed : int
         Seed of all draws, 0 … 2³² − 1.
     settings : RawSettings, optional
-        Settings that replace those of the clean files.
+        Values that override those of the clean files.
     overwrite : bool
-        Whether a data set in `out`, or a partial one of another call, may be replaced.
+        Whether a data set in `out`, or an unfinished one of another call, may be replaced.
     jobs : int, optional
-        Number of processes; one per processor if None, and only this one for fewer than 8 pairs.
+        Number of processes.  If None, one per processor, or only this one for fewer than 8 pairs or on a GPU.
     scheduler : str, optional
-        Address of a Dask scheduler to use instead; its workers must reach all folders under the same names.
+        Address of a Dask scheduler to use instead; its workers must see all folders under the same paths.
     device : str
-        Where the noise is sampled; on a GPU in this process only, unless `jobs` says otherwise.  Bytes are the same
-        for every run on one device, not across devices.
+        PyTorch device on which noise is sampled.  Files are reproducible on one device, not across devices.
     progress : Progress
         Called after each pair.
+
+    Returns
+    -------
+    Synthesis
+        Folder and numbers of pairs and pictures.
 
     Raises
     ------
     RawError
-        No clean frame, or one that cannot be read.
+        There is no clean frame, or one cannot be read.
     ModelError
-        No run, or a camera that no model knows.
+        There is no run, or no model knows a camera.
     DataError
         Arguments out of range.
     OutputError
-        `out` exists and may not be replaced, is not ours, or is being written by another process.
+        `out` exists and may not be replaced, was not written by noiseflow, or is being written by another process.
     """
     if not 1 <= per_image <= MOST_PAIRS or kind not in FORMATS:
         raise DataError(
@@ -151,7 +155,7 @@ def synthesize(
         _begin(partial, json.dumps(said, indent=1).encode(), overwrite=overwrite)
         todo = [pair for pair in pairs if read_note(partial, pair) is None]
         with _kept_on_error(out, partial):
-            # Processes of their own would share one GPU, and copies of this one cannot use it.
+            # New processes would share one GPU, and forked ones cannot use it.
             many = len(todo) >= WORTH_PROCESSES and device == "cpu"
             with executor(jobs or (processors() if many else 1), scheduler) as pool:
                 _run(pool, partial.absolute(), todo, recipe, len(pairs), progress)
@@ -161,12 +165,12 @@ def synthesize(
 
 @contextmanager
 def _kept_on_error(out: Path, partial: Path) -> Iterator[None]:
-    """Add to an error that what is done is kept."""
-    kept = f"what is done is kept in {partial.name}: mend that and give the same command again to go on"
+    """Context that adds to an error that finished pairs are kept."""
+    kept = f"finished pairs are kept in {partial.name}: fix the problem and repeat the command to continue"
     try:
         yield
     except BrokenProcessPool as error:
-        raise NoiseflowError(f"{out}: a process was killed, perhaps for want of memory; {kept}") from error
+        raise NoiseflowError(f"{out}: a process was killed, perhaps because memory ran out; {kept}") from error
     except NoiseflowError as error:
         raise type(error)(f"{error}; {kept}") from error
     except OSError as error:
@@ -194,13 +198,13 @@ def _recipe(
         raise ModelError("no run folder given; expected one or more of `noiseflow fit`")
     for name in cameras or ():
         if name not in known:
-            raise ModelError(f"camera {name!r} is not one these runs were fitted for; they know {', '.join(known)}")
+            raise ModelError(f"camera {name!r} is not one these runs were fitted for; expected {', '.join(known)}")
     exposures = distribution(exposure, "exposure")
     least, most = (float(exposures(torch.tensor(u, dtype=torch.float64))) for u in (0.0, 1.0))
     # exp(log 1) may exceed 1 by rounding.
     if not 0 < least <= most <= 1 + 1e-9:
         raise DataError(
-            f"exposure: expected more than 0 and at most 1, the clean frame's own; got {least:g} to {most:g}"
+            f"exposure: expected above 0 and at most 1, the exposure of the clean frame; got {least:g} to {most:g}"
         )
     chosen = tuple(choice for choice in choices if not cameras or choice.camera in cameras)
     return Recipe(chosen, exposures, kind, seed, one_twin=least == most)
@@ -211,8 +215,8 @@ def _warn_of_far(isos: Distribution, low: float, high: float, model: str) -> Non
     far = [f"{end:g}" for end in dict.fromkeys(ends) if not 0.99 * low <= end <= 1.01 * high]
     if far:
         warnings.warn(
-            f"ISO {', '.join(far)} is outside {low:g}…{high:g}, at which this {model} was fitted; its parameters are "
-            "extrapolated in log ISO",
+            f"ISO {', '.join(far)} is outside {low:g}…{high:g}, the range this {model} was fitted on; its parameters "
+            "are extrapolated in log ISO",
             ExtrapolationWarning,
             stacklevel=4,
         )
@@ -227,9 +231,11 @@ def _pairs(clean: Path, settings: RawSettings, per_image: int) -> list[PairTask]
         name = frame.path.relative_to(base).with_suffix("").as_posix().removesuffix("_CLEAN")
         inside(base, name, clean)
         if name in names and names[name] != frame.path:
-            raise DataError(f"{frame.path}: would be written under the name of {names[name]}; rename one of them")
+            raise DataError(
+                f"{frame.path}: its output would have the same name as that of {names[name]}; rename one of them"
+            )
         if name in names:
-            raise DataError(f"{frame.path}: holds several frames; synthesize reads files of one frame each")
+            raise DataError(f"{frame.path}: contains several frames; expected files with one frame each")
         names[name] = frame.path
     return [
         PairTask(frame, name, number) for frame, name in zip(frames, names, strict=True) for number in range(per_image)
@@ -237,7 +243,7 @@ def _pairs(clean: Path, settings: RawSettings, per_image: int) -> list[PairTask]
 
 
 def _check_capitals(out: Path, pairs: Sequence[PairTask]) -> None:
-    """Refuse names that differ in capitals alone where the disk takes them for one: a pair would replace another."""
+    """Refuse names that differ only in case on a case-insensitive disk, where one pair would replace another."""
     lock = lock_file(out)
     if not lock.with_name(lock.name.upper()).exists():
         return
@@ -246,7 +252,8 @@ def _check_capitals(out: Path, pairs: Sequence[PairTask]) -> None:
         other = first.setdefault(pair.picture.casefold(), pair)
         if other.picture != pair.picture:
             raise DataError(
-                f"{pair.frame.path}: on the disk of {out} its name is that of {other.frame.path}; rename one of them"
+                f"{pair.frame.path}: has the same name as {other.frame.path} on the disk of {out}, which ignores case; "
+                "rename one of them"
             )
 
 
@@ -263,7 +270,7 @@ def _said(recipe: Recipe) -> dict[str, Any]:
 
 
 def _begin(partial: Path, said: bytes, *, overwrite: bool) -> None:
-    """Make the folder of an unfinished set, or find one of the same arguments to go on with."""
+    """Create the folder of an unfinished data set, or accept an existing one of a call with the same arguments."""
     check_output(partial, folder=True, goes_on=True)
     stated = partial / SYNTHESIS
     if partial.exists():
@@ -271,11 +278,11 @@ def _begin(partial: Path, said: bytes, *, overwrite: bool) -> None:
             _list(partial)
             return
         if listing(partial) is None:
-            raise DataError(f"{partial}: is no unfinished data set; move it away")
+            raise DataError(f"{partial}: exists but is not an unfinished data set; move it away")
         if not overwrite:
             raise DataError(
                 f"{partial}: was left by a call with other arguments or models; move it away, or pass --overwrite to "
-                "start anew"
+                "start again"
             )
         remove_ours(partial)
     with private_folder(partial) as made:
@@ -285,7 +292,7 @@ def _begin(partial: Path, said: bytes, *, overwrite: bool) -> None:
 
 
 def _list(partial: Path) -> None:
-    """Say in an unfinished set which of its files are ours."""
+    """Record in an unfinished data set which files in it are written by noiseflow."""
     if listing(partial) is None:
         begin(partial, "unfinished set")
         marked = [f"**/*_{which}.{kind}" for which in ("NOISY", "CLEAN") for kind in FORMATS]
@@ -294,7 +301,7 @@ def _list(partial: Path) -> None:
 
 
 def _run(pool: Pool, folder: Path, todo: Sequence[PairTask], recipe: Recipe, total: int, progress: Progress) -> None:
-    """Make pairs, with no more in flight than keep the workers busy."""
+    """Make pairs, with just enough submitted at a time to keep the workers busy."""
     done, left = total - len(todo), iter(todo)
     waiting: set[Future[str]] = set()
     while True:
@@ -309,12 +316,12 @@ def _run(pool: Pool, folder: Path, todo: Sequence[PairTask], recipe: Recipe, tot
 
 
 def _finish(partial: Path, out: Path, pairs: Sequence[PairTask], *, overwrite: bool) -> None:
-    """Write the manifest, remove what of ours belongs to no pair, and give the folder its name."""
+    """Write the manifest, remove files of ours that belong to no pair, and move the folder to its final name."""
     lines = [line for pair in pairs if (line := read_note(partial, pair)) is not None]
     if len(lines) < len(pairs):
         raise DataError(
-            f"{partial}: {len(pairs) - len(lines)} pair(s) are not there though they were made; do the workers of the "
-            "cluster reach this folder under the same name?"
+            f"{partial}: {len(pairs) - len(lines)} finished pair(s) are missing; check that the workers of the cluster "
+            "see this folder under the same path"
         )
     others = foreign(partial)
     if others:

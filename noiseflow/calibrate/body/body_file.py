@@ -186,7 +186,8 @@ def _body(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> BodyM
             DarkMap(offset=_of_map(arrays[f"dark_{index}"]), current=_maybe(arrays, f"current_{index}"), **known)
         )
     gain = None if facts["gain"] is None else GainMap(_of_map(arrays["gain"]), **facts["gain"])
-    shapes = {each.offset.shape for each in darks} | ({gain.gain.shape} if gain else set())
+    maps = [each.offset for each in darks] + [each.current for each in darks if each.current is not None]
+    shapes = {each.shape for each in maps} | ({gain.gain.shape} if gain else set())
     defects = np.asarray(arrays["defects"], np.int32)
     side = cell_side(facts["cfa"])
     if len(shapes) != 1 or any(length % side for length in next(iter(shapes))):

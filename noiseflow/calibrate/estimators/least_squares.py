@@ -13,7 +13,7 @@ def weighted_fit(design: Array, y: Array, deviation: Array) -> tuple[Array, Arra
     """Minimise Σ ((y − design·p)/deviation)² over the parameters p.
 
     Uses the QR decomposition with columns scaled to unit length, because their units differ widely:
-    exposures of microseconds stand beside squared signals of 10⁹ DN².
+    exposures of microseconds appear beside squared signals of 10⁹ DN².
 
     Parameters
     ----------

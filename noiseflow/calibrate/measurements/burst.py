@@ -81,13 +81,8 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
     if n < 3:
         raise DataError(f"a burst needs at least three frames; got {n}")
     stack = np.stack([np.asarray(frame, np.float32) - np.float32(black) for frame in frames])
-    top = 0.95 * (white - black)
-    total = stack.sum(0, dtype=np.float64)
-    mean = total / n
-    means = stack.mean((1, 2), dtype=np.float64)
-    drift = float(means.std(ddof=1) / max(abs(means.mean()), 1e-9))
-    height, width = mean.shape
-    good = (mean < top) & (stack.max(0) < white - black)
+    mean = stack.sum(0, dtype=np.float64) / n
+    good = (mean < 0.95 * (white - black)) & (stack.max(0) < white - black)
     if good.sum() < 1000:
         raise DataError(
             f"burst: expected at least 1000 unsaturated pixels; got {int(good.sum())}. Take a darker exposure"
@@ -97,9 +92,37 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
         raise DataError(
             "burst: the scene has too few signal levels for a line; photograph something with light and shade"
         )
+    sums, by_slope = _sums_of(stack, good, edges)
+    parameters, covariance, x, y = _line_with_errors(sums, (n - 1) / n)
+    edge_ratio = _edge_ratio(by_slope)
+    if edge_ratio > 1.5:
+        raise DataError(
+            f"burst: the variance at edges is {edge_ratio:.2f} times that of flat parts at the same signal; "
+            "the camera or the scene moved. Use a tripod and a remote release, or drop the frames that moved"
+        )
+    gain_error, read_error = float(np.sqrt(covariance[0, 0])), float(np.sqrt(covariance[1, 1]))
+    free = int((sums[0].sum(1) > 0).sum()) - 1
+    gain = from_error(parameters[0], gain_error, "DN/e-", free)
+    read = root(float(parameters[1]), read_error, "DN", free)
+    cautions = _cautions(stack, edge_ratio, parameters, read_error, black)
+    return BurstNoise(gain, read, x, y, covariance, edge_ratio, cautions)
+
+
+def _sums_of(stack: NDArray[np.float32], good: NDArray[np.bool_], edges: Array) -> tuple[Array, Array]:
+    """Sum the residuals of all frames about the mean of the others.
+
+    Returns
+    -------
+    sums : ndarray, shape (3, GROUPS, bins)
+        Number of pixels, sum of signal (DN) and sum of squared residuals (DN²), by group of tiles and bin of signal.
+    by_slope : ndarray, shape (2, 2, bins)
+        Sum of squared residuals (DN²) and number of pixels, in flat and in steep parts of the scene.
+    """
+    n, (height, width) = len(stack), stack.shape[1:]
+    total = stack.sum(0, dtype=np.float64)
     # 11 and 32 share no factor, so neighbouring tiles belong to different groups in both directions.
     block = (np.arange(height)[:, None] // TILE * 11 + np.arange(width)[None] // TILE) % GROUPS
-    gradient = np.hypot(*np.gradient(_smooth(mean)))
+    gradient = np.hypot(*np.gradient(_smooth(total / n)))
     steep = gradient > np.quantile(gradient[good], 0.9)
     flat = gradient < np.quantile(gradient[good], 0.5)
     shape = (GROUPS, len(edges) - 1)
@@ -107,8 +130,8 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
     by_slope = np.zeros((2, 2, shape[1]))
     for frame in stack:
         others = (total - frame) / (n - 1)
-        g = float((frame[good] @ others[good]) / (others[good] @ others[good]))
-        residual = frame - g * others
+        factor = float((frame[good] @ others[good]) / (others[good] @ others[good]))
+        residual = frame - factor * others
         cell = np.clip(np.searchsorted(edges, others) - 1, 0, shape[1] - 1)
         key = (block * shape[1] + cell)[good]
         count += np.bincount(key, minlength=count.size).reshape(shape)
@@ -117,37 +140,49 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
         for index, mask in enumerate((flat & good, steep & good)):
             by_slope[index, 0] += np.bincount(cell[mask], residual[mask] ** 2, minlength=shape[1])
             by_slope[index, 1] += np.bincount(cell[mask], minlength=shape[1])
-    shrink = (n - 1) / n
+    return np.stack([count, signal, square]), by_slope
 
-    def line(blocks: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-        c, s, q = (values[blocks].sum(0) for values in (count, signal, square))
-        used = c > 50
-        x, y = s[used] / c[used], q[used] / c[used] * shrink
-        parameters = np.zeros(2)
-        fitted = y
-        for _ in range(20):
-            root_weight = np.sqrt(c[used]) / np.maximum(fitted, 0.1 * y)
-            design = np.stack([x, np.ones_like(x)], 1)
-            parameters = np.linalg.lstsq(design * root_weight[:, None], y * root_weight, rcond=None)[0]
-            fitted = design @ parameters
-        return parameters, x, y
 
-    present = count.sum(1) > 0
-    parameters, x, y = line(present)
-    names = np.flatnonzero(present)
-    jack = np.stack([line(present & (np.arange(GROUPS) != name))[0] for name in names])
-    m = len(names)
-    covariance = (m - 1) / m * (jack - jack.mean(0)).T @ (jack - jack.mean(0))
+def _line_with_errors(sums: Array, shrink: float) -> tuple[Array, Array, Array, Array]:
+    """Fit the line of variance over signal; return parameters, their jackknife covariance, signal and variance."""
+    present = sums[0].sum(1) > 0
+    parameters, x, y = _line(sums[:, present], shrink)
+    kept = [present & (np.arange(GROUPS) != group) for group in np.flatnonzero(present)]
+    left_out = np.stack([_line(sums[:, groups], shrink)[0] for groups in kept])
+    m = len(left_out)
+    covariance = (m - 1) / m * (left_out - left_out.mean(0)).T @ (left_out - left_out.mean(0))
+    return parameters, covariance, x, y
+
+
+def _line(sums: Array, shrink: float) -> tuple[Array, Array, Array]:
+    """Fit a line with weights count/v², updated from the fit; return K and read variance, signal and variance."""
+    count, signal, square = (values.sum(0) for values in sums)
+    used = count > 50
+    x, y = signal[used] / count[used], square[used] / count[used] * shrink
+    design = np.stack([x, np.ones_like(x)], 1)
+    parameters, fitted = np.zeros(2), y
+    for _ in range(20):
+        root_weight = np.sqrt(count[used]) / np.maximum(fitted, 0.1 * y)
+        parameters = np.linalg.lstsq(design * root_weight[:, None], y * root_weight, rcond=None)[0]
+        fitted = design @ parameters
+    return parameters, x, y
+
+
+def _edge_ratio(by_slope: Array) -> float:
+    """Return the variance in steep parts over that in flat parts: the median over bins with enough pixels of both."""
     both = (by_slope[:, 1] > 200).all(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = (by_slope[1, 0] / by_slope[1, 1]) / (by_slope[0, 0] / by_slope[0, 1])
-    edge_ratio = float(np.median(ratios[both])) if both.any() else 1.0
+    return float(np.median(ratios[both])) if both.any() else 1.0
+
+
+def _cautions(
+    stack: NDArray[np.float32], edge_ratio: float, parameters: Array, read_error: float, black: float
+) -> tuple[str, ...]:
+    """Return cautions about movement, flicker, and a black level that is too low."""
+    means = stack.mean((1, 2), dtype=np.float64)
+    drift = float(means.std(ddof=1) / max(abs(means.mean()), 1e-9))
     cautions = []
-    if edge_ratio > 1.5:
-        raise DataError(
-            f"burst: the variance at edges is {edge_ratio:.2f} times that of flat parts at the same signal; "
-            "the camera or the scene moved. Use a tripod and a remote release, or drop the frames that moved"
-        )
     if edge_ratio > 1.1:
         cautions.append(
             f"the variance at edges is {edge_ratio:.2f} times that of flat parts: slight movement of camera or scene"
@@ -156,15 +191,13 @@ def burst_noise(frames: Sequence[NDArray[Any]], black: float, white: float, cell
         cautions.append(
             f"the brightness varies by {100 * drift:.1f} % between frames: flickering light, removed frame by frame"
         )
-    offset, doubt = float(parameters[1]), float(np.sqrt(covariance[1, 1]))
-    if offset < -NEGATIVE * doubt and parameters[0] > 0:
+    gain, offset = float(parameters[0]), float(parameters[1])
+    if offset < -NEGATIVE * read_error and gain > 0:
         cautions.append(
-            f"the fitted variance reaches 0 at {-offset / parameters[0]:.4g} DN above the black level of {black:g} DN: "
+            f"the fitted variance reaches 0 at {-offset / gain:.4g} DN above the black level of {black:g} DN: "
             "the black level is too low, and the read noise is unknown. Give the right one with --black"
         )
-    gain = from_error(parameters[0], float(np.sqrt(covariance[0, 0])), "DN/e-", m - 1)
-    read = root(float(parameters[1]), float(np.sqrt(covariance[1, 1])), "DN", m - 1)
-    return BurstNoise(gain, read, x, y, covariance, edge_ratio, tuple(cautions))
+    return tuple(cautions)
 
 
 def _smooth(mean: Array) -> Array:

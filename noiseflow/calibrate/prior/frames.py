@@ -48,7 +48,7 @@ class Seen:
     gain : tuple of (float, float), optional
         K in DN/e⁻, and its relative standard error.
     read : tuple of (float, float), optional
-        Read noise in DN (row noise included, rounding excluded), and its relative standard error.
+        Read noise in DN (rounding excluded; row noise included, except from a pair), and its relative standard error.
     row : tuple of (float, float), optional
         Row noise in DN, and its relative standard error.
     tail : tuple of (float, float), optional
@@ -141,20 +141,20 @@ def dark_noise(image: RawImage) -> Seen:
             f"{where}: is a dark of {image.mosaic.shape[1]}×{image.mosaic.shape[0]} pixels, too small; "
             f"expected planes of at least {LEAST_SIDE}×{LEAST_SIDE}"
         )
-    pixel, errors, rows, tails = [], [], [], []
+    pixel, errors, rows = [], [], []
     for plane, black in zip(planes, blacks, strict=True):
         if np.mean(plane <= 0) > 0.01:
             raise DataError(
                 f"{where}: is a dark clipped at code 0, which hides its noise; use `noiseflow calibrate` without --few"
             )
         blocks = block_energies(plane, float(black))
-        kept = blocks.high < BLOWN * np.median(blocks.high)
+        # A dark without noise keeps all its blocks and is refused below.
+        kept = blocks.high <= BLOWN * np.median(blocks.high)
         high = blocks.high[kept]
         pixel.append(float(high.mean()))
         errors.append(float(high.std() / np.sqrt(0.5 * len(high))))
         _no_light(where, blocks, pixel[-1])
         rows.append(_rows(plane.astype(np.float64), pixel[-1]))
-        tails.append(_tail(plane, float(np.sqrt(pixel[-1]))))
     row = float(np.mean([value for value, _ in rows]))
     row_error = float(np.mean([error for _, error in rows])) / np.sqrt(len(rows))
     total = float(np.mean(pixel)) - ROUNDING + max(row, 0.0)
@@ -165,7 +165,10 @@ def dark_noise(image: RawImage) -> Seen:
         )
     error = float(np.hypot(np.mean(errors) / np.sqrt(len(errors)), row_error)) / (2 * total)
     seen_row = (row**0.5, row_error / (2 * row)) if row > 2 * row_error else None
-    tail = (float(np.mean(tails)), TAIL_ERROR) if np.sqrt(np.mean(pixel)) > 1 else None
+    tail = None
+    if np.sqrt(np.mean(pixel)) > 1:
+        shapes = [_tail(plane, float(np.sqrt(own))) for plane, own in zip(planes, pixel, strict=True) if own > 0]
+        tail = float(np.mean(shapes)), TAIL_ERROR
     return Seen(image.iso or 0.0, None, (total**0.5, float(np.hypot(error, 0.005))), seen_row, tail)
 
 
@@ -244,10 +247,11 @@ def pair_noise(first: RawImage, second: RawImage) -> Seen:
         whole = (mean + margin < top - black) & (mean + black > margin)
         index = np.flatnonzero(whole)
         # Compare the difference of each block's mean (of 64 pixels) with the noise of its pixels.
-        moved.append(float(np.mean(np.abs(of_difference.mean[whole]) > MOVED * np.sqrt(own.high[whole]))))
+        if len(index):
+            moved.append(float(np.mean(np.abs(of_difference.mean[whole]) > MOVED * np.sqrt(own.high[whole]))))
         blocks.append(own)
         chosen.append(Chosen(index, evenly(mean[index])))
-    if max(moved) > MOST_MOVED:
+    if max(moved, default=0.0) > MOST_MOVED:
         raise DataError(f"{where}: the scene moved or the light changed between the two; give only one of them")
     cells = gather(blocks, chosen)
     line = line_of(cells) if len(cells.plane) else None

@@ -21,21 +21,21 @@ __all__ = ["calibrate"]
 
 @click.command()
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="SOURCE...")
-@out_option("The profile to write (JSON).")
+@out_option("Camera profile to write (JSON).")
 @raw_options()
 @click.option(
     "--few",
     is_flag=True,
-    help="All ISOs from one or two frames (a picture, a dark), under a prior over cameras; with --maps, coarse maps "
-    "from many pictures of different scenes.",
+    help="Estimate all ISOs from one or two frames (a picture, a dark) with a prior over cameras; with --maps, coarse "
+    "maps from many pictures of different scenes.",
 )
 @click.option(
     "--maps",
     type=PATH,
-    help="Also write the pattern of this body, pixel by pixel (HDF5): dark shading, photo response, hot and telegraph "
-    "pixels.",
+    help="Also write maps of this body with a value for each pixel (HDF5): dark shading, photo response, hot and "
+    "telegraph pixels.",
 )
-@click.option("--report", type=PATH, help="Also write a page with the figures (HTML).")
+@click.option("--report", type=PATH, help="Also write a page with figures (HTML).")
 @json_option
 @overwrite_option
 def calibrate(
@@ -93,7 +93,7 @@ def calibrate(
         for line in calibration.body.summary():
             (say if as_json else answer)(f"  {line}")
     if report is not None:
-        (say if as_json else answer)(f"{report}: the page")
+        (say if as_json else answer)(f"{report}: page with figures")
     for setting in profile.settings:
         for caution in setting.cautions:
             say(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {plain_text(caution, LONGEST_LINE)}")
@@ -102,7 +102,7 @@ def calibrate(
 
 
 def _print(profile: "Profile", out: Path) -> None:
-    """Every number of a profile with its 95 % interval."""
+    """Print all numbers of a profile with their 95 % intervals."""
     from noiseflow.calibrate.profiles.facts import fact_cells
 
     answer(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")

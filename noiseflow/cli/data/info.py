@@ -20,9 +20,9 @@ __all__ = ["info"]
 @click.argument("path", type=PATH, metavar="FILE_OR_FOLDER")
 @json_option
 @raw_options()
-@click.option("--verify", is_flag=True, help="Compare a store, run, profile, report or benchmark with its checksums.")
+@click.option("--verify", is_flag=True, help="Check a store, run, profile, report or benchmark against its checksums.")
 def info(path: Path, as_json: bool, settings: "RawSettings", verify: bool) -> None:
-    """Say what a file or folder is: raw, patch store, run, camera profile, report, demo.
+    """Describe a file or folder: raw file, patch store, run, camera profile, report or demo.
 
     \b
     noiseflow info photo.arw

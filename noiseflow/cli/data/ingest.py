@@ -21,7 +21,7 @@ __all__ = ["ingest"]
 
 
 def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
-    """Before anything imports NumPy: other processes can then be copies of this one."""
+    """Limit NumPy to one thread before it is imported, so that worker processes can be forked from this one."""
 
     @functools.wraps(command)
     def call(**values: Any) -> None:
@@ -35,7 +35,7 @@ def _in_one_thread(command: Callable[..., None]) -> Callable[..., None]:
 
 def _kept(out: Path) -> Kept | None:
     partial = Path(f"{out}.partial")
-    return Kept(f"what is done is kept in {partial}") if (partial / "plan.json").is_file() else None
+    return Kept(f"finished work is kept in {partial}") if (partial / "plan.json").is_file() else None
 
 
 @click.command()
@@ -46,51 +46,53 @@ def _kept(out: Path) -> Kept | None:
     type=Registered("noiseflow.patches.pairings:PAIRINGS", "auto"),
     default="auto",
     show_default=True,
-    help="Source of the clean signal: a clean twin, the other frames of a static burst, of flats or of darks; the "
-    "next noisy frame instead of it; or none.",
+    help="Source of the clean signal: a clean twin; the other frames of a static burst, of flats or of darks; the "
+    "next noisy frame, for fits to noisy pairs; or none.",
 )
 @click.option(
     "--split-by",
     type=click.Choice(["auto", "scene", "frame"]),
     default="auto",
     show_default=True,
-    help="Unit that stays in one split; auto: the frame for bursts, otherwise the scene.",
+    help="Unit whose patches are all in the same split; auto: the frame for bursts, otherwise the scene.",
 )
 @click.option(
     "--patch-size",
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
-    help="Side of a patch, pixels of a plane.",
+    help="Side of a patch in pixels of a plane.",
 )
 @click.option(
-    "--patches-per-frame", type=click.IntRange(min=1), help="Patches to draw from each frame; all if not given."
+    "--patches-per-frame", type=click.IntRange(min=1), help="Patches to draw from each frame; by default all."
 )
 @click.option(
     "--max-clipped",
     type=click.FloatRange(0, 1),
-    help="Leave out patches with a larger fraction of pixels at code 0 or at the white level. By default those that "
-    "are all at code 0; without a clean signal those with any such pixel.",
+    help="Leave out patches with a larger fraction of pixels at code 0 or at the white level. By default, patches "
+    "entirely at code 0 are left out; without a clean signal, patches with any such pixel.",
 )
 @click.option(
     "--max-masked",
     type=click.FloatRange(0, 1),
-    help="Leave out patches with a larger fraction of masked pixels: dead, hot, moving, or too bright. By default "
-    "half of them; without a clean signal any.",
+    help="Leave out patches with a larger fraction of masked pixels: dead, hot, moving or too bright. By default 0.5; "
+    "without a clean signal 0.",
 )
 @click.option(
     "--body",
     type=PATH,
-    help="Maps of the body, of noiseflow calibrate --maps: their pattern is taken out of the noise, and their hot "
+    help="Maps of the body from noiseflow calibrate --maps: the fixed pattern is subtracted from the noise, and hot "
     "pixels are masked.",
 )
 @_in_one_thread
 @raw_options()
 @click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be read, and list them at the end.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Processes; by default all processors, if there is enough to do."
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Number of processes; by default one per processor, fewer if there is little work.",
 )
-@click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
+@click.option("--scheduler", help="Address of a Dask scheduler that runs the work, such as tcp://host:8786.")
 @seed_option
 @overwrite_option
 def ingest(
@@ -110,10 +112,10 @@ def ingest(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Make a patch store from raw files, folders of them, or known data sets.
+    """Make a patch store from raw files, folders of raw files, or known data sets.
 
     A folder is one static scene: each frame is paired with the mean of the others.
-    After a stop, the same command continues.
+    If the command was stopped, run it again to continue.
 
     \b
     noiseflow ingest raws/ --out patches.h5
@@ -137,12 +139,12 @@ def ingest(
         result = run(sources, out, options, overwrite=overwrite, jobs=jobs, scheduler=scheduler, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in result.patches.items() if count)
     answer(f"{out}: pairing {result.pairing!r}, split by {result.split_by}: {splits}")
-    answer(f"Why {result.pairing!r}: {plain_text(result.reason, LONGEST_LINE)}")
+    answer(f"Reason for {result.pairing!r}: {plain_text(result.reason, LONGEST_LINE)}")
     left_out = f"{result.clipped} patches left out as clipped, {result.masked} as masked"
-    answer(f"{result.frames} frames ({result.resumed} of them done before); {left_out}")
+    answer(f"{result.frames} frames ({result.resumed} from an earlier call); {left_out}")
     for fact, value, source in result.believed:
         answer(f"  {fact + ':':14} {value} ({source})")
     for note in result.notes:
         answer(plain_text(note, LONGEST_LINE))
     if result.pairing == "none":
-        answer("No clean signal: single frames without a twin or a burst. A model cannot be fitted to this store.")
+        answer("No clean signal: the frames have no clean twin and no burst. A model cannot be fitted to this store.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["profiles"]
 
 FORMS = ("json", "darktable", "dng")
-"""What `profiles` writes."""
+"""Output formats of `profiles`."""
 
 
 @click.command()
@@ -29,19 +29,22 @@ FORMS = ("json", "darktable", "dng")
     type=click.Choice(FORMS),
     default="json",
     show_default=True,
-    help="What --out is: a profile of noiseflow; a camera of darktable's noiseprofiles.json; or a copy of --dng with "
-    "the noise at its ISO as NoiseProfile.",
+    help="Format of --out: a noiseflow profile; a file like darktable's noiseprofiles.json with this camera; or a copy "
+    "of --dng whose NoiseProfile tag is the noise at its ISO.",
 )
-@click.option("--dng", type=PATH, help="The DNG to copy; its other bytes stay as they are.")
+@click.option("--dng", type=PATH, help="DNG to copy; apart from the tag it is unchanged.")
 @click.option(
     "--units",
     type=click.Choice(("mosaic", "darktable")),
     default="mosaic",
     show_default=True,
-    help="For --write darktable: the variance of raw pixels, or what darktable's own profiling finds.",
+    help="For --write darktable: the variance of raw pixels, or the one that darktable's own profiling measures.",
 )
 @click.option(
-    "--darktable", "published", type=PATH, help="List the cameras of this noiseprofiles.json instead, translated."
+    "--darktable",
+    "published",
+    type=PATH,
+    help="List the cameras of this noiseprofiles.json instead, with their full scale in electrons.",
 )
 @overwrite_option
 def profiles(
@@ -54,9 +57,9 @@ def profiles(
     published: Path | None,
     overwrite: bool,
 ) -> None:
-    """List the camera profiles that ship with the package, or show or write one.
+    """List the camera profiles shipped with the package, or show or write one profile.
 
-    NAME is one of them, or the file of a profile.
+    NAME is a shipped camera or a profile file.
 
     \b
     noiseflow profiles
@@ -70,13 +73,13 @@ def profiles(
     from noiseflow.raw import plane_names
 
     if form != "json" and (name is None or out is None):
-        raise click.UsageError(f"--write {form} needs the profile, NAME, and the file to write, --out")
+        raise click.UsageError(f"--write {form} needs a profile NAME and the file to write, --out")
     if (dng is not None) != (form == "dng"):
-        raise click.UsageError("--dng and --write dng go together: the DNG is copied to --out")
+        raise click.UsageError("--dng and --write dng need each other: the DNG is copied to --out")
 
     if published is not None:
         if out is not None:
-            raise click.UsageError("--darktable lists cameras; --out writes a profile that ships with the package")
+            raise click.UsageError("--darktable only lists cameras; leave out --out")
         _list_atlas(published, name, as_json)
         return
     known_profiles = {known: _named(known) for known in (shipped_names() if name is None else (name,))}
@@ -99,7 +102,7 @@ def profiles(
 
 
 def _named(name: str) -> "Profile":
-    """The profile that ships under a name, or that a file holds."""
+    """Return the shipped profile of that name, or the profile in a file."""
     from noiseflow.calibrate.profiles.profile import read_profile
     from noiseflow.calibrate.profiles.published import shipped_profile
 
@@ -107,7 +110,7 @@ def _named(name: str) -> "Profile":
 
 
 def _is_file(name: str) -> bool:
-    """Whether NAME stands for the file of a profile, and not for one that ships with the package."""
+    """Return whether NAME is a profile file rather than a shipped camera."""
     return Path(name).suffix.lower() == ".json"
 
 
@@ -126,7 +129,7 @@ def _write(profile: "Profile", out: Path, form: str, dng: Path | None, units: st
 
 
 def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
-    """Cameras of a darktable database whose name holds `name`, with the electrons that fill their range."""
+    """Print the cameras of a darktable database whose name contains `name`, with their full scale in electrons."""
     from noiseflow.calibrate.profiles.darktable_atlas import read_atlas
     from noiseflow.core.errors import DataError
 
@@ -135,8 +138,8 @@ def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
     shown = [camera for camera in cameras if wanted in camera.name.lower()]
     if not shown:
         unphysical = [each for each in none if wanted in each.lower()]
-        reason = f"{unphysical[0]} has only settings that are not physical" if unphysical else f"no camera {name!r}"
-        raise DataError(f"{path}: {reason}; it has {len(cameras)} cameras that are usable")
+        reason = f"{unphysical[0]} has no physically possible setting" if unphysical else f"no camera {name!r}"
+        raise DataError(f"{path}: {reason}; the file has {len(cameras)} usable cameras")
     if as_json:
         print_json(
             {
@@ -152,11 +155,11 @@ def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
         return
     for camera in shown:
         low, high = camera.full_electrons.interval
-        left = f"; {camera.left_out} setting(s) not physical, left out" if camera.left_out else ""
+        left = f"; {camera.left_out} physically impossible setting(s) left out" if camera.left_out else ""
         answer(
             f"{plain_text(camera.name)}: ISO {camera.isos[0]:g} to {camera.isos[-1]:g}; "
-            f"{camera.full_electrons.value:,.0f} e- fill the range at ISO {camera.isos[0]:g} "
+            f"full scale {camera.full_electrons.value:,.0f} e- at ISO {camera.isos[0]:g} "
             f"({low:,.0f} to {high:,.0f}){left}"
         )
     if none:
-        say(f"noiseflow: {len(none)} camera(s) with no physical setting are left out")
+        say(f"noiseflow: {len(none)} camera(s) without a physically possible setting are left out")

@@ -13,10 +13,10 @@ __all__ = ["simulate"]
 
 @click.command()
 @click.argument("out", type=PATH)
-@click.option("--camera", required=True, metavar="NAME", help="A camera of known physics; 'list' prints their names.")
 @click.option(
-    "--iso", "isos", type=float, multiple=True, help="ISO; may be given several times. By default all of the camera's."
+    "--camera", required=True, metavar="NAME", help="Camera with known noise parameters; 'list' prints the names."
 )
+@click.option("--iso", "isos", type=float, multiple=True, help="ISO; repeatable. By default all ISOs of the camera.")
 @click.option("--scenes", type=click.IntRange(min=1), default=8, show_default=True, help="Number of scenes.")
 @click.option("--frames", type=click.IntRange(min=1), default=1, show_default=True, help="Noisy frames per scene.")
 @click.option("--size", type=(int, int), default=(512, 768), show_default=True, help="Height and width in pixels.")
@@ -25,7 +25,7 @@ __all__ = ["simulate"]
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="Fraction of full exposure; 0.01 is extreme low light.",
+    help="Exposure as a fraction of the full one; 0.01 is extreme low light.",
 )
 @click.option(
     "--series", is_flag=True, help="Write flats, darks and a burst for noiseflow calibrate instead of scenes."
@@ -44,7 +44,7 @@ def simulate(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Simulate a camera of known physics: DNG files and their clean twins.
+    """Simulate a camera with known noise parameters: write noisy DNG files and their clean twins.
 
     \b
     noiseflow simulate raws/ --camera "Sony A7S2" --iso 800 --iso 3200

@@ -18,7 +18,7 @@ __all__ = ["synthesize"]
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """A list of numbers, or two of them with a hyphen between: a range, even in the logarithm."""
+    """Parse a list of numbers, or a range LOW-HIGH, which is drawn from uniformly in the logarithm."""
     if value is None:
         return None
     try:
@@ -40,20 +40,22 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> A
 @click.command()
 @click.argument("clean", type=PATH, metavar="CLEAN")
 @out_option("Folder to write.")
-@click.option("--run", "runs", type=PATH, multiple=True, required=True, help="Run folder; may be given several times.")
-@click.option("--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs per clean frame.")
-@click.option("--cameras", metavar="NAME[,…]", help="Cameras to draw from; by default all of the runs.")
+@click.option("--run", "runs", type=PATH, multiple=True, required=True, help="Run folder; repeatable.")
+@click.option(
+    "--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs to draw per clean frame."
+)
+@click.option("--cameras", metavar="NAME[,…]", help="Cameras to draw from; by default all cameras of the runs.")
 @click.option(
     "--isos",
     callback=_numbers,
     metavar="ISO[,…]|LOW-HIGH",
-    help="ISOs to draw from, or a range; by default the range of the fit.",
+    help="ISOs to draw from, or a range; by default the ISO range of the fit.",
 )
 @click.option(
     "--exposures",
     callback=_numbers,
-    metavar="PART[,…]|LOW-HIGH",
-    help="Exposures to draw from, at most 1, or a range such as 0.01-1; by default 1.",
+    metavar="FRACTION[,…]|LOW-HIGH",
+    help="Factors, at most 1, by which the clean signal is scaled; a list, or a range such as 0.01-1; by default 1.",
 )
 @click.option(
     "--format",
@@ -61,11 +63,11 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> A
     type=Registered("noiseflow.augment.synthesis.pairs:FORMATS"),
     default="dng",
     show_default=True,
-    help="File format; h5 holds clean signals in float32.",
+    help="File format of the pairs; h5 stores clean signals in float32.",
 )
 @raw_options(leave_out=("iso", "camera", "exposure_s"))
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes; all processors if not given.")
-@click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Number of processes; by default one per processor.")
+@click.option("--scheduler", help="Address of a Dask scheduler that runs the work, such as tcp://host:8786.")
 @device_option
 @seed_option
 @overwrite_option
@@ -87,8 +89,8 @@ def synthesize(
 ) -> None:
     """Make a data set of noisy and clean pairs from the clean raw frames in a folder.
 
-    Camera, ISO and exposure are drawn for each pair.  The same seed gives the same bytes for
-    any number of processes; after a stop, the same command continues.
+    Camera, ISO and exposure are drawn for each pair.  The same seed gives the same files for
+    any number of processes.  If the command was stopped, run it again to continue.
 
     \b
     noiseflow synthesize clean/ --run run/ --per-image 8 --isos 400-6400 --out pairs/
@@ -99,7 +101,7 @@ def synthesize(
     from noiseflow.patches.sources.synthetic import SYNTHESIS
 
     partial = partial_of(out)
-    keeps(lambda: Kept(f"what is done is kept in {partial}") if (partial / SYNTHESIS).is_file() else None)
+    keeps(lambda: Kept(f"finished work is kept in {partial}") if (partial / SYNTHESIS).is_file() else None)
     with shown("synthesize", "pairs") as progress:
         result = make(
             clean,
@@ -119,5 +121,5 @@ def synthesize(
             progress=progress,
         )
     answer(
-        f"{result.folder}: {result.pairs} pairs of {result.pictures} pictures ({result.resumed} of them done before)"
+        f"{result.folder}: {result.pairs} pairs of {result.pictures} pictures ({result.resumed} from an earlier call)"
     )

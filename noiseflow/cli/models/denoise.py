@@ -22,12 +22,12 @@ __all__ = ["denoise"]
 @click.option(
     "--model",
     metavar="RUN|PROFILE|CAMERA",
-    help="Noise model that gives the noise level; without it the file's NoiseProfile, or else its pixels do.",
+    help="Noise model for the noise level; by default the file's NoiseProfile, or an estimate from its pixels.",
 )
 @click.option(
     "--body",
     type=PATH,
-    help="Maps of the body, of noiseflow calibrate --maps: dark shading, photo response and hot pixels are taken out "
+    help="Maps of the body from noiseflow calibrate --maps: dark shading, photo response and hot pixels are corrected "
     "first.",
 )
 @click.option(
@@ -38,11 +38,13 @@ __all__ = ["denoise"]
     help="Fraction of the noise to remove.",
 )
 @click.option("--preview", type=PATH, help="Also write the result as an sRGB picture (.png).")
-@click.option("--iso", type=float, help="ISO of the frame; the file's own if not given.")
-@click.option("--camera", help="Camera of the frame; the file's own, or the denoiser's only one, if not given.")
+@click.option("--iso", type=float, help="ISO of the frame; by default the ISO in the file.")
+@click.option(
+    "--camera", help="Camera of the frame; by default the camera in the file, or the only one of the denoiser."
+)
 @raw_options(leave_out=("iso", "camera"))
 @device_option
-@out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
+@out_option("File to write: .dng or .tiff (integer DN), .npy or .h5 (normalised planes).")
 @overwrite_option
 def denoise(
     paths: tuple[Path, ...],
@@ -59,8 +61,8 @@ def denoise(
 ) -> None:
     """Denoise the raw file NOISY with the shipped network, or with the denoiser in RUN.
 
-    The shipped network takes any Bayer camera at any ISO. RUN is a folder of noiseflow train-denoiser,
-    or of a noiseflow fit to noisy pairs. A DNG keeps the metadata of the shot.
+    The shipped network works for any Bayer camera at any ISO. RUN is a folder from noiseflow train-denoiser,
+    or from noiseflow fit on noisy pairs. A DNG keeps the metadata of the shot.
 
     \b
     noiseflow denoise photo.ARW --out photo.dng
@@ -72,13 +74,13 @@ def denoise(
     from noiseflow.augment.denoise.photo_file import denoise_photo_file
 
     if len(paths) > 2:
-        raise click.UsageError(f"expected NOISY, or RUN and NOISY; got {len(paths)} paths. One file at a time")
+        raise click.UsageError(f"expected NOISY, or RUN and NOISY; got {len(paths)} paths. Denoise one file at a time")
     run, noisy = (None, paths[0]) if len(paths) == 1 else paths
     if run is not None and not is_photo_denoiser(run):
         if model is not None or strength != 1 or preview is not None:
             raise click.UsageError(
-                f"{run} is no run of noiseflow train-denoiser: --model, --strength and --preview go with those, and "
-                "with the shipped network"
+                f"{run} is not a run of noiseflow train-denoiser: --model, --strength and --preview need such a run or "
+                "the shipped network"
             )
         image = _by_pairs(run, noisy, out, settings, body, iso, camera, device, overwrite)
         return _print(out, image)
@@ -114,12 +116,12 @@ def _by_pairs(
     device: str,
     overwrite: bool,
 ) -> "RawImage":
-    """With the denoiser that a fit to noisy pairs trains beside its model."""
+    """Denoise with the denoiser that a fit to noisy pairs trained together with its noise model."""
     from noiseflow.core.output.checks import writing
     from noiseflow.raw import read_raw
 
     with writing(out, inputs=[run, noisy, *([] if body is None else [body])], overwrite=overwrite):
-        # Before torch, which takes seconds to load: a file that needs more flags says so at once.
+        # Read before torch is imported, which takes seconds: if the file needs more flags, the error comes at once.
         image = read_raw(noisy, settings)
 
         from noiseflow.augment import denoise_frame, write_frame

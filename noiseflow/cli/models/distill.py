@@ -19,11 +19,11 @@ __all__ = ["distill"]
 @click.command()
 @click.argument("run", type=PATH)
 @out_option("Run folder to write.")
-@click.option("--store", type=PATH, help="Take the clean signals from this patch store.")
+@click.option("--store", type=PATH, help="Patch store with the clean signals.")
 @click.option(
     "--frames",
     type=PATH,
-    help="Take them from the clean raw frames in this folder; without either, from built-in pictures.",
+    help="Folder of clean raw frames with the clean signals; without --store and --frames, built-in pictures.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=1500, show_default=True, help="Training steps.")
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Clean patches per step.")
@@ -49,10 +49,10 @@ def distill(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Train a one-pass sampler on the density of the model in RUN, which samples slowly (maf).
+    """Train a fast one-pass sampler (iaf) to match the model in RUN, which samples slowly (maf).
 
-    Only clean signals are needed, no noise. Prints the remaining KL divergence between student
-    and teacher, and how much faster the student samples.
+    Training needs only clean signals, no noise. The command prints the remaining KL divergence
+    between student and teacher, and how much faster the student samples.
 
     \b
     noiseflow distill run-teacher/ --store patches.h5 --out run-student/
@@ -68,12 +68,12 @@ def distill(
     from noiseflow.patches import PatchStore
 
     if store and frames:
-        raise DataError("give the clean signals by --store or by --frames, not both")
+        raise DataError("give the clean signals with --store or with --frames, not both")
     inputs = [path for path in (run, store, frames) if path is not None]
     if "LOCAL_RANK" in os.environ:
         check_output(out, folder=True, inputs=inputs, goes_on=True)
     else:
-        # Its lock too: another writer is named before the teacher is loaded.
+        # This takes the lock too, so that another process writing here is reported before the teacher is loaded.
         with writing(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume):
             pass
     keeps(partial(kept_run, out))

@@ -17,19 +17,23 @@ STORES = (".h5", ".hdf5")
 @click.argument("run", type=PATH, metavar="RUN|STORE")
 @click.argument("out", type=PATH, metavar="OUT.onnx|OUT.pt2|SHARDS")
 @click.option(
-    "--per-shard", type=click.IntRange(1, 1_000_000), default=2048, show_default=True, help="Most patches of a shard."
+    "--per-shard",
+    type=click.IntRange(1, 1_000_000),
+    default=2048,
+    show_default=True,
+    help="Maximum number of patches per shard.",
 )
 @overwrite_option
 @quiet_option
 def export(run: Path, out: Path, per_shard: int, overwrite: bool) -> None:
-    """Write a model's sampler, or a photo denoiser, as a graph; or a store's patches as shards.
+    """Write a model's sampler or a photo denoiser as a graph, or the patches of a store as shards.
 
-    The graph takes any height and width. Inputs: clean, iso, camera (an index) and z, standard normal
-    numbers; output: noise. OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for
-    torch.export.load and AOTInductor. A maf cannot be exported: distil it first. Of a run of noiseflow
-    train-denoiser the network is written: inputs noisy, slope, offset and floor; output: clean.
+    The graph accepts any height and width. Inputs of a sampler: clean, iso, camera (an index) and z (standard
+    normal numbers); output: noise. OUT.onnx is for ONNX Runtime and needs the extra [export]; OUT.pt2 is for
+    torch.export.load and AOTInductor. A maf cannot be exported: distil it first. If RUN is from noiseflow
+    train-denoiser, its network is written; inputs: noisy, slope, offset and floor; output: clean.
 
-    SHARDS is a folder of tar files that WebDataset and Hugging Face datasets stream.
+    SHARDS is a folder of tar files that WebDataset and Hugging Face datasets can stream.
 
     \b
     noiseflow export run/ sampler.onnx

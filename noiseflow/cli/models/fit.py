@@ -31,7 +31,7 @@ def _patches(ctx: click.Context, param: click.Parameter, value: str) -> int | No
 
 
 def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Values as JSON where they are, such as 2, 0.1 or true; else as text."""
+    """Parse NAME=VALUE options; a value is read as JSON, such as 2, 0.1 or true, or else kept as text."""
     options: dict[str, Any] = {}
     for each in values:
         name, equals, value = each.partition("=")
@@ -45,12 +45,12 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 
 
 def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
-    """Refuse options of a model beside the run whose model it is."""
+    """Refuse --model and --option together with --from, which uses the model of its run."""
     if origin is None:
         return
     source = click.get_current_context().get_parameter_source("model")
     if options or source is not click.core.ParameterSource.DEFAULT:
-        raise click.UsageError("--from takes the model of its run; leave out --model and --option")
+        raise click.UsageError("--from uses the model of its run; leave out --model and --option")
 
 
 @click.command()
@@ -60,8 +60,8 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     default="physics_flow",
     show_default=True,
     metavar="NAME",
-    help="Model to fit, or a published architecture string such as 'sdn5|unc|gain4|unc'; an unknown name lists the "
-    "models there are.",
+    help="Model to fit, or a published architecture string such as 'sdn5|unc|gain4|unc'. For a list of models, give "
+    "an unknown name.",
 )
 @click.option(
     "--option",
@@ -69,7 +69,7 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     multiple=True,
     callback=_named,
     metavar="NAME=VALUE",
-    help="Model option, such as couplings=4; an unknown name lists the valid ones.",
+    help="Model option, such as couplings=4; repeatable. For a list of options, give an unknown name.",
 )
 @out_option("Run folder to write.")
 @config_option
@@ -77,7 +77,7 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     "--weight",
     type=click.FloatRange(min=0),
     multiple=True,
-    help="Sampling weight, one per STORE; by default each patch is drawn once per epoch.",
+    help="Sampling weight, one for each STORE; by default each patch is drawn once per epoch.",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Train for at most this many epochs."
@@ -87,7 +87,7 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="Train at most this many steps in an epoch.",
+    help="Train for at most this many steps per epoch.",
 )
 @click.option(
     "--batch",
@@ -97,7 +97,7 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     default="128",
     show_default=True,
     metavar="N|auto",
-    help="Patches per step; auto: doubled as long as that trains more patches per second.",
+    help="Patches per step; auto: doubled for as long as more patches are trained per second.",
 )
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Highest learning rate.")
 @click.option(
@@ -105,9 +105,9 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     type=Registered(f"{SETTINGS}:CHOICES:schedule"),
     default="cosine",
     show_default=True,
-    help="Decay of the learning rate: to zero along a cosine, by half when the held-out NLL stops falling, or none.",
+    help="Learning rate: cosine decay to zero; plateau: halved when the held-out NLL stops falling; or constant.",
 )
-@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Linear warm-up, in steps.")
+@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Steps of linear warm-up.")
 @click.option(
     "--optimiser",
     type=Registered(f"{SETTINGS}:CHOICES:optimiser"),
@@ -134,7 +134,7 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     type=click.FloatRange(min=0, max=1, max_open=True),
     default=0.0,
     show_default=True,
-    help="EMA decay; validate and save the averaged weights (0 = off).",
+    help="Decay per step of an exponential moving average of the weights, which is validated and saved; 0: none.",
 )
 @click.option(
     "--patience",
@@ -148,37 +148,37 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     type=Registered(f"{SETTINGS}:OBJECTIVES"),
     default="auto",
     show_default=True,
-    help="Likelihood: density at the integers, or probability of the integers (for coarse or clipped codes); auto: "
-    "that of the integers where the noise is below 2 DN.",
+    help="Likelihood: density at the integer codes, or probability of the codes (for noise of few DN, or clipping); "
+    "auto: the probability if the noise is below 2 DN.",
 )
-@click.option("--max-minutes", type=float, help="Stop after this time.")
+@click.option("--max-minutes", type=float, help="Stop after this many minutes.")
 @click.option(
     "--precision",
     type=Registered(f"{SETTINGS}:CHOICES:precision"),
     default="float32",
     show_default=True,
-    help="Precision of the networks; densities are float32.",
+    help="Precision of the networks; densities are always float32.",
 )
 @device_option
 @click.option(
     "--compile/--no-compile",
     "compiling",
     default=None,
-    help="Compile small convolutions on a CPU.  [default: if the training is long enough to gain]",
+    help="Compile small convolutions on a CPU.  [default: if the training is long enough to benefit]",
 )
 @click.option(
     "--state-seconds",
     type=click.FloatRange(min=0),
     default=30.0,
     show_default=True,
-    help="Checkpoint interval in seconds; at most this much work is lost.",
+    help="Checkpoint interval in seconds; a crash loses at most this much work.",
 )
 @click.option(
     "--pair-noise",
     type=Registered("noiseflow.fit.noisy_pairs.noise_target:PAIR_NOISE"),
     default="difference",
     show_default=True,
-    help="Noisy pairs only: what the noise model is fitted to.",
+    help="Noisy pairs only: noise that the model is fitted to.",
 )
 @click.option(
     "--pair-weight",
@@ -192,7 +192,7 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     "origin",
     type=PATH,
     metavar="RUN",
-    help="Start from the weights of this run: train for longer, or on other data of the same cameras.",
+    help="Start from the weights of this run, to train longer or on other data of the same cameras.",
 )
 @click.option("--resume", is_flag=True, help="Continue the fit in the run folder.")
 @seed_option
@@ -229,7 +229,7 @@ def fit(
 ) -> None:
     """Fit a noise model to patch stores by maximum likelihood.
 
-    On a store of noisy pairs (ingest --pairing noisy-pair) a denoiser is trained with it.
+    For a store of noisy pairs (ingest --pairing noisy-pair), a denoiser is trained together with the model.
 
     \b
     noiseflow fit patches.h5 --out run/
@@ -278,7 +278,7 @@ def fit(
         if ranks.world > 1:
             check_output(out, folder=True, inputs=inputs, goes_on=True)
         else:
-            # Its lock too: another writer is named before its unfinished run is called in the way.
+            # This takes the lock too, so that another process writing here is reported, not its unfinished run.
             with writing(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume):
                 pass
         opened = [PatchStore(store) for store in stores]
@@ -290,7 +290,7 @@ def fit(
         with shown(f"fit {model}", "steps") if ranks.leads else nullcontext(silent) as progress:
             if patches.pairing == NOISY_PAIR:
                 if start is not None:
-                    raise ModelError("--from: a fit to noisy pairs trains a denoiser too and cannot start from a run")
+                    raise ModelError("--from: a fit to noisy pairs also trains a denoiser; it cannot start from a run")
                 pairs = PairSettings(noise=pair_noise, weight=pair_weight)
                 result: FitResult | PairResult = fit_pairs(
                     patches, spec, out, settings, pairs, resume=resume, overwrite=overwrite, progress=progress

@@ -20,8 +20,10 @@ __all__ = ["fit_video"]
 @click.argument("frames", type=PATH, nargs=-1, required=True)
 @out_option("Run folder to write.")
 @scene_option
-@click.option("--clean", type=PATH, help="Clean twin of the frames, for one sequence; it shows the pattern too.")
-@click.option("--part", "parts", multiple=True, help="Fit this part instead of those that pay; repeatable.")
+@click.option(
+    "--clean", type=PATH, help="Clean frame of the scene, for one sequence; with it the fixed pattern is fitted too."
+)
+@click.option("--part", "parts", multiple=True, help="Fit this part, instead of choosing by held-out gain; repeatable.")
 @raw_options()
 @overwrite_option
 def fit_video(
@@ -34,11 +36,11 @@ def fit_video(
     settings: "RawSettings",
     overwrite: bool,
 ) -> None:
-    """Fit what a camera remembers from frame to frame, around the noise model in RUN.
+    """Add noise that is correlated between frames to the noise model in RUN.
 
-    FRAMES is a folder of raw frames of one scene that stands still, or a file with many; give flats and darks
-    together. Parts are kept where frames that were held out gain by them: dark_pattern, response_pattern,
-    black_drift, light_flicker, telegraph, conditional_flow.
+    FRAMES is a folder of raw frames of one static scene, or a file with many frames; give flats and darks
+    together. The parts are dark_pattern, response_pattern, black_drift, light_flicker, telegraph and
+    conditional_flow; a part is kept if it increases the likelihood of held-out frames.
 
     \b
     noiseflow fit-video run/ darks/ flats/ --scene flat --out video/
@@ -71,9 +73,10 @@ def fit_video(
         answer(f"{trial.part}: {_shown(trial.gain, trial.error)}{', kept' if trial.kept else ''}")
     for note in found.notes:
         say(f"noiseflow: {note}")
-    named = ", ".join(found.model.parts) or "nothing: its frames are independent"
-    answer(f"{out}: remembers {named}; {_shown(found.gain, found.error)} over independent frames")
+    named = ", ".join(found.model.parts) or "none, its frames are independent"
+    answer(f"{out}: parts {named}; {_shown(found.gain, found.error)} over independent frames")
 
 
 def _shown(gain: float, error: float) -> str:
+    """Return a gain in likelihood with its standard error, if that is finite."""
     return f"{gain:+.5f}" + (f" ± {error:.5f}" if error < float("inf") else "") + " nats/dim"

@@ -22,12 +22,12 @@ __all__ = ["import_"]
     "--format",
     "form",
     type=Registered("noiseflow.models.foreign.formats:FORMATS"),
-    help="Format of PUBLISHED; recognised by its content if not given.",
+    help="Format of PUBLISHED; by default it is recognised from the content.",
 )
-@click.option("--profile", type=PATH, help="Profile or shipped camera that gives the gain of dark frames.")
-@click.option("--gain", type=click.FloatRange(min=0, min_open=True), help="Gain of dark frames, DN/e-.")
+@click.option("--profile", type=PATH, help="For dark frames: camera profile, or shipped camera, with the gain.")
+@click.option("--gain", type=click.FloatRange(min=0, min_open=True), help="For dark frames: gain in DN/e-.")
 @click.option(
-    "--rename", nargs=2, multiple=True, metavar="OLD NEW", help="Another name for one of its cameras; repeatable."
+    "--rename", nargs=2, multiple=True, metavar="OLD NEW", help="Rename camera OLD of the model to NEW; repeatable."
 )
 @raw_options(leave_out=("exposure_s", "shift"))
 @overwrite_option
@@ -43,10 +43,10 @@ def import_(
 ) -> None:
     """Make a run folder from the noise model of another program.
 
-    PUBLISHED is the weights of Noise Flow (.npz, TensorFlow checkpoint) or Noise2NoiseFlow
+    PUBLISHED contains the weights of Noise Flow (.npz, TensorFlow checkpoint) or Noise2NoiseFlow
     (.npz), the camera parameters of ELD or LED, darktable's noiseprofiles.json, SIDD's noise
-    level functions, a DNG with a NoiseProfile, or a folder of dark frames. --format spectral
-    makes noise with the spectrum of one of them. Files are parsed, none is unpickled.
+    level functions, a DNG with a NoiseProfile, or a folder of dark frames. With --format spectral,
+    dark frames give noise with their power spectrum. Files are parsed, never unpickled.
 
     The weights of the two flows are licensed CC BY-NC-SA 4.0: not for commercial use.
 
@@ -74,4 +74,4 @@ def import_(
         f"{FORMATS[found].what}"
     )
     if FORMATS[found].licence is not None:
-        answer(f"Weights: {FORMATS[found].licence}; of their authors.")
+        answer(f"Licence of the authors' weights: {FORMATS[found].licence}")

@@ -13,13 +13,13 @@ __all__ = ["push"]
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("repo", metavar="USER/NAME")
-@click.option("--report", "scored", type=PATH, help="Report folder whose verdict and findings the model card shows.")
+@click.option("--report", "scored", type=PATH, help="Report folder; the model card shows its verdict and findings.")
 @click.option("--licence", default="apache-2.0", show_default=True, help="Licence of the weights.")
-@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--private", is_flag=True, help="Create the repository as a private one.")
 def push(run: Path, repo: str, scored: Path | None, licence: str, private: bool) -> None:
     """Publish the model in RUN on the Hugging Face Hub, with a model card.
 
-    The account is that of `hf auth login`, or of the environment variable HF_TOKEN. Needs the extra [hub].
+    Log in with `hf auth login`, or set the environment variable HF_TOKEN. Needs the extra [hub].
 
     \b
     noiseflow push run/ user/name --report report/

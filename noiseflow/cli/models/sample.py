@@ -20,34 +20,45 @@ __all__ = ["sample"]
 @click.command()
 @click.argument("run", type=PATH, metavar="RUN|PROFILE|CAMERA")
 @click.argument("clean", type=PATH)
-@click.option("--iso", type=float, help="ISO of the noise; the frame's own if not given.")
-@click.option("--camera", help="Camera of the noise; the frame's own, or the model's only one, if not given.")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="1 is the fitted density.")
+@click.option("--iso", type=float, help="ISO of the noise; by default the ISO of the frame.")
+@click.option("--camera", help="Camera of the noise; by default the camera of the frame, or the only one of the model.")
+@click.option(
+    "--temperature",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Factor on the scale of the base distribution; 1 samples the fitted density.",
+)
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Frames of a burst, written as NAME_000, NAME_001 and so on.",
+    help="Number of frames of a burst, written as NAME_000, NAME_001 and so on.",
 )
-@click.option("--profile", type=PATH, help="Add the fixed pattern that noiseflow calibrate measured.")
 @click.option(
-    "--body", type=PATH, help="Add the pattern of one body, pixel by pixel: maps of noiseflow calibrate --maps."
+    "--profile", type=PATH, help="Add a random fixed pattern with the size that noiseflow calibrate measured."
 )
-@click.option("--prnu", type=float, default=0.0, help="Photo response nonuniformity, % of the signal.")
-@click.option("--dsnu", type=float, default=0.0, help="Dark signal nonuniformity, DN.")
-@click.option("--shading", type=float, default=0.0, help="Smooth dark shading, lowest to highest, DN.")
 @click.option(
-    "--hot-pixels", type=(float, float), metavar="PPM DN", help="Hot pixels per million, and their lowest offset in DN."
+    "--body", type=PATH, help="Add the measured fixed pattern of one body: maps from noiseflow calibrate --maps."
+)
+@click.option("--prnu", type=float, default=0.0, help="Photo response nonuniformity in % of the signal.")
+@click.option("--dsnu", type=float, default=0.0, help="Dark signal nonuniformity in DN.")
+@click.option("--shading", type=float, default=0.0, help="Range of a smooth dark shading in DN.")
+@click.option(
+    "--hot-pixels",
+    type=(float, float),
+    metavar="PPM DN",
+    help="Number of hot pixels per million, and their lowest offset in DN.",
 )
 @click.option(
     "--camera-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the fixed pattern."
 )
 @click.option("--preview", type=PATH, help="Also write the first frame as an sRGB picture (.png).")
-@click.option("--workers", type=click.IntRange(min=1), help="Threads; the noise does not depend on their number.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of threads; it does not change the noise.")
 @raw_options(leave_out=("iso", "camera"))
 @device_option
-@out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
+@out_option("File to write: .dng or .tiff (integer DN), .npy or .h5 (normalised planes).")
 @seed_option
 @overwrite_option
 def sample(
@@ -72,9 +83,9 @@ def sample(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Add a model's noise to the raw file CLEAN.
+    """Add noise drawn from a model to the raw file CLEAN.
 
-    The model is a run folder, a profile of noiseflow calibrate, or a camera that noiseflow profiles
+    The model is a run folder, a profile from noiseflow calibrate, or a camera that noiseflow profiles
     lists.
 
     \b
@@ -97,7 +108,7 @@ def sample(
     check_output(out, inputs=inputs, overwrite=overwrite, goes_on=frames > 1)
     if preview is not None:
         check_output(preview, inputs=inputs, overwrite=overwrite)
-    # Before torch, which takes seconds to load: a file that needs more flags says so at once.
+    # Read before torch is imported, which takes seconds: if the file needs more flags, the error comes at once.
     frame = read_raw(clean, settings)
 
     from noiseflow.augment import FixedPattern, pattern_from_profile, sample_to_files

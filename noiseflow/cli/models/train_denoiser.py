@@ -19,20 +19,24 @@ STEPS_A_VALIDATION, FEWEST_VALIDATIONS = 250, 4
 @click.command("train-denoiser")
 @out_option("Run folder to write.")
 @click.option(
-    "--model", metavar="RUN|PROFILE|CAMERA", help="Noise to train on; without it, cameras drawn from the prior."
+    "--model",
+    metavar="RUN|PROFILE|CAMERA",
+    help="Noise model to train on; by default cameras drawn from the prior over cameras.",
 )
-@click.option("--frames", type=PATH, help="Take the clean signals from the clean raw frames in this folder.")
+@click.option("--frames", type=PATH, help="Folder of clean raw frames with the clean signals.")
 @click.option(
-    "--pictures", type=PATH, help="Take them from the sRGB pictures in this folder; without either, built-in ones."
+    "--pictures",
+    type=PATH,
+    help="Folder of sRGB pictures with the clean signals; without --frames and --pictures, built-in pictures.",
 )
-@click.option("--from", "origin", type=PATH, help="Go on from the network in this run; the shipped one if not given.")
-@click.option("--scratch", is_flag=True, help="Begin with a new network.")
+@click.option("--from", "origin", type=PATH, help="Start from the network in this run; by default the shipped one.")
+@click.option("--scratch", is_flag=True, help="Start from a new network with random weights.")
 @click.option("--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="Training steps.")
 @click.option("--batch", type=click.IntRange(min=1), default=6, show_default=True, help="Crops per step.")
 @click.option(
     "--side", type=click.IntRange(min=8), default=80, show_default=True, help="Side of a crop in pixels of a plane."
 )
-@click.option("--learning-rate", type=float, help="Highest learning rate; 5e-4, and 2e-3 with --scratch.")
+@click.option("--learning-rate", type=float, help="Highest learning rate; by default 5e-4, or 2e-3 with --scratch.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bf16"]),
@@ -40,7 +44,7 @@ STEPS_A_VALIDATION, FEWEST_VALIDATIONS = 250, 4
     show_default=True,
     help="Precision of the network.",
 )
-@click.option("--max-minutes", type=float, help="Stop after this many minutes, with the best weights so far.")
+@click.option("--max-minutes", type=float, help="Stop after this many minutes and keep the best weights so far.")
 @click.option("--resume", is_flag=True, help="Continue the training in the run folder.")
 @device_option
 @seed_option
@@ -65,8 +69,8 @@ def train_denoiser(
 ) -> None:
     """Train the network of noiseflow denoise further, for one camera or on your own pictures.
 
-    It begins with the shipped network and learns the noise of any model, whose samples are added to
-    clean frames or pictures. noiseflow denoise RUN NOISY uses the result.
+    Training starts from the shipped network and adds noise drawn from the model to clean frames or
+    pictures. Use the result with noiseflow denoise RUN NOISY.
 
     \b
     noiseflow train-denoiser --model run/ --out run-denoiser/
@@ -75,14 +79,15 @@ def train_denoiser(
     from noiseflow.core.output.checks import check_output, writing
 
     if scratch and origin is not None:
-        raise click.UsageError("--scratch begins with a new network; it does not go with --from")
+        raise click.UsageError("--scratch starts from a new network; leave out --from")
     inputs = [path for path in (frames, pictures, origin) if path is not None]
     if model is not None and Path(model).exists():
         inputs.append(Path(model))
     if "LOCAL_RANK" in os.environ:
         check_output(out, folder=True, inputs=inputs, goes_on=True)
     else:
-        # Its lock too: another writer is named before the clean signals are made, which takes longest.
+        # This takes the lock too, so that another process writing here is reported before the slow preparation of
+        # the clean signals.
         with writing(out, folder=True, inputs=inputs, overwrite=overwrite, goes_on=resume):
             pass
     keeps(partial(kept_run, out))

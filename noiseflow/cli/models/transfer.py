@@ -14,19 +14,21 @@ if TYPE_CHECKING:
 __all__ = ["transfer"]
 
 LEAST_SAID = 0.005
-"""Fraction of the variance that remains from which it is said."""
+"""Smallest remaining fraction of the first camera's noise variance that is reported."""
 
 
 @click.command()
 @click.argument("noisy", type=PATH)
 @click.option("--from", "first", type=PATH, required=True, metavar="RUN|PROFILE|CAMERA", help="Camera of NOISY.")
-@click.option("--to", "second", type=PATH, required=True, metavar="RUN|PROFILE|CAMERA", help="Camera to become.")
-@click.option("--camera", help="Camera of NOISY among those of --from; NOISY's own, or the only one, if not given.")
-@click.option("--to-camera", help="Camera to become among those of --to; the only one if not given.")
-@click.option("--iso", type=float, help="ISO of the result; that of NOISY if not given.")
-@click.option("--clean", type=PATH, help="Clean or denoised twin of NOISY: its noise itself is transferred.")
+@click.option("--to", "second", type=PATH, required=True, metavar="RUN|PROFILE|CAMERA", help="Camera of the result.")
+@click.option("--camera", help="Camera of NOISY in --from; by default the camera in the file, or the only one.")
+@click.option("--to-camera", help="Camera of the result in --to; by default the only one.")
+@click.option("--iso", type=float, help="ISO of the result; by default the ISO of NOISY.")
+@click.option(
+    "--clean", type=PATH, help="Clean or denoised twin of NOISY, to transform its noise instead of adding noise."
+)
 @raw_options(leave_out=("iso", "camera"))
-@out_option("File to write: .dng or .tiff (whole DN), .npy or .h5 (normalised planes).")
+@out_option("File to write: .dng or .tiff (integer DN), .npy or .h5 (normalised planes).")
 @seed_option
 @overwrite_option
 def transfer(
@@ -42,11 +44,11 @@ def transfer(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Make the raw file NOISY one that another camera, or the same at another ISO, would have recorded.
+    """Change the noise of the raw file NOISY to that of another camera, or of the same camera at another ISO.
 
-    The signal stays as it is. With --clean the noise is whitened by the one model and coloured by the other;
-    without, the noise that is missing is added, and what remains of the first camera's is said. Cameras and
-    profiles give normal noise; a run folder gives its flow.
+    The signal is unchanged. With --clean, the noise is whitened with the first model and coloured with the
+    second. Without it, only the missing noise is added, and the command reports how much of the first camera's
+    noise remains. Shipped cameras and profiles give Gaussian noise; a run folder gives the noise of its model.
 
     \b
     noiseflow transfer noisy.dng --from "Sony A7S2" --to camera.json --iso 3200 --out other.dng
@@ -57,7 +59,7 @@ def transfer(
 
     inputs = [path for path in (noisy, clean, first, second) if path is not None]
     with writing(out, inputs=inputs, overwrite=overwrite):
-        # Before torch, which takes seconds to load: a file that needs more flags says so at once.
+        # Read before torch is imported, which takes seconds: if the file needs more flags, the error comes at once.
         image = read_raw(noisy, settings)
         twin = None if clean is None else read_raw(clean, settings)
 
@@ -78,6 +80,6 @@ def transfer(
     answer(f"{out}: noise of {cameras[1]}, ISO {frame.image.iso:g}")
     if remains > LEAST_SAID:
         say(
-            f"noiseflow: {cameras[1]} has less noise: {100 * remains:.0f} % of the variance is the first "
-            "camera's and remains; give --clean"
+            f"noiseflow: {cameras[1]} has less noise: {100 * remains:.0f} % of the variance remains from the first "
+            "camera; give --clean to transform it"
         )

@@ -21,18 +21,23 @@ __all__ = ["benchmark", "print_results"]
 
 @click.command()
 @click.argument("spec", type=PATH)
-@out_option("Folder of data, runs, reports and the table; finished cells in it are kept.")
+@out_option("Folder for data, runs, reports and the table; finished cells in it are kept.")
 @device_option
 @json_option
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time, each in a process."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of cells fitted at the same time, each in its own process.",
 )
-@click.option("--scheduler", help="Address of a Dask scheduler to work on, such as tcp://host:8786.")
+@click.option("--scheduler", help="Address of a Dask scheduler that runs the work, such as tcp://host:8786.")
 def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, scheduler: str | None) -> None:
-    """Fit and score the models in SPEC, a TOML file, on its data; write one table.
+    """Fit and score every model in SPEC, a TOML file, on every data set in it; write one table.
 
-    The same command continues where it stopped. A spec lists [[data]] (camera, sources or
-    store) and [[model]] (fitted, or a run folder).
+    A cell of the table is one model on one data set. If the command was stopped, run it again
+    to continue. SPEC lists [[data]] (a camera, sources or a store) and [[model]] (to be fitted,
+    or a run folder).
 
     \b
     noiseflow benchmark spec.toml --out results/
@@ -65,9 +70,9 @@ def benchmark(spec: Path, out: Path, device: str, as_json: bool, jobs: int, sche
 
 
 def print_results(spec: "BenchmarkSpec", rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table of each data set for a terminal: a row for each measure, a column for each model.
+    """Print one table for each data set: one row for each measure, one column for each model.
 
-    Columns of words, and cells that failed, follow as lines: they would take the room of the numbers.
+    Columns of text and failed cells follow as lines, because they would be too wide for the table.
     """
     from noiseflow.cli.table import print_table
     from noiseflow.evaluate.benchmark.page import NOTES, WORDS, cells_of, columns_of

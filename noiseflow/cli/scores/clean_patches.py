@@ -17,11 +17,11 @@ __all__ = ["clean_patches"]
 @split_option("Patches to write.")
 @overwrite_option
 def clean_patches(store: Path, out: Path, split: str, overwrite: bool) -> None:
-    """Write the clean patches of STORE for a program that draws noise for them.
+    """Write the clean patches of STORE, for another program that draws noise for them.
 
-    The folder gets clean.npy, conditions.csv and task.json. Put the samples, in the same
-    order, into noise.npy, noisy.npy or codes.npy of a folder of its own, beside a
-    samples.json with the clean_sha256 of task.json: noiseflow evaluate scores that folder.
+    The command writes clean.npy, conditions.csv and task.json. Save the samples of the other program, in the
+    same order, as noise.npy, noisy.npy or codes.npy in a new folder, together with a samples.json that
+    contains the clean_sha256 of task.json. noiseflow evaluate scores that folder.
 
     \b
     noiseflow clean-patches patches.h5 --out task/

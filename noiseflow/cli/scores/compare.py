@@ -18,7 +18,7 @@ LABELS = {
     "kurtosis": "kurtosis (Gaussian: 3)",
     "two_sample": "two-sample test, accuracy",
 }
-"""Names of the numbers in ``metrics.json`` in words."""
+"""Key of a number in ``metrics.json`` → its label in the table."""
 
 
 @click.command()
@@ -26,9 +26,9 @@ LABELS = {
 @click.argument("second", type=PATH)
 @json_option
 def compare(first: Path, second: Path, as_json: bool) -> None:
-    """Compare the models under test of two report folders, FIRST and SECOND.
+    """Compare the models under test of the report folders FIRST and SECOND.
 
-    On the same patches the difference in likelihood is paired over scenes.
+    If both scored the same patches, the difference in likelihood is paired by scene.
 
     \b
     noiseflow compare report_before/ report_now/

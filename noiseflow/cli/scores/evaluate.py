@@ -35,14 +35,16 @@ __all__ = ["evaluate"]
     "--metrics",
     type=Registered("noiseflow.evaluate.metrics.registry:OPTIONAL"),
     multiple=True,
-    help="Add this metric to the usual ones; repeatable.",
+    help="Add this metric to the default ones; repeatable.",
 )
-@click.option("--legacy-kl", is_flag=True, help="Add the published KL estimators, with a warning and their floor.")
+@click.option(
+    "--legacy-kl", is_flag=True, help="Add the published KL estimators, with their noise floor and a warning."
+)
 @click.option(
     "--body",
     type=PATH,
-    help="Maps of the body, of noiseflow calibrate --maps, for a store that was ingested without them: their pattern "
-    "is taken out of the noise, and their hot pixels are masked.",
+    help="Maps of the body from noiseflow calibrate --maps, for a store that was ingested without them: the fixed "
+    "pattern is subtracted from the noise, and hot pixels are moptional.",
 )
 @device_option
 @json_option
@@ -62,12 +64,12 @@ def evaluate(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Score models on the held-out patches of STORE, beside nlf, gaussian and the oracle.
+    """Score models on held-out patches of STORE, compared with nlf, gaussian and the oracle.
 
-    RUN is a run folder, a profile of noiseflow calibrate, a camera that noiseflow profiles lists,
-    or a folder of samples that any program drew for what noiseflow clean-patches wrote.
-    The report is about the first RUN. The baselines nlf and gaussian are fitted to the training
-    patches of STORE; simulated data of known density add the true density, the oracle.
+    RUN is a run folder, a profile from noiseflow calibrate, a camera that noiseflow profiles lists,
+    or a folder of samples that another program drew for the output of noiseflow clean-patches.
+    The first RUN is the model under test. The baselines nlf and gaussian are fitted to the training
+    patches of STORE; for simulated data of known density, the true density is added as the oracle.
 
     \b
     noiseflow evaluate run/ patches.h5 --out report/
@@ -82,7 +84,7 @@ def evaluate(
     from noiseflow.evaluate.samples.to_score import to_score
     from noiseflow.fit.training.session import device_of
 
-    asked = (*metrics, *(["legacy_kl"] if legacy_kl else []))
+    optional = (*metrics, *(["legacy_kl"] if legacy_kl else []))
     inputs = [*runs, store, *([body] if body is not None else [])]
     with writing(out, folder=True, inputs=inputs, overwrite=overwrite):
         chosen = device_of(device)
@@ -97,7 +99,7 @@ def evaluate(
                 split=split,
                 seed=seed,
                 max_patches=max_patches,
-                metrics=asked,
+                metrics=optional,
                 progress=stage("evaluation"),
             )
             write_report(result, out, overwrite=overwrite, progress=stage("figures"))
@@ -105,14 +107,14 @@ def evaluate(
         answer(result.to_json().rstrip("\n"), whole=True)
     else:
         print_scores(result)
-    if "legacy_kl" in asked:
+    if "legacy_kl" in optional:
         legacy = next(finding for finding in result.findings if finding.measure == "legacy_kl")
         say(f"noiseflow: {legacy.text[0].lower()}{legacy.text[1:]}")
     (say if as_json else answer)(f"report: {out / 'index.html'}")
 
 
 def _opened(path: Path, body: Path | None) -> "PatchStore":
-    """The store, with the pattern of a body if there is one."""
+    """Open the store; if body maps are given, subtract their fixed pattern from the noise."""
     from noiseflow.patches import PatchStore
 
     if body is None:

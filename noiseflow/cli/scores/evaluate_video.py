@@ -28,7 +28,7 @@ __all__ = ["evaluate_video"]
 @click.argument("frames", type=PATH)
 @out_option("Folder to write: scores.json, and strip.png, one row of pixels over time.")
 @scene_option
-@click.option("--clean", type=PATH, help="Clean twin of the frames.")
+@click.option("--clean", type=PATH, help="Clean frame of the same scene.")
 @raw_options()
 @json_option
 @seed_option
@@ -44,10 +44,11 @@ def evaluate_video(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Score a model of noiseflow fit-video on frames of a scene that stands still.
+    """Score a model from noiseflow fit-video on frames of a static scene.
 
-    Likelihood of the later frames given the earlier over that of independent frames, correlation of frames by
-    their distance, variance of the mean of n frames, jumps, and how row means move; model beside camera.
+    Scores: gain in likelihood of a frame given the frames before it over independent frames; correlation
+    between frames by lag; variance of the mean of n frames; jumps; change of row means. The table compares
+    the model with the camera.
 
     \b
     noiseflow evaluate-video video/ other-flats/ --scene flat --out scores/
@@ -69,7 +70,7 @@ def evaluate_video(
         with shown("frames", "frames") as progress:
             found = read_sequences([frames], model.spec, scene=scene, clean=clean, settings=settings, progress=progress)
         if len(found) > 1:
-            raise DataError(f"{frames}: holds {len(found)} sequences; give the frames of one")
+            raise DataError(f"{frames}: contains {len(found)} sequences; give the frames of one")
         with shown("scores", "metrics") as progress:
             scores = evaluate_in_time({"model": model}, found[0], seed=seed, progress=progress)
         with whole_folder(out, "scores in time", overwrite=overwrite) as made:

@@ -1,4 +1,4 @@
-"""The whole path on made data: simulate → ingest → fit → sample → evaluate → report."""
+"""The whole workflow on simulated data: simulate → ingest → fit → sample → evaluate → report."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +23,7 @@ from noiseflow.simulate import simulate
 __all__ = ["CAMERA", "DemoResult", "demo"]
 
 CAMERA = "PG-12"
-"""A made-up camera of Poisson–Gaussian noise: its density is known, so the gap to the truth is."""
+"""An invented camera with Poisson–Gaussian noise; its density is known, so the gap to the truth can be computed."""
 
 MODEL = "physics_flow"
 
@@ -32,7 +32,23 @@ Stage = Callable[[str, str], AbstractContextManager[Progress]]
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Scores of the fitted model and where everything is."""
+    """Result of a demo: the scores of the fitted model, and the paths of everything written.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Scores of the fitted model on held-out patches.
+    raws : Path
+        Folder of simulated raw files.
+    store : Path
+        Patch store.
+    run : Path
+        Run folder of the model.
+    sample : Path
+        Sampled noisy frame (DNG).
+    report : Path
+        Report folder.
+    """
 
     evaluation: Evaluation
     raws: Path
@@ -58,34 +74,40 @@ def demo(
     overwrite: bool = False,
     stage: Stage = _quiet,
 ) -> DemoResult:
-    """Run the main job end to end, with no data of your own.
+    """Run the whole workflow on simulated raw files; no data needed.
 
     Parameters
     ----------
     out : path
-        Folder for all of it: raw files, patch store, run folder, a sampled frame, report.
+        Folder for all outputs: raw files, patch store, run folder, sampled frame and report.
     camera : str
         Camera to simulate; see `noiseflow.simulate.camera_names`.
     scenes : int
-        To simulate, each at every ISO of the camera.
+        Number of scenes, each simulated at every ISO of the camera.
     size : tuple of int
-        (H, W) of a frame.
+        Height and width (H, W) of a frame in pixels.
     epochs : int
-        Epochs of the fit, at the most.
+        Maximum number of epochs of the fit.
     seed : int
-        Seed of all randomness.
+        Seed of all random numbers.
     device : str
-        Where the model is fitted, sampled and scored: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda"``.
+        Device on which the model is fitted, sampled and scored: ``"auto"`` (a GPU if there is one), ``"cpu"`` or
+        ``"cuda"``.
     overwrite : bool
-        Whether a demo in `out` may be replaced.
+        Whether to replace an earlier demo in `out`.
     stage : callable
-        Called with the title and the unit of each stage; a context manager that gives the
-        stage's progress.
+        Called with the title and the unit of each stage; returns a context manager that yields the progress of the
+        stage.
+
+    Returns
+    -------
+    DemoResult
+        Scores and paths.
 
     Raises
     ------
     OutputError
-        If `out` is not empty and may not be replaced, or holds something that we did not write.
+        `out` is not empty and `overwrite` is not set, or it contains something that no demo wrote.
     """
     where = device_of(device)
     with writing(out, folder=True, overwrite=overwrite) as out:

@@ -1,6 +1,6 @@
-"""What is this? A short description of anything the toolkit reads or writes.
+"""Short descriptions of the files and folders that noiseflow reads or writes, for ``noiseflow info``.
 
-To describe another kind of thing, write a function and give it a line in `KINDS`.
+To describe another kind of file, write a function and add a line to `KINDS`.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ from noiseflow.simulate.cameras import camera_named
 
 __all__ = ["KINDS", "describe"]
 
-# Models and stores need torch, which takes seconds to load: it is imported where it is used.
+# Models and stores need torch, which takes seconds to import: it is imported only where it is used.
 
 Description = dict[str, str]
 
 DEMO = ("raws", "patches.h5", "run", "report")
-"""What a folder of `noiseflow demo` holds."""
+"""Names by which a folder of ``noiseflow demo`` is recognised."""
 
 
 def describe(path: str | Path, settings: RawSettings | None = None) -> Description:
@@ -34,17 +34,17 @@ def describe(path: str | Path, settings: RawSettings | None = None) -> Descripti
     path : path
         File, folder, or name of a camera in `noiseflow profiles`.
     settings : RawSettings, optional
-        What to take instead of what raw files say.
+        Settings that override the metadata of raw files.
 
     Returns
     -------
     dict of str
-        Label → text, in the order to be read.
+        Label → text, in display order.
 
     Raises
     ------
     NoiseflowError
-        If nothing is there, or nothing that we know.
+        `path` does not exist, cannot be read, or is of an unknown kind.
     """
     path = Path(path)
     if not path.exists() and camera_named(str(path)) is None:
@@ -80,7 +80,9 @@ def _run(path: Path, settings: RawSettings | None) -> Description:
         "cameras": ", ".join(model.cameras),
         "ISO": f"{low:g} to {high:g}",
         "density": model.spec.unit,
-        "fitted to": "the integers, before rounding" if model.spec.before_rounding else "the density of the noise",
+        "fitted to": "integer codes (density before rounding)"
+        if model.spec.before_rounding
+        else "density of the noise",
         **components,
         **denoiser,
     }
@@ -94,7 +96,7 @@ def _photo_denoiser(path: Path, settings: RawSettings | None) -> Description:
         "kind": "photo denoiser",
         "parameters": f"{sum(each.numel() for each in denoiser.parameters()):,}",
         "planes": "4 (bayer)",
-        "cameras": "any; noiseflow denoise takes the noise level of each file",
+        "cameras": "any; noiseflow denoise finds the noise level of each file",
     }
 
 
@@ -114,7 +116,7 @@ def _store(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _from(source: str, values: Sequence[str]) -> str:
-    """Values that one source gave.
+    """Return the values that one source gave, followed by the source.
 
     >>> _from("Exif", ["100 (2 frames)", "400 (1 frame)"])
     '100 (2 frames), 400 (1 frame); Exif'
@@ -135,7 +137,7 @@ def _body(path: Path, settings: RawSettings | None) -> Description:
     height, width = body.shape
     return {
         "kind": "body maps",
-        "camera": body.camera or "not said",
+        "camera": body.camera or "unknown",
         "size": f"{width}×{height} pixels, {body.cfa}",
         "maps": "; ".join(body.summary()),
         "made by": body.provenance.get("tool", "unknown"),
@@ -143,7 +145,7 @@ def _body(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _few(levels: Sequence[float]) -> Sequence[float]:
-    """Levels of planes; one for all if they are equal."""
+    """Return the levels of the planes, or only one of them if all are equal."""
     return levels[:1] if len(set(levels)) == 1 else levels
 
 
@@ -154,24 +156,24 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
     height, width = image.mosaic.shape
     described = {
         "kind": "raw file",
-        "camera": image.camera or "not said",
+        "camera": image.camera or "unknown",
         "size": f"{width}×{height} pixels",
         "CFA": image.pattern,
-        "ISO": f"{image.iso:g}" if image.iso is not None else "not said",
-        "exposure": f"{image.exposure_s:.6g} s" if image.exposure_s is not None else "not said",
+        "ISO": f"{image.iso:g}" if image.iso is not None else "unknown",
+        "exposure": f"{image.exposure_s:.6g} s" if image.exposure_s is not None else "unknown",
         "black level": ", ".join(f"{level:g}" for level in _few(image.black)) + " DN",
         "white level": f"{image.white:g} DN",
         "codes": f"{image.mosaic.min()} to {image.mosaic.max()}, median {np.median(image.mosaic):g} DN",
     }
     if (frames := frame_count(path)) > 1:
-        described["frames"] = f"{frames}; the first is described"
+        described["frames"] = f"{frames}; this describes the first"
     if image.clip:
         described["clips at"] = ", ".join(f"{level:g}" for level in image.clips_at) + " DN, found in the pixels"
     described |= {f"{name} from": place for name, place in image.taken_from if place != "the file"}
     described |= {f"note {number}": words for number, words in enumerate(image.cautions, 1)}
     if not image.whole:
         described["values"] = (
-            "fractions of a DN, or codes beyond 16 bits: a clean signal or normalised planes, no frame of a converter"
+            "fractions of a DN, or codes beyond 16 bits: a clean signal or normalised planes, not codes of a converter"
         )
     if image.noise_profile:
         described["noise profile"] = "; ".join(
@@ -181,7 +183,7 @@ def _raw(path: Path, settings: RawSettings | None) -> Description:
 
 
 def _profile(path: Path, settings: RawSettings | None) -> Description:
-    # Not by `noiseflow.models`, which loads torch.
+    # Not through `noiseflow.models`, which imports torch.
     from noiseflow.calibrate.profiles.profile import read_profile
     from noiseflow.calibrate.profiles.published import shipped_profile
 
@@ -200,7 +202,7 @@ def _profile(path: Path, settings: RawSettings | None) -> Description:
 
 
 HEADLINES = ("gain_dn_per_e", "read_noise_dn", "black_dn")
-"""What the description of a profile says of each ISO."""
+"""Estimates that the description of a profile shows for each ISO."""
 
 
 def _report(path: Path, settings: RawSettings | None) -> Description:
@@ -234,14 +236,14 @@ def _folder(path: Path, settings: RawSettings | None) -> Description:
         "scenes": f"{len(scenes)} ({counted})",
         "clean twins": str(sum(scene.clean is not None for scene in scenes)),
         "first frame": f"{first.source}: {first.camera}, {first.pattern}, ISO {first.iso or 0:g}",
-        "simulated": "yes, the truth is known" if collection.truth else "no",
+        "simulated": "yes, the true density is known" if collection.truth else "no",
         **({"published split": ", ".join(f"{n} {split}" for split, n in published.items())} if published else {}),
         **{f"note {number}": line for number, line in enumerate(collection.report, 1)},
     }
 
 
 def _stopped(path: Path, settings: RawSettings | None) -> Description:
-    raise NoiseflowError(f"{path}: an ingest that was stopped; give its command again to continue it")
+    raise NoiseflowError(f"{path}: an unfinished ingest; run its command again to continue")
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -260,4 +262,4 @@ KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path, RawSettings | None], 
     (lambda path: path.is_dir() and path.suffix == PARTIAL, _stopped),
     (lambda path: path.is_dir() or any(source.recognises(path) for source in SOURCES), _folder),
 )
-"""Tests of a path and what describes it; the first that fits is taken."""
+"""Pairs of a test of the path and the function that describes it; the first match is used."""

@@ -1,6 +1,6 @@
-"""Compare what noiseflow wrote with the checksums in it.
+"""Check files and folders that noiseflow wrote against the checksums stored in them.
 
-To verify another kind of file or folder, give it a branch in `verify_path`.
+To verify another kind of file or folder, add a branch to `verify_path`.
 """
 
 from pathlib import Path
@@ -13,19 +13,24 @@ __all__ = ["verify_path"]
 
 
 def verify_path(path: Path, progress: Progress = silent) -> tuple[str, str]:
-    """What was found to be whole, in words, and a caution; empty if all that decides a number has a checksum.
+    """Check a file or folder against its checksums.
 
     Parameters
     ----------
     path : Path
         A patch store, a profile, or the folder of a run, report, data set, demo or benchmark.
     progress : Progress
-        Called with the number of patches of a store.
+        Called with the number of checked patches of a store.
+
+    Returns
+    -------
+    tuple of str
+        What was verified, and a caution; the caution is empty if everything that affects a number has a checksum.
 
     Raises
     ------
     NoiseflowError
-        Something differs from its checksum, or it is nothing that has any.
+        Something differs from its checksum, or `path` is of a kind without checksums.
     """
     if path.is_dir():
         return _folder(path)
@@ -40,9 +45,7 @@ def _store(path: Path, progress: Progress) -> tuple[str, str]:
     with PatchStore(path) as store:
         store.verify(progress)
         caution = (
-            ""
-            if store.protected
-            else "an older store: only its pixels have checksums; ingest again to protect the rest"
+            "" if store.protected else "older format: only the pixels have checksums; ingest again to protect the rest"
         )
         return f"{len(store):,} patches match their checksums", caution
 
@@ -54,8 +57,8 @@ def _profile(path: Path) -> tuple[str, str]:
     if is_protected(path):
         return f"{len(profile.settings):,} settings match their checksum", ""
     return (
-        f"{len(profile.settings):,} settings are of the right form",
-        "an older profile: it has no checksum; calibrate again to protect it",
+        f"{len(profile.settings):,} settings have the right form",
+        "older format: no checksum; calibrate again to protect the profile",
     )
 
 
@@ -65,11 +68,11 @@ def _folder(path: Path) -> tuple[str, str]:
         from noiseflow.cli.workflows.describe import describe
 
         kind = describe(path)["kind"]
-        return f"the {kind} can be read", "it has no list of checksums: it is of an earlier version, or not ours"
+        return f"the {kind} can be read", "no list of checksums: written by an earlier version or another program"
     if found.changed:
         shown = ", ".join(map(repr, found.changed[:3]))
         more = f" and {len(found.changed) - 3} more" if len(found.changed) > 3 else ""
-        raise DataError(f"{path}: changed since it was written, or gone: {shown}{more}")
+        raise DataError(f"{path}: changed since it was written, or missing: {shown}{more}")
     if not found.same:
-        raise NoiseflowError(f"{path}: its list names no file with a checksum")
+        raise NoiseflowError(f"{path}: its list contains no file with a checksum")
     return f"{found.same:,} files match their checksums", ""

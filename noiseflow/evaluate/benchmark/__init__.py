@@ -1,1 +1,1 @@
-"""A benchmark of models on data sets, by a spec."""
+"""Benchmarks: models on data sets as listed in a TOML file, scored into one table."""

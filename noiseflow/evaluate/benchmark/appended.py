@@ -1,4 +1,4 @@
-"""Rows that others measured on the same data, read from their ``results.json``."""
+"""Rows from other people's ``results.json``, measured on the same data."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +52,7 @@ ROW_SCHEMA = Table(
         "given_sha256": Text(64),
     },
 )
-"""A row that others can add: what the table shows, and the checksums of the data and of the samples."""
+"""Schema of such a row: the numbers that the table shows, and the checksums of the data and of the samples."""
 
 FILE_SCHEMA = Table(
     {"rows": ListOf(Plain(), 0, 100_000), "split": Text(20, 1)},
@@ -61,30 +61,30 @@ FILE_SCHEMA = Table(
 
 
 def rows_of_others(path: Path, fingerprints: Mapping[str, str], split: str) -> list[dict[str, Any]]:
-    """The rows of a ``results.json`` that were measured on our data.
+    """Read the rows of a ``results.json`` that were measured on this benchmark's data.
 
     Parameters
     ----------
     path : Path
-        A ``results.json`` from elsewhere.
+        A ``results.json`` of another benchmark.
     fingerprints : mapping of str to str
-        Fingerprints of our stores, by the name of the data.
+        Fingerprints of this benchmark's stores, by the name of the data.
     split : str
         Split that is scored.
 
     Returns
     -------
     list of dict
-        Each with ``from``, the file that it is of; rows of failed cells are left out.
+        The rows, each with the path of its file under ``from``.  Failed cells and other data are left out.
 
     Raises
     ------
     DataError
-        Another file, another split, rows of data of ours with another checksum, or none of our data at all.
+        Not a ``results.json``, another split, data of the same name with another fingerprint, or no row on this data.
     """
     content = checked(read_json(path, "results.json of a benchmark", DataError), FILE_SCHEMA, str(path), DataError)
     if content["split"] != split:
-        raise DataError(f"{path}: of the split {content['split']!r}; this benchmark scores {split!r}")
+        raise DataError(f"{path}: its split is {content['split']!r}; expected {split!r}, as this benchmark scores")
     found = []
     for row in content["rows"]:
         if not isinstance(row, dict) or "error" in row:
@@ -95,10 +95,11 @@ def rows_of_others(path: Path, fingerprints: Mapping[str, str], split: str) -> l
         ours = fingerprints[known["data"]]
         if known["fingerprint"] != ours:
             raise DataError(
-                f"{path}: {known['model']} was scored on other data named {known['data']!r} "
-                f"({known['fingerprint'][:12]}, not {ours[:12]}): the rows cannot stand in one table"
+                f"{path}: {known['model']} was scored on other data of the name {known['data']!r} (fingerprint "
+                f"{known['fingerprint'][:12]}, expected {ours[:12]}), so its rows cannot be compared; rename the data, "
+                "or score it again"
             )
         found.append({**known, "from": str(path)})
     if not found:
-        raise DataError(f"{path}: no row of {', '.join(fingerprints)}; expected results on the same data")
+        raise DataError(f"{path}: has no row of {', '.join(fingerprints)}; expected results on the same data")
     return found

@@ -1,4 +1,4 @@
-"""One cell of a benchmark: a model fitted to a set of data, or given for it, and scored on it."""
+"""One cell of a benchmark: a model that is fitted to or given for a data set, and scored on it."""
 
 import json
 import time
@@ -36,19 +36,20 @@ from noiseflow.patches.store.patches import Patches
 __all__ = ["BenchmarkCell", "record_in", "run_cell"]
 
 CELL_RECORD = "cell.json"
+"""Name of the record of a finished cell."""
 
 ROW = 3
-"""What a row of the table holds; a cell with a row of another number is run again."""
+"""Version of the content of a row; cells with a row of another version are run again."""
 
 
 @dataclass(frozen=True)
 class BenchmarkCell:
-    """One model on one data set: everything a worker process needs.
+    """One model on one data set, with everything that a worker process needs.
 
     Parameters
     ----------
     folder : Path
-        Folder of its run, report and record.
+        Folder of the run, the report and the record.
     store : Path
         Patch store of the data.
     fingerprint : str
@@ -56,25 +57,25 @@ class BenchmarkCell:
     data : str
         Name of the data.
     model : ModelChoice
-        Model to fit, or the run to load.
+        Model to fit or to load.
     base : Path
         Folder that the model's paths are relative to.
     seed : int
         Seed of fit and samples.
     split : str
-        Split that is scored.
+        Split to score.
     max_patches : int or None
-        Most patches to score; all if None.
+        Largest number of patches to score; None for all.
     reference : str
-        Model that the others are compared with.
+        Baseline that the model is compared with.
     leave_out : float or None
-        ISO that a second fit does not see.
+        ISO to leave out in a second fit; None for no second fit.
     device : str
-        Where models are fitted, sampled and scored.
+        Device for fitting, sampling and scoring.
     metrics : tuple of str
-        Metrics added to the usual ones.
+        Metrics in addition to the default ones.
     given : str
-        Checksum of what the model is read from; empty for one that is fitted.
+        Checksum of the files that the model is loaded from; empty for a model that is fitted.
     """
 
     folder: Path
@@ -94,13 +95,24 @@ class BenchmarkCell:
 
     @property
     def key(self) -> str:
-        """Checksum of what the result depends on."""
+        """Checksum of everything that the result depends on."""
         scored = (self.seed, self.split, self.max_patches, self.reference, self.leave_out, self.metrics)
         return digest("cell", __version__, ROW, self.fingerprint, self.model, self.given, *scored)
 
 
 def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
-    """Fit and score one cell, if it is not finished; its row of the table."""
+    """Fit and score one cell, unless it is finished.
+
+    Parameters
+    ----------
+    cell : BenchmarkCell
+        The cell.
+
+    Returns
+    -------
+    dict
+        Row of the table; if the cell failed, ``data``, ``model`` and the message under ``error``.
+    """
     cell.folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with writing(cell.folder, folder=True, goes_on=True):
@@ -115,11 +127,12 @@ def run_cell(cell: BenchmarkCell) -> dict[str, Any]:
                 write_listed(cell.folder, CELL_RECORD, content.encode())
             return row
     except NoiseflowError as error:
-        # Not recorded: it is tried again next time.
+        # A failure is not recorded, so the cell is tried again next time.
         return {"data": cell.data, "model": cell.model.name, "error": str(error)}
 
 
 def _fit_and_score(cell: BenchmarkCell) -> dict[str, Any]:
+    """Fit or load the model, score it, write its report, and return its row."""
     began = time.monotonic()
     choice = cell.model
     with PatchStore(cell.store) as store:
@@ -160,6 +173,7 @@ def _fitted(store: Patches, choice: ModelChoice, out: Path, settings: FitSetting
 
 
 def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
+    """Return the numbers of an evaluation that the table shows."""
     tested = evaluation.tested
     likelihood, marginal = evaluation.scores["likelihood"], evaluation.scores["marginal"]
     two_sample = evaluation.scores["two_sample"]
@@ -172,7 +186,7 @@ def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
     assert isinstance(codes, CodeLikelihood)
     digest_of_samples = evaluation.scores["samples_digest"]
     assert isinstance(digest_of_samples, SamplesDigest)
-    # Where codes are coarse a continuous density can seem better than the truth.
+    # With coarse codes, a continuous density can appear better than the true one.
     gap = (codes.cells[0] if codes.coarse else whole).behind.get(ORACLE)
     return as_json(  # type: ignore[no-any-return]
         {
@@ -201,7 +215,7 @@ def _row(evaluation: Evaluation, cell: BenchmarkCell) -> dict[str, Any]:
 
 
 def _more(evaluation: Evaluation) -> dict[str, Any]:
-    """Numbers of the metrics that were added."""
+    """Return the numbers of the additional metrics."""
     found: dict[str, Any] = {}
     proper, judges = (evaluation.scores.get(name) for name in ("proper_scores", "judges"))
     if isinstance(proper, ProperScores):
@@ -213,7 +227,7 @@ def _more(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def record_in(path: Path) -> Mapping[str, Any]:
-    """A record of finished work; empty if there is none, or a damaged one."""
+    """Read the record of finished work, a JSON file; return an empty one if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a model costs and how far it carries: its speed, and its loss at an ISO it was not fitted to."""
+"""Sampling speed of a model, and its loss of likelihood at an ISO that it was not fitted to."""
 
 import time
 from typing import Any
@@ -16,15 +16,28 @@ from noiseflow.patches import PatchStore
 __all__ = ["iso_cost", "measured"]
 
 SIDE = 512
-"""Of a plane of the frame that is sampled for the clock."""
+"""Height and width of each plane of the frame that is timed, pixels."""
 
 BATCH = 256
+"""Patches scored at a time."""
 
 
 def measured(model: NoiseModel, seed: int, repeats: int = 3) -> dict[str, float | None]:
-    """Pixels of the mosaic that are sampled a second, in millions: the best of some frames of 1 Mpix.
+    """Measure the sampling speed: the best time for one of several frames.
 
-    None for a model of dark frames that are smaller.
+    Parameters
+    ----------
+    model : NoiseModel
+        The model.
+    seed : int
+        Seed of the samples.
+    repeats : int
+        Number of frames.
+
+    Returns
+    -------
+    dict
+        Millions of mosaic pixels per second under ``mpix_per_s``; None if the model cannot sample a frame of this size.
     """
     clean = torch.linspace(0, 0.5, SIDE).expand(1, model.planes, SIDE, SIDE)
     cond = Conditions(clean, float(np.sqrt(np.prod(model.iso_range))), 0)
@@ -42,24 +55,26 @@ def measured(model: NoiseModel, seed: int, repeats: int = 3) -> dict[str, float 
 
 @torch.no_grad()
 def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: float, split: str) -> dict[str, Any]:
-    """How much worse a model is at an ISO that it was not fitted to: NLL without that ISO minus NLL with it.
+    """Measure the loss of a model at an ISO that it was not fitted to.
+
+    The loss is the NLL of the fit without that ISO minus the NLL of the full fit.
 
     Parameters
     ----------
     store : PatchStore
         Patches to score.
     model, without : NoiseModel
-        Fitted to all ISOs, and to all but one.
+        The model fitted to all ISOs, and the one fitted to all but one.
     iso : float
-        The ISO left out.
+        The ISO that was left out.
     split : str
-        Split of the patches that are scored.
+        Split to score.
 
     Returns
     -------
     dict
-        ``iso``, and the mean difference ``nats_per_dim`` as an `Interval` over scenes (frames
-        where there is one scene).
+        The ISO under ``iso``, and the mean difference under ``nats_per_dim``, as an `Interval` over scenes (frames
+        if there is only one scene).
 
     Raises
     ------
@@ -69,7 +84,10 @@ def iso_cost(store: PatchStore, model: NoiseModel, without: NoiseModel, iso: flo
     rows = store.indices(split)
     rows = rows[store.table["iso"][rows] == iso]
     if not rows.size:
-        raise StoreError(f"{store.path}: no patch of ISO {iso:g} in the split {split!r}")
+        raise StoreError(
+            f"{store.path}: split {split!r} has no patch of ISO {iso:g}, which is to be left out; choose an ISO of the "
+            "data"
+        )
     costs = []
     for start in range(0, len(rows), BATCH):
         batch = store.read(rows[start : start + BATCH])

@@ -1,4 +1,4 @@
-"""Models of a benchmark that are not fitted: runs, foreign models, and samples that were drawn before."""
+"""Models of a benchmark that are loaded instead of fitted: runs, foreign models, and folders of samples."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,16 +14,21 @@ __all__ = ["content_digest", "given_model", "given_path"]
 
 
 def given_path(choice: ModelChoice, base: Path, data: str) -> Path | None:
-    """What a model is read from; None for one that is fitted.
+    """Return the path from which a model is loaded.
 
     Parameters
     ----------
     choice : ModelChoice
-        Its entry in the spec.
+        Entry of the model in the spec.
     base : Path
         Folder that its paths are relative to.
     data : str
-        Name of the data, for samples.
+        Name of the data, for folders of samples.
+
+    Returns
+    -------
+    Path or None
+        The path; None for a model that is fitted.
     """
     if choice.run is not None:
         return base / choice.run
@@ -33,7 +38,31 @@ def given_path(choice: ModelChoice, base: Path, data: str) -> Path | None:
 
 
 def given_model(choice: ModelChoice, base: Path, data: str, store: PatchStore, split: str) -> NoiseModel:
-    """The model of an entry that `given_path` has a path for."""
+    """Load the model of an entry that has a path.
+
+    Parameters
+    ----------
+    choice : ModelChoice
+        Entry of the model in the spec, with a run, a foreign model or samples.
+    base : Path
+        Folder that its paths are relative to.
+    data : str
+        Name of the data, for folders of samples.
+    store : PatchStore
+        Store to score on.
+    split : str
+        Split to score.
+
+    Returns
+    -------
+    NoiseModel
+        The model.
+
+    Raises
+    ------
+    ModelError
+        A missing, damaged or unsuitable model.
+    """
     path = given_path(choice, base, data)
     assert path is not None
     if choice.samples is not None:
@@ -43,26 +72,27 @@ def given_model(choice: ModelChoice, base: Path, data: str, store: PatchStore, s
     return _foreign(path, choice.foreign, base) if choice.foreign else load(path)
 
 
-def _foreign(path: Path, said: Mapping[str, Any], base: Path) -> NoiseModel:
+def _foreign(path: Path, options: Mapping[str, Any], base: Path) -> NoiseModel:
+    """Import a model of another program with the options of its entry in the spec."""
     from noiseflow.models.foreign.formats import import_model, renamed
     from noiseflow.models.foreign.source import ForeignSource
     from noiseflow.raw.settings import RawSettings
 
-    raw = {name: said[name] for name in ("camera", "iso", "white", "cfa") if name in said}
-    black = (float(said["black"]),) if "black" in said else None
-    profile = said.get("profile")
+    raw = {name: options[name] for name in ("camera", "iso", "white", "cfa") if name in options}
+    black = (float(options["black"]),) if "black" in options else None
+    profile = options.get("profile")
     beside = base / profile if profile is not None and (base / profile).exists() else profile
     source = ForeignSource(
-        path, RawSettings(**raw, black=black), said.get("gain"), None if beside is None else Path(beside)
+        path, RawSettings(**raw, black=black), options.get("gain"), None if beside is None else Path(beside)
     )
-    model = import_model(source, said.get("format"))
-    for old, new in said.get("rename", {}).items():
+    model = import_model(source, options.get("format"))
+    for old, new in options.get("rename", {}).items():
         model = renamed(model, old, new)
     return model
 
 
 def content_digest(path: Path) -> str:
-    """Checksum of a file, or of the names and contents of a folder's files; empty if there is nothing."""
+    """Return a checksum of a file, or of the names and contents of all files in a folder."""
     if path.is_file():
         return digest_of(path)
     digest = hashlib.sha256()

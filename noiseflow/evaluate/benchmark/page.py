@@ -1,4 +1,4 @@
-"""The table of a benchmark: as JSON, as Markdown for a page of documentation, as a page with links."""
+"""The table of a benchmark as JSON, as Markdown for documentation, and as an HTML page with links."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ COLUMNS = (
     "an ISO left out costs, nats/dim",
 )
 WORDS = ("model", "faults", "stronger two-sample tests, %")
-"""Columns of words, which stand to the left; numbers stand to the right."""
+"""Columns of text, which are left-aligned; columns of numbers are right-aligned."""
 
 Row = Mapping[str, Any]
 
@@ -41,11 +41,21 @@ ADDED = {
     "judges": ("stronger two-sample tests, %",),
     "proper_scores": ("CRPS above real, σ", "energy above real, σ"),
 }
-"""Columns of metrics that a spec adds."""
+"""Columns of each additional metric."""
 
 
 def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
-    """Write ``results.json``, ``results.md`` and ``index.html``."""
+    """Write ``results.json``, ``results.md`` and ``index.html``.
+
+    Parameters
+    ----------
+    spec : BenchmarkSpec
+        The benchmark.
+    rows : sequence of mapping
+        Rows of the table, in order.
+    out : Path
+        Folder of the benchmark.
+    """
     content = {"title": spec.title, "noiseflow": __version__, "seed": spec.seed, "split": spec.split, "rows": rows}
     write_listed(out, "results.json", (json.dumps(content, indent=1) + "\n").encode())
     write_listed(out, "results.md", markdown(spec, rows).encode())
@@ -65,17 +75,30 @@ def write_results(spec: BenchmarkSpec, rows: Sequence[Row], out: Path) -> None:
 
 
 NOTES = (
-    "NLL is natural log; lower is better. Better than the reference and behind the oracle are paired differences with "
-    "half their 95 % interval over scenes (frames where there are fewer than 8 scenes). The floor of the KL is that of "
-    "one half of the data from the other. Two-sample test: held-out accuracy of a small classifier, 50 % is chance, "
-    "± half of its 99.5 % interval. Faults: what that model’s report flags in its samples or its calibration. "
-    "Samples: pixels of the mosaic a second, a frame of 1 Mpix at a time, on the CPU that ran it. An ISO left out: "
-    "how far a fit without that ISO is behind the one with it, there."
+    "NLL uses the natural log; lower is better. “Better than the reference” and “behind the oracle” are paired "
+    "differences, ± half of their 95 % interval over scenes (over frames with fewer than 8 scenes). The floor of the "
+    "KL is the KL between two halves of the data. Two-sample test: held-out accuracy of a small classifier, ± half of "
+    "its 99.5 % interval; 50 % is chance. Faults: checks of samples and calibration that the model’s report flags. "
+    "Samples: mosaic pixels per second, for frames of 1 Mpix, on the CPU that ran the benchmark. An ISO left out: "
+    "increase of the NLL at that ISO of a fit without it."
 )
 
 
 def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
-    """A table a set of data."""
+    """Return one Markdown table per data set, with notes.
+
+    Parameters
+    ----------
+    spec : BenchmarkSpec
+        The benchmark.
+    rows : sequence of mapping
+        Rows of the table.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     lines = []
     for data in spec.data:
         of_data = [row for row in rows if row["data"] == data.name]
@@ -83,20 +106,33 @@ def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
         groups = next((f", {row['patches']:,} patches of {row['groups']}" for row in of_data if "groups" in row), "")
         lines += [f"### {data.name}", "", f"Split `{spec.split}`{groups}; fingerprint `{fingerprint}`.", ""]
         lines += ["| " + " | ".join(columns_of(spec)) + " |", "|---" * len(columns_of(spec)) + "|"]
-        # The rows of others, and errors, say whatever their files say.
+        # Rows of other people and error messages may contain any text.
         lines += ["| " + " | ".join(map(markdown_text, cells_of(row, spec.metrics))) + " |" for row in of_data]
         lines.append("")
     return "\n".join([*lines, NOTES, ""])
 
 
 def columns_of(spec: BenchmarkSpec) -> list[str]:
-    """Headings of the table, with those of added metrics."""
+    """Return the headings of the table, including those of additional metrics."""
     added = [column for metric in spec.metrics for column in ADDED[metric]]
     return [column.format(reference=spec.reference) for column in COLUMNS] + added
 
 
 def cells_of(row: Row, metrics: Sequence[str] = ()) -> list[str]:
-    """A row of the table in words, with the columns of added metrics."""
+    """Return the cells of a row as text.
+
+    Parameters
+    ----------
+    row : mapping
+        Row of the table.
+    metrics : sequence of str
+        Additional metrics, whose columns follow the others.
+
+    Returns
+    -------
+    list of str
+        One text per column; after the name, a failed row has its error and empty cells.
+    """
     if "error" in row:
         count = len(COLUMNS) + sum(len(ADDED[metric]) for metric in metrics)
         return [row["model"], f"failed: {row['error']}", *[""] * (count - 2)]
@@ -121,10 +157,11 @@ def cells_of(row: Row, metrics: Sequence[str] = ()) -> list[str]:
 
 
 def _added(row: Row, metric: str) -> list[str]:
+    """Return the cells of an additional metric."""
     if metric == "judges":
         accuracy = {judge: _estimate(value) for judge, value in row.get("judges", {}).items()}
-        said = [f"{judge} {plus_minus(each.scaled(100.0), 1)}" for judge, each in accuracy.items() if each is not None]
-        return [", ".join(said) or "–"]
+        cells = [f"{judge} {plus_minus(each.scaled(100.0), 1)}" for judge, each in accuracy.items() if each is not None]
+        return [", ".join(cells) or "–"]
     return [_text(row.get(name), 5) for name in ("crps_excess", "energy_excess")]
 
 

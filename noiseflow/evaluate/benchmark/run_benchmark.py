@@ -1,4 +1,4 @@
-"""Fit and score a list of models on a list of data, and make one table of it."""
+"""`benchmark`: fits and scores a list of models on a list of data sets, and writes one table."""
 
 import itertools
 import json
@@ -31,7 +31,10 @@ from noiseflow.simulate import simulate
 __all__ = ["benchmark", "prepare"]
 
 DATA_BEGUN, DATA_RECORD = "begun.json", "data.json"
+"""Records of data whose preparation has begun, and of finished data."""
+
 KIND = "benchmark"
+"""Kind of folder in its listing."""
 
 
 def benchmark(
@@ -45,25 +48,25 @@ def benchmark(
 ) -> list[dict[str, Any]]:
     """Run the unfinished part of a benchmark, and write its table and page.
 
-    ``out`` holds ``data/NAME/`` (raw files, store), ``cells/DATA/MODEL/`` (run, report,
-    ``cell.json``), ``results.json``, ``results.md`` and ``index.html``.  Data and cells carry a
-    checksum of all they depend on; those that are finished with the same one are not run
-    again.  A cell that fails leaves its reason in the table, and the others go on.
+    The folder `out` contains ``data/NAME/`` (raw files, store), ``cells/DATA/MODEL/`` (run, report,
+    ``cell.json``), ``results.json``, ``results.md`` and ``index.html``.  Data and cells are recorded with a
+    checksum of everything they depend on.  Those finished with the same checksum are not run
+    again.  If a cell fails, its row shows the error, and the other cells are run.
 
     Parameters
     ----------
     spec : BenchmarkSpec
-        Data and models.
+        Data sets and models.
     out : path
-        Folder of data, cells, table and page.
+        Folder to write or to continue.
     jobs : int
-        Cells at a time, each in a process of its own.
+        Number of cells run at a time, each in its own process.
     scheduler : str, optional
-        Address of a Dask scheduler to work on instead; its workers must reach the spec's data
-        and `out` under the same names.  A cell whose worker is lost is run again by another.
+        Address of a Dask scheduler to use instead.  Its workers must be able to read the spec's data
+        and write `out` under the same paths.  A cell whose worker is lost is run again by another.
     device : str
-        Where models are fitted, sampled and scored, unless a model of the spec names another; finished cells are
-        not run again for it.
+        Device for fitting, sampling and scoring, unless a model of the spec names another.  Finished cells are not run
+        again on another device.
     progress : Progress
         Called with the number of cells done.
 
@@ -75,25 +78,25 @@ def benchmark(
     Raises
     ------
     NoiseflowError
-        The data cannot be made or read, or no scheduler answers.
+        The data cannot be made or read, `out` cannot be used, or no scheduler answers.
     """
     if jobs < 1:
         raise DataError(f"jobs: expected 1 or more; got {jobs}")
-    # Absolute, since a worker may stand elsewhere.
+    # Use absolute paths, because a worker may have another working directory.
     base = spec.folder.resolve()
     with writing(out, folder=True, inputs=_inputs(spec, base), goes_on=True) as out:
         return _benchmark(spec, base, _opened(out).resolve(), jobs, scheduler, device, progress)
 
 
 def _inputs(spec: BenchmarkSpec, base: Path) -> list[Path]:
-    """What a benchmark reads."""
+    """Return all files and folders that a benchmark reads."""
     named = [path for data in spec.data for path in (*data.sources, *([data.store] if data.store else []))]
     models = [given_path(model, base, data.name) for model in spec.models for data in spec.data]
     return [*(base / path for path in (*named, *spec.results)), *(path for path in models if path is not None)]
 
 
 def _opened(out: Path) -> Path:
-    """The folder of a benchmark: a new one, or one of ours to go on with.
+    """Create the folder of a benchmark, or check that an existing one was made by a benchmark.
 
     Raises
     ------
@@ -111,6 +114,7 @@ def _opened(out: Path) -> Path:
 def _benchmark(
     spec: BenchmarkSpec, base: Path, out: Path, jobs: int, scheduler: str | None, device: str, progress: Progress
 ) -> list[dict[str, Any]]:
+    """Prepare the data, run the cells, append other people's rows, and write the table."""
     total = len(spec.data) * len(spec.models)
     rows: dict[str, dict[str, Any]] = {}
     with executor(jobs, scheduler) as pool:
@@ -149,12 +153,32 @@ def _benchmark(
 
 
 def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, str]:
-    """Make a set of data, if it is not there yet.
+    """Simulate or ingest a data set, unless it is finished.
+
+    Parameters
+    ----------
+    data : DataSpec
+        The data set.
+    base : Path
+        Folder that its paths are relative to.
+    folder : Path
+        Folder to write; not used for an existing store.
+    seed : int
+        Seed of simulation and splits.
 
     Returns
     -------
-    tuple
-        Path and fingerprint of its patch store.
+    path : Path
+        Patch store.
+    fingerprint : str
+        Its fingerprint.
+
+    Raises
+    ------
+    DataError
+        The store has another fingerprint than the spec requires.
+    NoiseflowError
+        The data cannot be simulated, ingested or read.
     """
     if data.store is not None:
         path = (base / data.store).resolve()
@@ -175,15 +199,19 @@ def prepare(data: DataSpec, base: Path, folder: Path, seed: int) -> tuple[Path, 
     with PatchStore(path) as store:
         fingerprint = store.fingerprint
     if data.fingerprint not in (None, fingerprint):
-        raise DataError(f"{path}: expected the fingerprint {data.fingerprint}; got {fingerprint}: other data")
+        raise DataError(
+            f"{path}: expected data of fingerprint {data.fingerprint}; got {fingerprint}. Get the right data, or "
+            "change the fingerprint in the spec"
+        )
     return path, fingerprint
 
 
 def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> None:
+    """Simulate raw files if the data set names a camera, and ingest."""
     sources = [(base / source).resolve() for source in data.sources]
     if data.camera is not None:
         sources = [folder / "raws"]
-        # Whole if it is there: a call that was killed is gone on with.
+        # The folder appears only when complete, so an earlier, interrupted call may have left it to be used.
         if not sources[0].exists():
             simulate(
                 sources[0],
@@ -195,7 +223,7 @@ def _make(data: DataSpec, base: Path, folder: Path, path: Path, seed: int) -> No
                 seed=seed,
             )
     options = built(IngestOptions, {"seed": seed, **data.ingest}, f"[[data]] {data.name!r}: ingest", DataError)
-    # A process of a pool, or a Dask worker, is to have no processes of its own.
+    # A worker process must not start processes of its own.
     if not path.exists():
         ingest(sources, path, options, jobs=1)
 
@@ -207,7 +235,7 @@ def _place(cell: BenchmarkCell) -> str:
 def _as_they_come(
     pool: Pool, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]
 ) -> Iterator[tuple[int, Any]]:
-    """Number and result of each call as it is done; no more are under way than there are workers."""
+    """Run calls in a pool, at most one per worker at a time, and yield index and result of each as it finishes."""
     left = iter(enumerate(calls))
     running: dict[Future[Any], int] = {}
     try:

@@ -1,4 +1,4 @@
-"""What a benchmark is made of: a TOML file of data and models."""
+"""Spec of a benchmark: a TOML file that lists data sets and models."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ __all__ = ["BenchmarkSpec", "DataSpec", "ModelChoice", "digest", "read_spec"]
 Entry = TypeVar("Entry", "DataSpec", "ModelChoice")
 
 SPEC_BYTES = 1 << 20
-"""Largest spec that is read."""
+"""Largest size of a spec, bytes."""
 
 METRICS = ("judges", "proper_scores")
 """Metrics of `noiseflow.evaluate.metrics.registry.OPTIONAL` that have columns in the table."""
@@ -79,28 +79,34 @@ SPEC_SCHEMA = Table(
         "results": ListOf(PATH, 0, 1000),
     },
 )
-"""The file that `read_spec` reads; settings of ingest, fits and models are checked by what takes them."""
+"""Schema of a spec; settings of ingest, fits and models are checked later, where they are used."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """One set of data: a simulated camera, raw files, or a patch store.
+    """One data set: a simulated camera, raw files, or a patch store.
 
     Parameters
     ----------
     name : str
         Name of the data in the table.
     camera : str, optional
-        Simulated, with `isos` (all of the camera's if none), `scenes`, `frames`, `size`.
+        Camera to simulate.
     sources : tuple of str
         Raw files or folders to ingest, relative to the spec.
     store : str, optional
-        A patch store as it is, relative to the spec.
+        Existing patch store, relative to the spec.
+    isos : tuple of float
+        ISOs to simulate; all of the camera's if empty.
+    scenes, frames : int
+        Number of scenes to simulate, and of frames per scene.
+    size : tuple of int
+        Height and width of the simulated mosaic, pixels.
     leave_out : float, optional
-        An ISO: every model is fitted once more without it, and scored at it.
+        ISO to leave out: every model is also fitted without it, and scored at it.
     fingerprint : str, optional
-        What the store's content must be; another one is refused.
-    ingest : mapping
+        Required fingerprint of the store; other data is refused.
+    ingest : mapping of str to Any
         Fields of `noiseflow.patches.IngestOptions`.
     """
 
@@ -119,25 +125,25 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """One model: fitted to each set of data, a run folder or a foreign model as it is, or samples.
+    """One model: fitted to each data set, or loaded from a run folder, a foreign model or a folder of samples.
 
     Parameters
     ----------
     name : str
-        Name of its column.
+        Name in the table.
     model : str, optional
-        In the registry, or an architecture string; `name` if not given.
+        Registry name of the model to fit, or an architecture string; by default `name`.
     run : str, optional
-        A run folder, relative to the spec; nothing is fitted.
-    foreign : mapping
-        A model of another program: its ``path``, relative to the spec, ``format``, and what `noiseflow import` takes
-        otherwise: ``camera``, ``cfa``, ``iso``, ``black``, ``white``, ``gain``, ``profile``, ``rename`` (old to new).
+        Run folder to load, relative to the spec.
+    foreign : mapping of str to Any
+        Model of another program: its ``path`` relative to the spec, its ``format``, and the other options of
+        `noiseflow import`: ``camera``, ``cfa``, ``iso``, ``black``, ``white``, ``gain``, ``profile`` and ``rename``
+        (old to new name).
     samples : str, optional
-        A folder of samples that any program drew for the data, relative to the spec; ``{data}`` in it is the data's
-        name.
-    fit : mapping
+        Folder of samples for the data, relative to the spec; ``{data}`` is replaced by the name of the data.
+    fit : mapping of str to Any
         Fields of `noiseflow.fit.FitSettings`.
-    options : mapping
+    options : mapping of str to Any
         Options of the model's spec.
     """
 
@@ -152,31 +158,30 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """A list of models on a list of data.
+    """A list of models and a list of data sets.
 
     Parameters
     ----------
     title : str
         Heading of the page.
+    data : tuple of DataSpec
+        Data sets to score on.
+    models : tuple of ModelChoice
+        Models to fit or load.
+    folder : Path
+        Folder that all paths are relative to.
     seed : int
         Seed of simulation, splits, fits and samples.
     split : str
         Split to score.
     max_patches : int, optional
-        Most patches to score; all if None.
+        Largest number of patches to score; None for all.
     reference : str
-        Model to which differences are given: ``"nlf"`` or ``"gaussian"``, which are fitted to
-        all data.
-    data : tuple of DataSpec
-        Data to score on.
-    models : tuple of ModelChoice
-        Models to fit or load.
+        Baseline that models are compared with: ``"nlf"`` or ``"gaussian"``, which are fitted to all data sets.
     metrics : tuple of str
-        Metrics to add: see `METRICS`.
+        Additional metrics, from `METRICS`.
     results : tuple of str
-        ``results.json`` of others on the same data, relative to the spec, whose rows are appended.
-    folder : Path
-        Folder that its paths are relative to.
+        Paths of other people's ``results.json`` on the same data, relative to the spec; their rows are appended.
     """
 
     title: str
@@ -192,12 +197,22 @@ class BenchmarkSpec:
 
 
 def read_spec(path: str | Path) -> BenchmarkSpec:
-    """Read a benchmark's TOML file.
+    """Read the TOML file of a benchmark.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    BenchmarkSpec
+        The spec.
 
     Raises
     ------
     DataError
-        No such file, no TOML, an unknown or missing entry, a name twice.
+        No such file, not TOML, an unknown, missing or contradictory entry, an invalid name, or a name used twice.
     """
     path = Path(path)
     content = read_toml(path, "a benchmark spec in TOML", DataError, most=SPEC_BYTES)
@@ -207,18 +222,26 @@ def read_spec(path: str | Path) -> BenchmarkSpec:
     for kind, entries in (("data", data), ("model", models)):
         names = [entry.name for entry in entries]
         if len(set(names)) != len(names):
-            raise DataError(f"{path}: expected no name of [[{kind}]] twice; got {names}")
+            raise DataError(f"{path}: expected different names of [[{kind}]]; got {', '.join(map(repr, names))}")
         for name in names:
             if not name.replace("-", "").replace("_", "").replace(".", "").replace(" ", "").isalnum():
-                raise DataError(f"{path}: [[{kind}]] {name!r}: a name is of letters, digits, blanks and . _ -")
+                raise DataError(
+                    f"{path}: [[{kind}]] {name!r}: expected a name of letters, digits, blanks and the signs . _ -"
+                )
     for entry in data:
         given = [what for what in ("camera", "sources", "store") if getattr(entry, what)]
         if len(given) != 1:
-            raise DataError(f"{path}: [[data]] {entry.name!r}: expected one of camera, sources, store; got {given}")
+            raise DataError(
+                f"{path}: [[data]] {entry.name!r}: expected exactly one of camera, sources and store; got "
+                f"{', '.join(given) or 'none'}"
+            )
     for model in models:
         given = [what for what in ("run", "foreign", "samples") if getattr(model, what)]
         if len(given) > 1:
-            raise DataError(f"{path}: [[model]] {model.name!r}: expected one of run, foreign, samples; got {given}")
+            raise DataError(
+                f"{path}: [[model]] {model.name!r}: expected at most one of run, foreign and samples; got "
+                f"{', '.join(given)}"
+            )
     for name in ("metrics", "results"):
         content[name] = tuple(content.get(name, ()))
     return BenchmarkSpec(data=data, models=models, folder=path.parent, **{"title": path.stem, **content})
@@ -230,7 +253,7 @@ def _entry(kind: type[Entry], entry: Mapping[str, Any]) -> Entry:
 
 
 def digest(*parts: Any) -> str:
-    """Checksum of dataclasses and JSON values: what a finished part of a benchmark is known by."""
+    """Return a checksum of dataclasses and JSON values, which identifies a finished part of a benchmark."""
     values = [asdict(part) if hasattr(part, "__dataclass_fields__") else part for part in parts]
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

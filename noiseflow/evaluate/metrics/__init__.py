@@ -1,1 +1,1 @@
-"""Metrics by family, as their presenters are, and their registry."""
+"""Metrics, grouped by family like their presenters, and their registry."""

@@ -1,4 +1,4 @@
-"""What it costs a denoiser to be trained on a model's samples instead of on real noise."""
+"""Denoising cost: the loss of a denoiser trained on a model's samples instead of real noise."""
 
 import math
 from collections.abc import Mapping
@@ -15,40 +15,40 @@ from noiseflow.evaluate.statistics.intervals import VERDICT, Interval, ratio_of_
 __all__ = ["PARTS", "SIGNAL", "WINDOWS", "DenoisingCost", "DenoisingMetric", "window_of"]
 
 PARTS = 3
-"""Parts of the scenes: of each two are trained on and the third is tested."""
+"""Parts into which the scenes are divided: one for training, one for testing, and one for the floor, in turn."""
 
 WINDOWS = 2**16
-"""Most windows of each source."""
+"""Approximate largest number of windows per source."""
 
 SIGNAL = 1.0
-"""Standard deviation of the scenes that a denoiser meets, in that of the noise: in smooth shadows lines are seen."""
+"""Standard deviation of the synthetic scenes, in σ of the noise: as in smooth shadows, where lines are visible."""
 
 SCENES = 64
-"""Scenes that stand for all."""
+"""Number of synthetic scenes."""
 
 RIDGE = 1e-6
-"""Added to the diagonal of the normal equations, in variances of the noise."""
+"""Constant added to the diagonal of the normal equations, in variances of the noise."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class DenoisingCost(Score):
-    """What the best linear denoiser loses by its training data.
+    """Loss of the best linear denoiser from training on samples.
 
     Parameters
     ----------
     windows : int
-        Windows of each source.
+        Number of windows per source.
     side : int
-        Pixels a side of a window, in every plane.
+        Height and width of a window in each plane, pixels.
     groups : int
-        Scenes or frames that they are of.
+        Number of scenes or frames with windows.
     cost : mapping of str to Interval
-        dB of mean squared error on real noise, trained on each model's samples instead of on real noise; empty if
-        there are fewer than three groups.
+        Increase of the mean squared error on real noise after training on each model's samples instead of real
+        noise, dB; empty if one of the three parts has no window.
     floor : Interval or None
-        The same for other real noise: 0 but for chance.
+        The same for training on the real noise of other scenes, dB: 0 up to chance.
     """
 
     windows: int
@@ -59,14 +59,16 @@ class DenoisingCost(Score):
 
 
 class DenoisingMetric(Metric):
-    """Windows of the residuals of the close patches, with the means of their row and column.
+    """Second moments of the residuals in windows of the close patches, and of the means of rows and columns.
 
-    A linear estimate of the clean signal at a pixel from w features f = f_scene + f_noise errs on average by
+    A linear denoiser estimates the clean signal x at a pixel as wᵀf from features f = f_scene + f_noise.  Its mean
+    squared error is
 
-        (x − wᵀf_scene)² + (wᵀf_noise)²,   least for w = (S + N)⁻¹ E(f_scene x),  S, N the second moments.
+        E(x − wᵀf_scene)² + E(wᵀf_noise)²,   smallest for w = (S + N)⁻¹ E(f_scene x),
 
-    The scenes are the same for all, smooth shading with a spectrum of 1/f⁴.  Only N differs, that of the
-    samples in training and that of the real noise of other scenes in the test.
+    where S and N are the second moments of f_scene and f_noise.  All denoisers use the same synthetic scenes, smooth
+    shading with a power spectrum of 1/f⁴.  They differ in N only: that of the samples or of real noise in training.
+    All are tested on the real noise of other scenes.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -98,7 +100,7 @@ class DenoisingMetric(Metric):
                 sums[part] += rows.T @ rows
 
     def score(self) -> DenoisingCost:
-        """The cost of each model's samples, and the floor."""
+        """Return the cost of training on each model's samples, and the floor."""
         groups = self.setup.survey.groups
         nothing = DenoisingCost(0, self.side, 0, {}, None)
         if not self.real:
@@ -130,14 +132,25 @@ class DenoisingMetric(Metric):
 
 
 def window_of(shape: tuple[int, int, int]) -> int:
-    """Pixels a side of a window: 7, of large cells 3; less in small patches, 0 where nothing fits."""
+    """Return the side of a window: 7 pixels, or 3 with more than four planes; less in small patches.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, h, w) of a patch.
+
+    Returns
+    -------
+    int
+        An odd number of pixels, or 0 if no window fits.
+    """
     planes, height, width = shape
     most = min(7 if planes <= 4 else 3, height, width)
     return most - 1 + most % 2 if most else 0
 
 
 def _features(patches: Tensor, side: int, most: int) -> Tensor:
-    """Windows of all planes around some pixels, the means of their rows and columns, (B, N, features)."""
+    """Return windows of all planes around some pixels, with the means of their rows and columns, (B, N, features)."""
     batch, _, height, width = patches.shape
     down, across = height - side + 1, width - side + 1
     step = max(1, math.ceil((down * across / most) ** 0.5))
@@ -150,16 +163,16 @@ def _features(patches: Tensor, side: int, most: int) -> Tensor:
 
 
 def _scenes(shape: tuple[int, int, int], side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Second moments of the features of scenes, products with the clean signals of the planes, and their variance."""
+    """Return second moments of synthetic scenes: of the features, with the clean signal, and of the clean signal."""
     planes, height, width = shape
     draws = torch.Generator().manual_seed(0)
-    # Twice as large, so that a patch does not meet itself round the edge.
+    # Twice the size of a patch, so that the periodic texture does not repeat within it.
     down, across = (torch.fft.fftfreq(2 * size) for size in (height, width))
     radius = (down[:, None].square() + across.square()).sqrt()
     radius[0, 0] = torch.inf
     white = torch.randn(SCENES, 2 * height, 2 * width, generator=draws)
     texture = torch.fft.ifft2(torch.fft.fft2(white) / radius.square()).real[:, None, :height, :width]
-    # Colours differ by a fifth of the texture that they share.
+    # The texture of each colour differs from the common one by 20 %.
     tint = torch.randn(SCENES, planes, 1, 1, generator=draws)
     patches = texture * (1 + 0.2 * tint)
     patches = patches * (SIGNAL / patches.std())
@@ -172,7 +185,7 @@ def _scenes(shape: tuple[int, int, int], side: int) -> tuple[Tensor, Tensor, Ten
 
 
 def _best(scenes: Tensor, noise: Tensor, target: Tensor) -> Tensor:
-    """Weights of the best linear estimate, (features, planes)."""
+    """Return the weights of the best linear estimate, (features, planes)."""
     normal = (scenes + noise).double()
     normal.diagonal().add_(RIDGE)
     weights: Tensor = torch.linalg.solve(normal, target.double()).float()
@@ -180,7 +193,7 @@ def _best(scenes: Tensor, noise: Tensor, target: Tensor) -> Tensor:
 
 
 def _decibel(errors: Array, own: Array) -> Interval:
-    """10 log₁₀ of the ratio of summed errors, with its interval over groups."""
+    """Return 10 log₁₀ of the ratio of summed errors, with its interval over groups."""
     ratio = ratio_of_sums(numerator=errors, denominator=own, level=VERDICT)
 
     def decibel(value: float) -> float:

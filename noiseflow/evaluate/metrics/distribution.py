@@ -1,4 +1,4 @@
-"""Distribution of the noise, over all pixels and by intensity: divergences with their floor, moments, quantiles."""
+"""Distribution of the noise, over all pixels and by intensity: divergences with their floor, moments and quantiles."""
 
 import math
 from collections.abc import Mapping
@@ -37,25 +37,31 @@ __all__ = [
 ]
 
 BINS_PER_SIGMA = 10
+"""Bins of the marginal histogram per σ of the noise."""
+
 MOST_BINS = 2000
+"""Largest number of bins of the marginal histogram."""
 
 SIGNAL_BINS = 8
+"""Bins of intensity, equally spaced in √signal between the ends of each camera and ISO."""
+
 WIDTH = 0.1
-"""Width of a bin of the residual at 0, in σ; farther out r it is `WIDTH` · √(1 + r²)."""
+"""Width of a bin of residuals at 0, σ; at a distance r from 0 it is `WIDTH` · √(1 + r²)."""
 
 LEVELS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+"""Levels of the quantiles that are compared."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts in bins of equal width; the outermost two are open.
+    """Histogram of the noise with bins of equal width; the first and last bin also count everything beyond.
 
     Parameters
     ----------
     low_dn, width_dn : float
-        Lower edge of the first bin and width of each, noise in DN.
+        Lower edge of the first bin, and width of each, DN.
     counts : mapping of str to tuple of int
-        Per source.
+        Counts of each source.
     """
 
     low_dn: float
@@ -65,29 +71,31 @@ class Histogram:
 
 @dataclass(frozen=True)
 class MarginalCell:
-    """Marginal distribution over one camera at one ISO, or over all.
+    """Marginal distribution of the noise of one camera at one ISO, or of all data.
 
     Parameters
     ----------
-    camera, iso
-        None for all of the data.
+    camera : str or None
+        Name of the camera; None for all data.
+    iso : float or None
+        ISO; None for all data.
     values : int
-        Values in each half of the data: the sample size of every divergence here.
+        Number of values in each half of the data, the sample size of every divergence.
     floor, floor_high : float or None
-        KL of one half of the data to the other, nats: mean over the ways to halve it, and
+        KL between two halves of the data, nats: mean over the ways to halve it, and
         that plus `FLOOR_SPREADS` standard deviations.  None if the data cannot be halved.
     kl : mapping of str to (float or None)
-        KL of one half of the data to the samples for the other half, per model.
+        KL from one half of the data to the samples for the other half, nats, per model.
     kl_interval : mapping of str to Interval
-        The same with its interval.
+        The same with intervals.
     js, wasserstein : Divergence
-        Jensen–Shannon, nats, and Wasserstein-1, in the real noise's σ.
+        Jensen–Shannon divergence, nats, and Wasserstein-1 distance, in σ of the real noise.
     mean_dn, variance_dn2, skewness : mapping of str to Interval
-        Per source.
+        Mean (DN), variance (DN²) and skewness of the noise, per source.
     variance_ratio : mapping of str to Interval
-        Sampled over real variance, per model.
+        Sampled divided by real variance, per model.
     histogram : Histogram
-        Counts of the residuals, of the data and of each model.
+        Histogram of the noise, of the data and of each model's samples.
     """
 
     camera: str | None
@@ -108,14 +116,14 @@ class MarginalCell:
 
 @dataclass(frozen=True)
 class Marginal(Score):
-    """Marginal divergence and moments.
+    """Marginal divergences and moments.
 
     Parameters
     ----------
     cells : tuple of MarginalCell
-        All of the data, then each camera at each ISO if there are several.
+        All data, then each camera at each ISO if there are several.
     pseudo_count : float
-        Added to every bin.
+        Count added to every bin.
     """
 
     cells: tuple[MarginalCell, ...]
@@ -123,7 +131,7 @@ class Marginal(Score):
 
 
 class MarginalMetric(Metric):
-    """Counts per bin, part of the rows, block of scenes, scope and source; power sums per group."""
+    """Histograms per scope, source, block of scenes and part of the rows; power sums per group."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -163,7 +171,7 @@ class MarginalMetric(Metric):
             self.counts[scope][name] += counted.reshape(BLOCKS, PARTS, bins).numpy()
 
     def score(self) -> Marginal:
-        """Divergences, floors and moments of each scope."""
+        """Return divergences, floors and moments of each scope."""
         cells = []
         for (cell, groups), bins, counts in zip(self.scopes, self.bins, self.counts, strict=True):
             width = np.array(bins[1] / max(cell.noise_deviation, 1e-300))
@@ -215,7 +223,7 @@ class MarginalMetric(Metric):
 
 
 def _bins(cell: Cell) -> tuple[float, float, int]:
-    """Lower edge, width and number of bins."""
+    """Return lower edge, width and number of bins."""
     spread = cell.noise_high - cell.noise_low
     if not spread > 0:
         return cell.noise_low - 0.5, 1.0, 1
@@ -225,21 +233,21 @@ def _bins(cell: Cell) -> tuple[float, float, int]:
 
 @dataclass(frozen=True)
 class SignalBin:
-    """One intensity bin, all cameras and ISOs together.
+    """One bin of intensity, over all cameras and ISOs.
 
     Parameters
     ----------
     low, high : float
-        Edges as parts of each camera's and ISO's range of √signal.
+        Edges, as fractions of the range of √signal of each camera and ISO.
     signal_dn : float
         Mean clean signal, DN above black.
     values : int
         Number of values in the bin.
     kl, js, wasserstein : Divergence
-        Divergences of the residuals: nats, nats, σ.
+        Divergences of the residuals, in nats, nats and σ.
     below : mapping of str to tuple of float
-        Per model, part of the real residuals below each quantile (`Conditional.levels`) of
-        the sampled ones: the levels themselves if the conditional quantiles are right.
+        Per model, fraction of the real residuals below each quantile (`Conditional.levels`) of
+        the sampled ones; equal to the levels if the conditional quantiles are right.
     """
 
     low: float
@@ -254,16 +262,16 @@ class SignalBin:
 
 @dataclass(frozen=True)
 class Conditional(Score):
-    """Divergence on intensity bins, then averaged over the pixels.
+    """Divergences in bins of intensity, and their averages.
 
     Parameters
     ----------
     levels : tuple of float
         Levels of the quantiles.
     bins : tuple of SignalBin
-        From dark to bright.
+        Bins from dark to bright; empty ones are left out.
     kl, js, wasserstein : mapping of str to float
-        Averages over the bins by their number of values, per model; the floor's under
+        Averages over the bins, weighted by their number of values, per model; that of the floor under
         ``"data"``.
     """
 
@@ -275,7 +283,7 @@ class Conditional(Score):
 
 
 class ConditionalMetric(Metric):
-    """Counts of residuals per intensity bin, block of scenes, part of the rows and source."""
+    """Histograms of residuals per source, bin of intensity, block of scenes and part of the rows."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -303,7 +311,7 @@ class ConditionalMetric(Metric):
             counts += torch.bincount(index.add_(place).flatten(), minlength=counts.size).reshape(counts.shape).numpy()
 
     def score(self) -> Conditional:
-        """Divergences and quantiles of each bin, and their averages."""
+        """Return divergences and quantiles of each bin, and their averages."""
         widths, bins, models = np.diff(self.edges), [], self.setup.models
         for number in np.flatnonzero(self.values):
             counts = {name: count[number] for name, count in self.counts.items()}
@@ -338,7 +346,7 @@ class ConditionalMetric(Metric):
 
 
 def _below(real: NDArray[np.int64], sampled: NDArray[np.int64], edges: NDArray[np.float64]) -> tuple[float, ...]:
-    """Part of the real values below the sampled quantiles; within a bin linear."""
+    """Return the fraction of real values below each sampled quantile, with linear interpolation within a bin."""
     parts = [np.concatenate([[0.0], np.cumsum(counts) / counts.sum()]) for counts in (real, sampled)]
     quantiles = np.interp(LEVELS, parts[1], edges)
     return tuple(float(part) for part in np.interp(quantiles, edges, parts[0]))

@@ -1,4 +1,4 @@
-"""Stronger two-sample tests: whether any judge can tell real patches from sampled ones."""
+"""Stronger two-sample tests: whether any of several classifiers can distinguish real from sampled patches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from noiseflow.evaluate.statistics.intervals import VERDICT, Interval, ratio_of_
 __all__ = ["FEWEST", "LEVEL", "Judges", "JudgesMetric", "accuracy_of"]
 
 FEWEST = 100
-"""Fewest patches for a judge."""
+"""Fewest patches for the judges."""
 
 LEVEL = 1 - (1 - VERDICT) / len(JUDGES)
-"""Coverage of a judge's interval: all of them together flag the right model as often as one other check does."""
+"""Confidence level of a judge's interval: all judges together flag the right model as often as one other check."""
 
 Array = NDArray[np.float64]
 
@@ -28,10 +28,10 @@ class Judges(Score):
     Parameters
     ----------
     patches : int
-        Real patches, and as many sampled ones.
+        Number of real patches, and of sampled ones.
     accuracy : mapping of str to mapping of str to Interval
-        Per judge, and per model: share classified correctly, ½ is chance.  Empty if there are too few
-        patches.
+        Per judge and per model, fraction of patches classified correctly; ½ is chance.  Empty if there are fewer than
+        `FEWEST` patches.
     """
 
     patches: int
@@ -39,7 +39,7 @@ class Judges(Score):
 
 
 class JudgesMetric(Metric):
-    """What each judge sees of the close patches, of the data and of the model under test only: it costs seconds."""
+    """Features of the close patches for each judge, of the data and of the model under test only, to save time."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -60,7 +60,7 @@ class JudgesMetric(Metric):
         self.group.append(batch.group[chosen])
 
     def score(self) -> Judges:
-        """Held-out accuracy of each judge."""
+        """Return the held-out accuracy of each judge."""
         group = np.concatenate(self.group) if self.group else np.zeros(0, np.int64)
         accuracy: dict[str, dict[str, Interval]] = {}
         for judge, seen in self.seen.items():
@@ -78,16 +78,21 @@ class JudgesMetric(Metric):
 def accuracy_of(
     judge: Judge, real: NDArray[np.float32], sampled: NDArray[np.float32], group: NDArray[np.int64]
 ) -> Interval:
-    """Held-out accuracy of a judge, with its interval over groups.
+    """Compute the held-out accuracy of a judge, with an interval over groups.
 
     Parameters
     ----------
     judge : Judge
-        Who judges.
+        The classifier.
     real, sampled : ndarray, shape (n, …)
-        What it sees of pairs.
+        Its features of n pairs of patches at the same places.
     group : ndarray of int, shape (n,)
         Scene or frame of each pair.
+
+    Returns
+    -------
+    Interval
+        Fraction of patches classified correctly.
     """
     hits = judge.hits(real.astype(np.float64), sampled.astype(np.float64), group)
     count = np.bincount(group).astype(np.float64)

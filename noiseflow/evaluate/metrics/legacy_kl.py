@@ -1,4 +1,4 @@
-"""The KL estimators of the Noise Flow papers, as published: to compare with their tables, not to trust."""
+"""The KL estimators of the Noise Flow papers as published, for comparison with their tables only."""
 
 import math
 from collections.abc import Mapping
@@ -14,37 +14,46 @@ from noiseflow.evaluate.metric import DATA, Metric, Score, ScoredBatch, Setup, s
 __all__ = ["LegacyKl", "LegacyKlMetric", "gaussian_floor", "patch_edges", "published_kl", "unit_edges"]
 
 MOST_PATCHES = 512
+"""Largest number of patches scored."""
+
 FLOOR_SIGMA, FLOOR_VALUES, FLOOR_REPEATS = 0.02, 4096, 200
+"""σ, number of values, and number of pairs of the Gaussian samples that show the estimator's floor."""
 
 
 def patch_edges() -> NDArray[np.float64]:
-    """Bin edges of the published figure: 64 of width 0.2/64 from −0.1 to 0.1, two open ones to ±1000."""
+    """Return the bin edges of the published figure: 64 bins of width 0.2/64 from −0.1 to 0.1, and two to ±1000."""
     inner = np.arange(-0.1, 0.1 + 1e-9, 0.2 / 64)
     return np.concatenate(([-1000.0], inner, [1000.0]))
 
 
 def unit_edges() -> NDArray[np.float64]:
-    """Bin edges of the other published script: 1,000 of width 0.001 from 0 to 1; no noise below 0 is seen."""
+    """Return the bin edges of the other published script: bins of width 0.001 from 0 to 1, which ignore negative noise.
+
+    Returns
+    -------
+    ndarray, shape (B + 1,)
+        Edges, normalised.
+    """
     return np.arange(0.0, 1.0 + 0.001, 0.001)
 
 
 def published_kl(real: NDArray[np.float64], sampled: NDArray[np.float64], *, edges: NDArray[np.float64]) -> float:
-    """Forward KL as published: Σ p log(p/q) over the bins that neither histogram leaves empty.
+    """Compute the forward KL as published: Σ p log(p/q) over the bins in which neither histogram is empty.
 
-    p and q are counts over the number of *all* values, those outside the edges too.  Bins
-    where either is 0 are dropped, and with them what differs most; nothing is smoothed.
+    p and q are counts divided by the number of *all* values, including those outside the edges.  Bins
+    where either is 0 are dropped, although they differ most, and nothing is smoothed.
 
     Parameters
     ----------
-    real, sampled : ndarray
-        Values of p and q, of any shape.
+    real, sampled : ndarray, any shape
+        Normalised values of p and q.
     edges : ndarray, shape (B + 1,)
-        `patch_edges` or `unit_edges`.
+        Edges of the bins: `patch_edges` or `unit_edges`.
 
     Returns
     -------
     float
-        Nats.  It can be negative, and 0.0 if no bin is left.
+        KL, nats.  It can be negative; 0.0 if no bin is left.
 
     Raises
     ------
@@ -57,17 +66,38 @@ def published_kl(real: NDArray[np.float64], sampled: NDArray[np.float64], *, edg
     """
     for values in (real, sampled):
         if not values.size or not np.isfinite(values).all():
-            raise DataError("published KL: expected finite values, at least one; got none, or NaN")
+            raise DataError(
+                f"published KL: expected at least one value, all finite; got {values.size} values, "
+                f"{int(np.isfinite(values).sum())} of them finite"
+            )
     return _without_empty_bins(*(np.histogram(values, edges)[0] / values.size for values in (real, sampled)))
 
 
 def _without_empty_bins(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    """Return Σ p log(p/q) over the bins in which neither is 0, nats."""
     both = (p > 0) & (q > 0)
     return float(np.sum(p[both] * np.log(p[both] / q[both])))
 
 
 def gaussian_floor(*, sigma: float, values: int, repeats: int, seed: int) -> NDArray[np.float64]:
-    """Published KL between two samples of the *same* Gaussian, for each of so many pairs."""
+    """Compute the published KL between pairs of samples from the *same* Gaussian.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation, normalised.
+    values : int
+        Number of values in each sample.
+    repeats : int
+        Number of pairs.
+    seed : int
+        Seed of the samples.
+
+    Returns
+    -------
+    ndarray, shape (repeats,)
+        KL of each pair, nats.
+    """
     rng, edges = np.random.default_rng(seed), patch_edges()
     pairs = sigma * rng.normal(size=(repeats, 2, values))
     return np.array([published_kl(real, sampled, edges=edges) for real, sampled in pairs])
@@ -75,20 +105,21 @@ def gaussian_floor(*, sigma: float, values: int, repeats: int, seed: int) -> NDA
 
 @dataclass(frozen=True)
 class LegacyKl(Score):
-    """Published estimators, beside their floors.
+    """Published KL estimators, with their floors.
 
     Parameters
     ----------
     patches : int
         Number of patches.
     floor : float
-        Published KL of two samples of one Gaussian, 4,096 values each, σ = 0.02; on average.
-    floor_range : tuple of float
-        Range that holds 95 % of such pairs.
+        Mean published KL of two samples from one Gaussian of σ = 0.02, with 4,096 values each, nats.
+    floor_range : tuple of (float, float)
+        Range that contains 95 % of such pairs, nats.
     floor_here : float
-        The same with this data's σ and number of values in a patch.
+        The mean with σ and number of values per patch of this data, nats.
     per_patch, unit : mapping of str to float
-        Mean over patches of the one estimator; the other over all values together.
+        Mean over patches of the estimator with `patch_edges`, and the estimator with `unit_edges` over all values
+        together, nats, per model.
     """
 
     patches: int
@@ -100,7 +131,7 @@ class LegacyKl(Score):
 
 
 class LegacyKlMetric(Metric):
-    """Patches' published KL, and histograms over [0, 1]."""
+    """Published KL of each patch, and histograms over [0, 1]."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -126,7 +157,7 @@ class LegacyKlMetric(Metric):
                 ]
 
     def score(self) -> LegacyKl:
-        """Means over patches, and the KL over [0, 1]."""
+        """Return means over patches, and the KL over [0, 1]."""
         whole = self.setup.survey.whole
         size = math.prod(self.setup.survey.patch_shape)
         seed = seed_for(self.setup.seed, "legacy floor", DATA)

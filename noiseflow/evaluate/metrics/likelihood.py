@@ -1,4 +1,4 @@
-"""Likelihood of the real noise: as a density, and of the integers; paired differences between models."""
+"""Likelihood of the real noise, as a density and of the integer codes, with paired differences between models."""
 
 import math
 from abc import abstractmethod
@@ -25,28 +25,28 @@ __all__ = [
 ]
 
 Sums = NDArray[np.float64]
-"""Sums per intensity bin and group, shape (SIGNAL_BINS, groups)."""
+"""Sums per bin of intensity and group, shape (SIGNAL_BINS, groups)."""
 
 
 @dataclass(frozen=True)
 class LikelihoodCell:
-    """Likelihood over one camera at one ISO, or over more.
+    """Negative log-likelihood of some of the patches: of one camera and ISO, one intensity, one plane, or all.
 
     Parameters
     ----------
     camera : str or None
-        None for all cameras.
+        Name of the camera; None for all.
     iso : float or None
-        None for all ISOs.
+        ISO; None for all.
     part : str
-        Which intensities, or which plane; empty for all.
+        Intensity or plane; empty for all.
     signal_dn : float
         Mean clean signal of these patches, DN above black.
     patches, groups : int
-        Number of patches, and of scenes or frames, that the numbers are of.
+        Number of patches, and of their scenes or frames.
     behind : mapping of str to Interval
         NLL of each other model minus that of the model under test, nats/dim or nats/pixel;
-        above 0 the model under test is better.
+        above 0, the model under test is better.
     """
 
     camera: str | None
@@ -60,14 +60,14 @@ class LikelihoodCell:
 
 @dataclass(frozen=True)
 class DensityLikelihoodCell(LikelihoodCell):
-    """NLL of a density.
+    """NLL by the models' densities.
 
     Parameters
     ----------
     nats_per_dim : mapping of str to Interval
-        NLL of the normalised noise, per model.
+        NLL of the normalised noise, nats/dim, per model.
     nats_per_pixel_dn : mapping of str to Interval
-        NLL of the noise in DN.
+        NLL of the noise in DN, nats/pixel, per model.
     """
 
     nats_per_dim: Mapping[str, Interval]
@@ -76,12 +76,12 @@ class DensityLikelihoodCell(LikelihoodCell):
 
 @dataclass(frozen=True)
 class CodeLikelihoodCell(LikelihoodCell):
-    """NLL of the integers.
+    """NLL of the integer codes.
 
     Parameters
     ----------
     nats_per_pixel : mapping of str to Interval
-        Of each model; for a plane, of those that give each pixel its own probability.
+        NLL, nats/pixel, per model.  A cell of one plane has only models that give each pixel its own probability.
     """
 
     nats_per_pixel: Mapping[str, Interval]
@@ -97,10 +97,10 @@ class LikelihoodScore(Score):
     Parameters
     ----------
     coarse : bool
-        Whether a code is coarse against the noise, so that the verdict rests on the
-        likelihood of the integers: see `noiseflow.evaluate.data_summary.COARSE`.
+        Whether the codes are coarse relative to the noise (see `noiseflow.evaluate.data_summary.COARSE`); if so, the
+        verdict is by the likelihood of the integer codes.
     group_is : str
-        What intervals rest on, ``"scene"`` or ``"frame"``.
+        Groups that intervals are over: ``"scene"`` or ``"frame"``.
     """
 
     coarse: bool
@@ -114,19 +114,19 @@ class DensityLikelihood(LikelihoodScore):
     Parameters
     ----------
     density : mapping of str to str
-        What each model's likelihood is of: see `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
+        Description of each model's kind of likelihood; see `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
     without_density : mapping of str to str
-        Models that only sample, and the reason that they give.
+        Models that can only sample, with the message of their error.
     group_dims : tuple of float
-        Dimensions in each group, for paired differences between reports.
+        Number of values in each group, for paired differences between reports.
     group_nats : mapping of str to tuple of float
         NLL summed over each group, nats, per model.
     cells : tuple of DensityLikelihoodCell
-        All of the data, then each camera at each ISO if there are several.
+        All data, then each camera at each ISO if there are several.
     cameras : tuple of DensityLikelihoodCell
-        Each camera, all its ISOs together, if there are several of both.
+        Each camera with all its ISOs, if there are several cameras and one has several ISOs.
     signals : tuple of DensityLikelihoodCell
-        Patches sorted by their mean signal into bins, from dark to bright.
+        Bins of the patches' mean signal, from dark to bright.
     """
 
     density: Mapping[str, str]
@@ -140,16 +140,16 @@ class DensityLikelihood(LikelihoodScore):
 
 @dataclass(frozen=True)
 class CodeLikelihood(LikelihoodScore):
-    """Negative log-probability of the integers.
+    """Negative log-probability of the integer codes.
 
     Parameters
     ----------
     kinds : mapping of str to str
-        What each model's number is: a key of `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
+        Kind of each model's likelihood, a key of `noiseflow.evaluate.metric.LIKELIHOOD_KINDS`.
     sigma_dn : float
-        Smallest σ of the real noise over the signals of any camera and ISO, DN.
+        Smallest σ of the real noise at any signal of any camera and ISO, DN.
     cells, cameras, signals : tuple of CodeLikelihoodCell
-        As of `DensityLikelihood`.
+        As in `DensityLikelihood`.
     planes : tuple of CodeLikelihoodCell
         Each plane, if there are several.
     """
@@ -163,14 +163,14 @@ class CodeLikelihood(LikelihoodScore):
 
 
 class LikelihoodMetric(Metric):
-    """Sums of NLL per intensity bin, group and model, in whatever unit.
+    """Sums of NLL in nats per model, bin of intensity and group, for any kind of likelihood.
 
     Parameters
     ----------
     setup : Setup
-        What is scored.
+        Facts about data and models.
     models : sequence of str
-        Models that have this likelihood.
+        Names of the models with this likelihood.
     """
 
     def __init__(self, setup: Setup, models: Sequence[str]) -> None:
@@ -181,7 +181,22 @@ class LikelihoodMetric(Metric):
         self.bin = signal_bins(setup.survey)
 
     def add(self, batch: ScoredBatch, patches: NDArray[np.int64], nll: Mapping[str, Sums]) -> tuple[Any, Any]:
-        """Add the likelihoods (K,) of some patches (K,) of a batch; the place of each in the sums."""
+        """Add the NLL of some patches of a batch to the sums.
+
+        Parameters
+        ----------
+        batch : ScoredBatch
+            The batch.
+        patches : ndarray of int, shape (K,)
+            Positions of the patches in the batch.
+        nll : mapping of str to ndarray, shape (K,)
+            NLL of each patch, nats, per model.
+
+        Returns
+        -------
+        tuple of ndarray, shape (K,)
+            Bin and group of each patch, its index in the sums.
+        """
         place = (self.bin[batch.number[patches]], batch.group[patches])
         brightness = self.setup.survey.brightness[batch.number[patches]]
         np.add.at(self.patches, place, 1)
@@ -193,10 +208,20 @@ class LikelihoodMetric(Metric):
 
     @abstractmethod
     def cell(self, bins: NDArray[np.bool_], groups: NDArray[np.bool_], **where: Any) -> LikelihoodCell:
-        """The numbers of some intensity bins (SIGNAL_BINS,) and groups (G,)."""
+        """Return the numbers of some bins of intensity and groups.
+
+        Parameters
+        ----------
+        bins : ndarray of bool, shape (SIGNAL_BINS,)
+            Mask of the bins.
+        groups : ndarray of bool, shape (G,)
+            Mask of the groups.
+        where : Any
+            Fields `camera`, `iso` and `part` of the cell.
+        """
 
     def scopes(self) -> dict[str, Any]:
-        """The numbers over all, per camera and ISO, per camera, and per intensity."""
+        """Return the fields of a score: numbers over all, per camera and ISO, per camera, and per intensity."""
         survey = self.setup.survey
         every, bins = np.ones(survey.groups, np.bool_), np.ones(SIGNAL_BINS, np.bool_)
         return {
@@ -224,7 +249,21 @@ class LikelihoodMetric(Metric):
         signal: float,
         **where: Any,
     ) -> CellType:
-        """A cell of sums per group: by field of the cell, then by model; the first field is the paired one."""
+        """Make a cell from sums per group.
+
+        Parameters
+        ----------
+        kind : type
+            Type of the cell.
+        fields : mapping of str to mapping of str to ndarray, shape (G,)
+            NLL summed over each group, by field of the cell and by model; models are compared by the first field.
+        dims, patches : ndarray, shape (G,)
+            Number of values, and of patches, in each group.
+        signal : float
+            Sum of the patches' mean signals, DN above black.
+        where : Any
+            Fields `camera`, `iso` and `part` of the cell.
+        """
         paired, tested = next(iter(fields.values())), self.setup.models[0]
         others = [name for name in paired if name != tested and tested in paired]
         means: dict[str, Any] = {field: {name: _mean(of[name], dims) for name in of} for field, of in fields.items()}
@@ -243,7 +282,7 @@ def _mean(sums: Sums, dims: Sums) -> Interval:
 
 
 class DensityLikelihoodMetric(LikelihoodMetric):
-    """NLL of the noise under each model's density, nats/dim and nats/pixel in DN."""
+    """NLL of the noise by each model's density, in nats/dim and in nats/pixel in DN."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup, [name for name in setup.models if name in setup.densities])
@@ -255,7 +294,7 @@ class DensityLikelihoodMetric(LikelihoodMetric):
         np.add.at(self.log_scale, place, math.prod(batch.clean.shape[1:]) * np.log(batch.scale_dn).mean(1))
 
     def cell(self, bins: NDArray[np.bool_], groups: NDArray[np.bool_], **where: Any) -> DensityLikelihoodCell:
-        """NLL in both units: in DN it is larger by log(white − black)."""
+        """Return the NLL in both units; in DN it is larger by log(white − black)."""
         nll = {name: _of(sums, bins, groups) for name, sums in self.nll.items()}
         log_scale = _of(self.log_scale, bins, groups)
         fields = {
@@ -266,7 +305,7 @@ class DensityLikelihoodMetric(LikelihoodMetric):
         return self.estimates(DensityLikelihoodCell, fields, dims, patches, float(signal.sum()), **where)
 
     def score(self) -> DensityLikelihood:
-        """NLL and differences."""
+        """Return NLL and differences between models."""
         return DensityLikelihood(
             density={name: LIKELIHOOD_KINDS[kind] for name, kind in self.setup.densities.items()},
             without_density=self.setup.without_density,
@@ -277,7 +316,7 @@ class DensityLikelihoodMetric(LikelihoodMetric):
 
 
 class CodeLikelihoodMetric(LikelihoodMetric):
-    """NLL of the integers, nats/pixel; by plane for models that are exact."""
+    """NLL of the integer codes in nats/pixel; also per plane for models with exact probabilities."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup, list(setup.codes))
@@ -293,7 +332,7 @@ class CodeLikelihoodMetric(LikelihoodMetric):
                     np.add.at(sums, batch.group[batch.looked_at], values)
 
     def cell(self, bins: NDArray[np.bool_], groups: NDArray[np.bool_], **where: Any) -> CodeLikelihoodCell:
-        """NLL per pixel."""
+        """Return the NLL per pixel."""
         nll = {name: _of(sums, bins, groups) for name, sums in self.nll.items()}
         dims, patches, signal = (_of(sums, bins, groups) for sums in (self.dims, self.patches, self.signal))
         return self.estimates(CodeLikelihoodCell, {"nats_per_pixel": nll}, dims, patches, float(signal.sum()), **where)
@@ -306,7 +345,7 @@ class CodeLikelihoodMetric(LikelihoodMetric):
         return self.estimates(CodeLikelihoodCell, fields, pixels, self.patches.sum(0), signal, **where)
 
     def score(self) -> CodeLikelihood:
-        """NLL and differences."""
+        """Return NLL and differences between models."""
         survey = self.setup.survey
         planes = survey.plane_names if len(survey.plane_names) > 1 else ()
         return CodeLikelihood(
@@ -318,6 +357,6 @@ class CodeLikelihoodMetric(LikelihoodMetric):
 
 
 def _of(sums: Sums, bins: NDArray[np.bool_], groups: NDArray[np.bool_]) -> Sums:
-    """Sums of some bins, per group of some, shape (groups,)."""
+    """Sum over some bins, and return some of the groups, shape (groups,)."""
     chosen: Sums = sums[bins][:, groups].sum(0)
     return chosen

@@ -1,4 +1,4 @@
-"""Moments by intensity: the photon-transfer curve, and tails (kurtosis, extreme quantiles)."""
+"""Moments by intensity (the photon-transfer curve), and tails (kurtosis, extreme quantiles)."""
 
 import math
 from collections.abc import Mapping
@@ -17,12 +17,13 @@ from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Interval, ra
 __all__ = ["Beyond", "Bin", "MeanVariance", "MeanVarianceMetric", "Tails", "TailsMetric", "TransferCurve"]
 
 BINS = 24
+"""Bins of intensity per camera and ISO, equally spaced in √signal."""
 
 THRESHOLDS = (3.0, 4.0, 5.0, 6.0, 8.0)
-"""σ of the real noise at that signal."""
+"""Thresholds of the tails, in σ of the real noise at that signal."""
 
 FARTHEST = 1e-5
-"""Level of the first quantile, and 1 minus that of the last."""
+"""Level of the lowest quantile, and 1 minus that of the highest."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Moments:
     Parameters
     ----------
     mean : float
-        DN.
+        Mean, DN.
     variance, variance_error : float
-        DN², and its standard error, √((kurtosis − 1)/n) of it, as if pixels were
-        independent.
+        Variance and its standard error, variance · √((kurtosis − 1)/n), as if pixels were
+        independent, DN².
     kurtosis : float
-        Fourth standardised moment: 3 for a Gaussian.
+        Fourth standardised moment; 3 for a Gaussian.
     """
 
     mean: float
@@ -48,18 +49,18 @@ class Moments:
 
 @dataclass(frozen=True)
 class Bin:
-    """One intensity bin.
+    """One bin of intensity.
 
     Parameters
     ----------
     low, high : float
-        Edges, clean signal in DN above black.
+        Edges of the clean signal, DN above black.
     count : int
         Number of values in the bin.
     clean : float
         Mean clean signal, DN above black.
     moments : mapping of str to Moments
-        Per source.
+        Moments of the noise, per source.
     """
 
     low: float
@@ -71,7 +72,17 @@ class Bin:
 
 @dataclass(frozen=True)
 class TransferCurve:
-    """The bins of one camera at one ISO; those without a value are left out."""
+    """Photon-transfer curve of one camera at one ISO.
+
+    Parameters
+    ----------
+    camera : str or None
+        Name of the camera.
+    iso : float or None
+        ISO.
+    bins : tuple of Bin
+        Bins from dark to bright; empty ones are left out.
+    """
 
     camera: str | None
     iso: float | None
@@ -80,13 +91,19 @@ class TransferCurve:
 
 @dataclass(frozen=True)
 class MeanVariance(Score):
-    """Photon-transfer curves."""
+    """Photon-transfer curves of data and samples.
+
+    Parameters
+    ----------
+    curves : tuple of TransferCurve
+        One per camera and ISO.
+    """
 
     curves: tuple[TransferCurve, ...]
 
 
 class MeanVarianceMetric(Metric):
-    """Power sums in DN per cell, bin and source."""
+    """Power sums of the noise in DN, per source, camera and ISO, and bin of intensity."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -113,7 +130,7 @@ class MeanVarianceMetric(Metric):
                 power = power * values
 
     def score(self) -> MeanVariance:
-        """The curve of each camera and ISO."""
+        """Return the curve of each camera and ISO."""
         return MeanVariance(tuple(self._curve(index, cell) for index, cell in enumerate(self.setup.survey.cells)))
 
     def _curve(self, index: int, cell: Cell) -> TransferCurve:
@@ -136,7 +153,7 @@ def _sums(place: torch.Tensor, values: torch.Tensor | None, size: int) -> NDArra
 
 
 def _moments(raw: NDArray[np.float64], n: float) -> Moments:
-    """Central moments from the raw ones, E x … E x⁴."""
+    """Convert the raw moments E x … E x⁴ of n values to central ones."""
     m1, m2, m3, m4 = (float(moment) for moment in raw)
     variance = max(m2 - m1**2, 0.0)
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
@@ -147,18 +164,18 @@ def _moments(raw: NDArray[np.float64], n: float) -> Moments:
 
 @dataclass(frozen=True)
 class Beyond:
-    """Fraction of the pixels farther out than a threshold, either way.
+    """Pixels whose residual exceeds a threshold in absolute value.
 
     Parameters
     ----------
     threshold : float
-        In σ of the real noise at that signal.
+        Threshold, in σ of the real noise at that signal.
     pixels : mapping of str to int
-        How many there are, per source.
+        Number of such pixels, per source.
     part : mapping of str to Interval
-        Share of all pixels, per source.
+        Fraction of all pixels, per source.
     missing : mapping of str to Interval
-        Of the data minus of the samples, per model; interval wider for the number of
+        Fraction in the data minus that in the samples, per model; the interval is corrected for the number of
         thresholds.
     """
 
@@ -177,9 +194,9 @@ class Tails(Score):
     values : int
         Number of values of each source.
     kurtosis : mapping of str to Interval
-        Fourth standardised moment of the residuals; 3 for a Gaussian.
+        Fourth standardised moment of the residuals, per source; 3 for a Gaussian.
     beyond : tuple of Beyond
-        Per threshold.
+        Pixels beyond each threshold.
     levels : tuple of float
         Levels of the quantiles.
     quantiles : mapping of str to tuple of float
@@ -194,7 +211,7 @@ class Tails(Score):
 
 
 class TailsMetric(Metric):
-    """Per group, power sums and numbers of far residuals; a histogram of all."""
+    """Power sums and counts of large residuals per group, and a histogram of all residuals."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -217,7 +234,7 @@ class TailsMetric(Metric):
             self.counts[name] += torch.bincount(fine_index(residual).flatten(), minlength=FINE_BINS).numpy()
 
     def score(self) -> Tails:
-        """Kurtosis, parts beyond each threshold, quantiles."""
+        """Return kurtosis, fractions beyond each threshold, and quantiles."""
         edges, levels = fine_edges(), _levels()
         strict = 1 - (1 - VERDICT) / len(THRESHOLDS)
         beyond = [
@@ -241,7 +258,7 @@ class TailsMetric(Metric):
         )
 
     def _kurtosis(self, second: NDArray[np.float64], fourth: NDArray[np.float64]) -> Interval:
-        """m₄/m₂², with the interval of the linearised ratio: m₄ − 2 (m₄/m₂)(s₂ − m₂) per group."""
+        """Return m₄/m₂², with the interval of its linearisation s₄ − 2 (m₄/m₂)(s₂ − m₂ n) over groups."""
         n = self.values
         m2, m4 = second.sum() / n.sum(), fourth.sum() / n.sum()
         if not m2 > 0:
@@ -254,18 +271,19 @@ class TailsMetric(Metric):
 
 
 def _far(square: torch.Tensor, bound: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Patch and square of the residuals beyond a bound."""
+    """Return patch index and square of the residuals whose square exceeds a bound."""
     where = torch.nonzero(square > bound)
     return where[:, 0].numpy(), square[tuple(where.T)].numpy()
 
 
 def _levels() -> NDArray[np.float64]:
-    """From 1e-5 to 1 − 1e-5, even in the normal quantile."""
+    """Return levels from 1e-5 to 1 − 1e-5 that are equally spaced in the normal quantile."""
     end = float(ndtri(FARTHEST))
     levels: NDArray[np.float64] = ndtr(np.linspace(end, -end, 35))
     return levels
 
 
 def _quantiles(counts: NDArray[np.int64], edges: NDArray[np.float64], levels: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return quantiles of a histogram, with linear interpolation within a bin."""
     parts = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
     return tuple(float(value) for value in np.interp(levels, parts, edges))

@@ -1,4 +1,4 @@
-"""Proper scores for models without a density: CRPS by pixel and the energy score of patches, from samples alone."""
+"""Proper scores from samples alone, for models without a density: CRPS per pixel and energy score per patch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,27 +14,27 @@ from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Interval, ra
 __all__ = ["EXCESS_LEVEL", "ProperScores", "ProperScoresMetric", "neighbours", "per_patch"]
 
 EXCESS_LEVEL = 1 - (1 - VERDICT) / 2
-"""Coverage of the intervals of the excess: two scores count as one check."""
+"""Confidence level of the intervals of the excess: the two scores together count as one check."""
 
 PARTNERS = 16
-"""Patches that a patch is compared with: more know the excess better, in proportion to the root of their number."""
+"""Number of patches that each patch is compared with; the error of the excess falls as the root of their number."""
 
 
 @dataclass(frozen=True)
 class ProperScores(Score):
-    """Scores of samples against the real noise; the lower the better, and least on average for the truth.
+    """Proper scores of samples against the real noise; lower is better, and the true model has the lowest mean.
 
     Parameters
     ----------
     patches : int
-        Patches that were scored.
+        Number of patches scored.
     crps : mapping of str to Interval
-        Continuous ranked probability score by pixel, in units of the real noise's σ; 0.564 for Gaussian noise.
+        Continuous ranked probability score per pixel, in σ of the real noise, per model; 0.564 for Gaussian noise.
     energy : mapping of str to Interval
-        Energy score of a whole patch over the root of its number of values, in the same unit.
+        Energy score of a whole patch divided by the root of its number of values, in σ, per model.
     crps_excess, energy_excess : mapping of str to Interval
-        The same less what the real noise itself scores: half of the energy distance between samples and data, 0 for
-        the truth on average.
+        The same minus the score of the real noise itself, per model: half the energy distance between samples and
+        data, with mean 0 for the true model.
     """
 
     patches: int
@@ -45,7 +45,7 @@ class ProperScores(Score):
 
 
 class ProperScoresMetric(Metric):
-    """Residuals of the close patches, kept until all are there."""
+    """Residuals of the close patches, kept until all batches are read."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -66,7 +66,7 @@ class ProperScoresMetric(Metric):
         self.cell.append(batch.cell[chosen])
 
     def score(self) -> ProperScores:
-        """Each score of each model, over groups."""
+        """Return the scores of each model, with intervals over groups."""
         group = np.concatenate(self.group)
         partners = neighbours(np.concatenate(self.brightness), np.concatenate(self.cell), group)
         known = (partners >= 0).any(0)
@@ -85,15 +85,22 @@ class ProperScoresMetric(Metric):
 
 
 def neighbours(brightness: NDArray[np.float64], cell: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each patch others of the same camera and ISO and about the same signal, whose noise is independent.
+    """Choose for each patch others of the same camera and ISO and similar signal, with independent noise.
 
-    Patches of a cell are put in a ring in the order of their signal; the next `PARTNERS` of other groups are taken, or
-    the next at all where there is one group.
+    The patches of each camera and ISO form a ring, ordered by signal.  The partners of a patch are those of the next
+    `PARTNERS` in the ring that belong to another group; if there is only one group, all of them.
+
+    Parameters
+    ----------
+    brightness : ndarray, shape (n,)
+        Mean clean signal of each patch.
+    cell, group : ndarray of int, shape (n,)
+        Camera and ISO, and scene or frame, of each patch.
 
     Returns
     -------
-    ndarray, shape (PARTNERS, n)
-        Positions; −1 where there is none.
+    ndarray of int, shape (PARTNERS, n)
+        Positions of the partners; −1 where there is none.
     """
     partners = np.full((PARTNERS, len(group)), -1)
     for each in np.unique(cell):
@@ -108,22 +115,27 @@ def neighbours(brightness: NDArray[np.float64], cell: NDArray[np.int64], group: 
 
 
 def per_patch(real: Tensor, sampled: Tensor, partners: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Scores of each patch: CRPS, energy score, and the excess of both, shape (4, n).
+    """Compute CRPS, energy score, and the excess of both for each patch.
 
-    With y the real noise and x the sampled of a patch, and y′, x′ those of a partner,
+    For a patch with real noise y and sampled noise x, and a partner with y′ and x′,
 
-    CRPS = mean |x − y| − ½ mean |x − x′|,  excess = ½ mean(|x − y′| + |x′ − y| − |x − x′| − |y − y′|),
+    CRPS = mean |x − y| − ½ mean |x − x′|,  excess = ½ mean(|x − y′| + |x′ − y| − |x − x′| − |y − y′|).
 
-    and likewise with the Euclidean norm of the patch, over √values, for the energy score; all are means over the
-    partners.  A partner stands in for a second sample of the same patch, so that one sample of each is enough; both
-    are unbiased where residuals of about the same signal are alike.
+    The energy score uses the Euclidean norm of the patch divided by √values instead.  All are averaged over the
+    partners.  A partner replaces a second sample of the same patch, so one sample per patch is enough.  The scores are
+    unbiased if residuals at similar signals have the same distribution.
 
     Parameters
     ----------
     real, sampled : Tensor, shape (n, values)
-        Residuals in units of the real noise's σ.
+        Residuals, in σ of the real noise.
     partners : ndarray of int, shape (k, n)
-        See `neighbours`; a patch without any scores NaN.
+        Partners of each patch; see `neighbours`.
+
+    Returns
+    -------
+    ndarray, shape (4, n)
+        CRPS, energy score, excess of the CRPS, and excess of the energy score; NaN for a patch without partners.
 
     References
     ----------
@@ -145,6 +157,6 @@ def per_patch(real: Tensor, sampled: Tensor, partners: NDArray[np.int64]) -> NDA
 
 
 def _distances(one: Tensor, other: Tensor) -> NDArray[np.float64]:
-    """Mean absolute difference, and root of the mean square, of each two patches, shape (2, n)."""
+    """Return mean absolute and RMS difference of each pair of patches, shape (2, n)."""
     apart = one - other
     return np.stack([apart.abs().mean(1).double().numpy(), apart.square().mean(1).sqrt().double().numpy()])

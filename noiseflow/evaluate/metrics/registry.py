@@ -1,4 +1,4 @@
-"""The table of metrics: a new one is a new file and a new line here."""
+"""Registry of the metrics; a new metric is one file, and one line here."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ METRICS = Registry[Callable[[Setup], Metric]](
         "denoising": "noiseflow.evaluate.metrics.denoising:DenoisingMetric",
     }
 )
-"""Name in ``metrics.json`` → metric, in the order of the report."""
+"""Metrics by their names in ``metrics.json``, in the order of the report."""
 
 OPTIONAL = Registry[Callable[[Setup], Metric]](
     {
@@ -34,4 +34,4 @@ OPTIONAL = Registry[Callable[[Setup], Metric]](
         "legacy_kl": "noiseflow.evaluate.metrics.legacy_kl:LegacyKlMetric",
     }
 )
-"""Only with ``--metrics``; ``--legacy-kl`` adds the last."""
+"""Metrics that are computed only with ``--metrics``; ``--legacy-kl`` adds the last."""

@@ -1,4 +1,4 @@
-"""Row noise: how much more the means of rows vary than independent pixels would let them."""
+"""Row noise: the variance of row means relative to that of independent pixels."""
 
 import math
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, ratio_of_su
 __all__ = ["RowNoise", "RowNoiseMetric", "RowRatio", "row_ratio"]
 
 SIGNAL_BINS = 6
+"""Bins of a patch's mean signal, equally spaced in its square root."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,20 @@ class RowRatio:
 
     Parameters
     ----------
-    camera, iso
-        None where all are meant.
+    camera : str or None
+        Name of the camera; None for all.
+    iso : float or None
+        ISO; None for all.
     part : str
-        Which planes or intensities.
+        Plane or intensity; empty for all.
     signal_dn : float
         Mean clean signal of these patches, DN above black.
     patches : int
         Number of patches.
     ratio : mapping of str to Interval
-        1 for independent pixels; per source.
+        Row ratio (see `row_ratio`) of each source; 1 for independent pixels.
     missing : mapping of str to Interval
-        Ratio of the data minus that of the samples, paired by frame, per model.
+        Ratio of the data minus that of the samples, paired by group, per model.
     """
 
     camera: str | None
@@ -53,11 +56,11 @@ class RowNoise(Score):
     Parameters
     ----------
     width : int
-        Pixels of a row in a patch.
+        Width of a patch, pixels.
     whole : RowRatio
         Ratio over all patches.
     planes, signals, cells : tuple of RowRatio
-        Each plane; each intensity bin that holds a patch, from dark to bright; each camera
+        Ratios of each plane; of each bin of intensity with patches, from dark to bright; and of each camera
         at each ISO.
     """
 
@@ -69,7 +72,7 @@ class RowNoise(Score):
 
 
 class RowNoiseMetric(Metric):
-    """Sums of the patches' row ratios per intensity bin, frame and plane."""
+    """Sums of the patches' row ratios per bin of intensity, group and plane."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -88,7 +91,7 @@ class RowNoiseMetric(Metric):
         index = np.floor((np.sqrt(np.maximum(brightness, 0)) - self.low) / self.step)
         place = (index.clip(0, SIGNAL_BINS - 1).astype(np.int64), batch.group)
         ratios = {name: row_ratio(noise).numpy() for name, noise in batch.noise.items()}
-        # A plane without any noise, clipped throughout, has no ratio; pairs stay pairs.
+        # A plane without noise, as when clipped throughout, has no ratio; drop it in all sources to keep pairs.
         valid = np.logical_and.reduce([np.isfinite(ratio) for ratio in ratios.values()])
         np.add.at(self.counts, place, valid.astype(np.float64))
         np.add.at(self.signal[0], place, brightness * batch.scale_dn.mean(1))
@@ -97,7 +100,7 @@ class RowNoiseMetric(Metric):
             np.add.at(self.sums[name], place, np.where(valid, ratio, 0.0))
 
     def score(self) -> RowNoise:
-        """Ratios over all, per plane, intensity, and camera and ISO."""
+        """Return ratios over all patches, per plane, per intensity, and per camera and ISO."""
         survey = self.setup.survey
         every, all_bins = np.ones(survey.groups, np.bool_), np.ones(SIGNAL_BINS, np.bool_)
         all_planes = list(range(survey.patch_shape[0]))
@@ -130,6 +133,8 @@ class RowNoiseMetric(Metric):
         planes: list[int],
         level: float,
     ) -> RowRatio:
+        """Return the ratio over some bins, groups and planes, with intervals of a confidence level."""
+
         def of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
             chosen: NDArray[np.float64] = sums[bins][:, groups][:, :, planes].sum((0, 2))
             return chosen
@@ -151,20 +156,20 @@ class RowNoiseMetric(Metric):
 
 
 def row_ratio(noise: Tensor) -> Tensor:
-    """Variance of row means × width ÷ variance of pixels, of each patch and plane.
+    """Compute variance of row means × width ÷ variance of pixels, of each patch and plane.
 
-    Both variances are unbiased and about the mean of the plane, so that the expectation is 1
-    for independent pixels, also where the variance changes from row to row.
+    Both are unbiased variances about the mean of the plane.  The expectation is therefore 1
+    for independent pixels, even if the variance changes from row to row.
 
     Parameters
     ----------
     noise : Tensor, shape (B, C, h, w)
-        h and w at least 2.
+        Noise, with h and w at least 2.
 
     Returns
     -------
     Tensor of float64, shape (B, C)
-        NaN where the pixels do not vary.
+        Ratio; NaN where the pixels do not vary.
     """
     noise = noise.double()
     pixels = noise.flatten(2).var(2)

@@ -1,4 +1,4 @@
-"""Whether a latent is standard normal, frames correlate in time, and samples stand on the camera's codes."""
+"""Checks of the latent (is it standard normal?), of successive frames (correlation), and of codes (quantisation)."""
 
 import math
 from collections.abc import Mapping
@@ -24,28 +24,31 @@ __all__ = [
 ]
 
 BINS = 40
+"""Bins of the histogram of the probability integral transform."""
+
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
-"""Quantiles that are compared: bin edges of a histogram of `BINS`."""
+"""Levels of the quantiles that are compared, all at edges of the `BINS` bins."""
 
 NEAR = 0.02
-"""Part of a step that counts as on a code: float32 at 14 bit errs by 0.001."""
+"""Largest distance from a code that counts as on it, in steps; the error of float32 at 14 bits is 0.001."""
 
 ON = 0.99
+"""Fraction of real values that must be on whole codes."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """The real noise in a model's own latent.
+    """Probability integral transform of the real noise by one model.
 
     Parameters
     ----------
     values : int
         Number of values.
     histogram : tuple of float
-        Of the probability integral transform Φ(z), density in bins of 1/40: 1 everywhere if
-        the density is right.
+        Density of the probability integral transform Φ(z) of the latent z, in bins of 1/40; 1 everywhere if
+        the model's density is right.
     below : tuple of Interval
-        Part of the real noise below each of the density's own quantiles; intervals wider for
+        Fraction of the real noise below each quantile of the model's density; the intervals are corrected for
         their number.
     """
 
@@ -63,7 +66,7 @@ class PitCalibration(Score):
     levels : tuple of float
         Levels of the quantiles.
     models : mapping of str to Coverage
-        Models that have a latent.
+        Result of each model with a latent.
     """
 
     levels: tuple[float, ...]
@@ -87,7 +90,7 @@ class PitCalibrationMetric(Metric):
             counts += torch.bincount(place.flatten(), minlength=groups * BINS).reshape(groups, BINS).numpy()
 
     def score(self) -> PitCalibration:
-        """The histogram of each model, and its quantiles."""
+        """Return the histogram and the quantiles of each model."""
         strict = 1 - (1 - VERDICT) / len(LEVELS)
         models = {}
         for name in self.setup.models:
@@ -108,17 +111,17 @@ class PitCalibrationMetric(Metric):
 
 @dataclass(frozen=True)
 class Temporal(Score):
-    """Correlation of successive frames, beyond what sharing a clean estimate makes.
+    """Correlation of successive frames in excess of that from a shared clean estimate.
 
     Parameters
     ----------
     pairs : int
-        Patches of one place in two successive frames.
+        Number of pairs of patches at one place in two successive frames.
     excess : Interval or None
-        Correlation of the real noise minus what independent frames would show; None without pairs.
+        Correlation of the real noise minus that expected for independent frames; None without pairs.
     expected : float
-        The latter, on average: −v, v the variance of the clean estimate as a fraction of the
-        noise's, since frames that serve in each other's clean estimates are not independent.
+        Mean correlation expected for independent frames: −v, where v is the variance of the clean estimate as a
+        fraction of the noise variance.  Frames used in each other's clean estimates are correlated by it.
     """
 
     pairs: int
@@ -127,7 +130,7 @@ class Temporal(Score):
 
 
 class TemporalMetric(Metric):
-    """Keeps the first patch of a pair until the second arrives."""
+    """Sums of products over pairs of patches; the first patch of a pair is kept until the second is read."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -161,7 +164,7 @@ class TemporalMetric(Metric):
             self.held[number] = patch
 
     def score(self) -> Temporal:
-        """The correlation over all pairs."""
+        """Return the correlation over all pairs."""
         if not self.expected:
             return Temporal(0, None, math.nan)
         excess = ratio_of_sums(numerator=self.products, denominator=self.squares, level=VERDICT)
@@ -170,19 +173,21 @@ class TemporalMetric(Metric):
 
 @dataclass(frozen=True)
 class QuantisationCell:
-    """One camera at one ISO.
+    """Quantisation of one camera at one ISO.
 
     Parameters
     ----------
-    camera, iso
-        Name of the camera, and ISO.
+    camera : str or None
+        Name of the camera.
+    iso : float or None
+        ISO.
     step : int
-        Largest step, in codes, on whose multiples all of the real noisy values stand; 0 if
-        they are no whole codes.
+        Step between codes, DN: greatest common divisor of the differences of all real noisy values; 0 if
+        these are not whole codes.
     sigma_dn : float
-        Smallest σ of the real noise in it, over the signals, DN.
+        Smallest σ of the real noise at any signal, DN.
     on_codes : mapping of str to float
-        Fraction of the values within 0.02 of a step of such a multiple, per source; 0.04 is chance.
+        Fraction of values within 0.02 steps of a code, per source; 0.04 by chance.
     """
 
     camera: str | None
@@ -194,13 +199,19 @@ class QuantisationCell:
 
 @dataclass(frozen=True)
 class Quantisation(Score):
-    """Codes of data and samples."""
+    """Quantisation of data and samples.
+
+    Parameters
+    ----------
+    cells : tuple of QuantisationCell
+        One per camera and ISO.
+    """
 
     cells: tuple[QuantisationCell, ...]
 
 
 class QuantisationMetric(Metric):
-    """Per camera and ISO: greatest common divisor of the codes, and values on them."""
+    """Step between codes, and number of values on codes, per camera and ISO."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -234,7 +245,7 @@ class QuantisationMetric(Metric):
                 self.on[name][cell] += float((np.abs(offset - np.rint(offset)) <= NEAR).sum())
 
     def _noisy_dn(self, batch: ScoredBatch, name: str, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Noisy values in DN: clean + noise + black."""
+        """Return noisy values in DN: clean + noise + black."""
         scale, black, code = (
             values[chosen][:, :, None, None] for values in (batch.scale_dn, batch.black_dn, batch.code)
         )
@@ -244,7 +255,7 @@ class QuantisationMetric(Metric):
         return noisy
 
     def score(self) -> Quantisation:
-        """Codes of each camera at each ISO."""
+        """Return the quantisation of each camera and ISO."""
         cells = []
         for index, cell in enumerate(self.setup.survey.cells):
             n = self.values[index]

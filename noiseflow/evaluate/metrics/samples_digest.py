@@ -1,4 +1,4 @@
-"""The checksum of the samples that were scored: it shows whether two tables scored the same ones."""
+"""Checksum of the samples, which shows whether two evaluations scored the same ones."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ __all__ = ["SamplesDigest", "SamplesDigestMetric"]
 
 @dataclass(frozen=True)
 class SamplesDigest(Score):
-    """Checksums of samples.
+    """Checksums of the models' samples.
 
     Parameters
     ----------
     sha256 : mapping of str to str
-        SHA-256 of the samples of each model, normalised noise as float32, in the order of the patches.
+        SHA-256 of each model's samples: normalised noise as little-endian float32, in the order of the patches.
     """
 
     sha256: Mapping[str, str]
 
 
 class SamplesDigestMetric(Metric):
-    """Digests of the batches' samples."""
+    """Running SHA-256 of each model's samples."""
 
     def __init__(self, setup: Setup) -> None:
         self.digests = {name: hashlib.sha256() for name in setup.models}
@@ -36,5 +36,5 @@ class SamplesDigestMetric(Metric):
             digest.update(np.ascontiguousarray(batch.noise[name].numpy(), "<f4").tobytes())
 
     def score(self) -> SamplesDigest:
-        """The checksum of each model's samples."""
+        """Return the checksum of each model's samples."""
         return SamplesDigest({name: digest.hexdigest() for name, digest in self.digests.items()})

@@ -1,4 +1,4 @@
-"""Structure in space: autocorrelation, spectra, columns, and how the planes go together."""
+"""Spatial structure of the noise: autocorrelation, spectra, column noise, and correlation of the planes."""
 
 import math
 from collections.abc import Mapping
@@ -17,28 +17,30 @@ from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Interval, ra
 __all__ = ["LARGEST_LAG", "MATCH", "Compared", "Structure", "StructureMetric", "frequencies_of"]
 
 LARGEST_LAG = 6
+"""Largest lag of the autocorrelation map, pixels of a plane."""
+
 LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
-"""Rows and columns apart at which the correlation is compared."""
+"""Lags (rows, columns) at which the correlation is compared."""
 
 MOST_ORDERED = 4
-"""Planes whose every order is tried; those of larger cells would be too many."""
+"""Largest number of planes for which all orders are tried."""
 
 MATCH = 0.25
-"""The planes are in another order if that order leaves less than this of the misfit."""
+"""Largest fraction of the misfit that another order of the planes may leave to count as the right one."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One number of the structure, real and sampled.
+    """One quantity, in the data and in the samples.
 
     Parameters
     ----------
     part : str
         Lag, pair of planes, or plane.
     of : mapping of str to Interval
-        Per source.
+        Its value for each source.
     missing : mapping of str to Interval
-        Of the data minus of the samples, paired by group, per model; the interval is wider
+        Value of the data minus that of the samples, paired by group, per model; the interval is corrected
         for the number of parts.
     """
 
@@ -54,25 +56,25 @@ class Structure(Score):
     Parameters
     ----------
     values : int
-        Number of values of each source that were used.
+        Number of values used per source.
     of_values : int
-        Number of values that there are.
+        Number of all values per source.
     lags : tuple of Compared
-        Autocorrelation at the compared lags (rows, columns), rows' and columns' means removed.
+        Autocorrelation at `LAGS`, after removing the means of rows and columns.
     columns : Compared
-        Variance of column means × height ÷ pixel variance, row means removed: 1 for independent
+        Variance of column means × height ÷ pixel variance, after removing row means; 1 for independent
         pixels.
     pairs : tuple of Compared
-        Correlation between each two planes at the same place.
+        Correlation of every two planes at the same place.
     planes : tuple of Compared
         Variance of each plane's residuals ÷ mean over planes.
     order : mapping of str to (str or None)
-        Order of the samples' planes in which they fit the data's, if that is another one.
+        Order in which the samples' planes match the data, if it is not the declared one, per model.
     autocorrelation : mapping of str to tuple of tuple of float
-        Map of lags −6 … 6 by −6 … 6, row noise left in, per source.
+        Autocorrelation at lags of −6 to 6 rows and −6 to 6 columns, row noise included, per source.
     rows_spectrum, columns_spectrum, radial_spectrum : mapping of str to tuple of float
-        Power against frequency, cycles/pixel of a plane, 1 for independent pixels: of row
-        means, of column means, and of all frequencies at one distance from 0.
+        Power of row means, of column means, and averaged over rings of equal frequency without the axes, up to
+        ½ cycle/pixel of a plane, per source; 1 for independent pixels.
     """
 
     values: int
@@ -98,7 +100,7 @@ class StructureMetric(Metric):
         self.reach = min(LARGEST_LAG, self.height - 1, self.width - 1)
         self.lags = [(dy, dx) for dy, dx in LAGS if dy < self.height - 1 and abs(dx) < self.width - 1]
         sources = setup.sources
-        # By lag: sums of products per pair of pixels, first the variance itself.
+        # Mean products of pixels per lag; the first is lag 0, the variance.
         self.products = {name: np.zeros((1 + len(self.lags), groups)) for name in sources}
         self.planes = {name: np.zeros((groups, planes, planes)) for name in sources}
         self.columns = {name: np.zeros(groups) for name in sources}
@@ -117,7 +119,7 @@ class StructureMetric(Metric):
         for name, residual in batch.residual.items():
             centred = residual[chosen]
             centred = centred - centred.mean((2, 3), keepdim=True)
-            # Row noise would be a part of the pixels' variance, and make the columns look still.
+            # Remove row noise, which would raise the pixels' variance and hide column noise.
             columns[name] = row_ratio((centred - centred.mean(3, keepdim=True)).transpose(2, 3)).numpy().mean(1)
             np.add.at(self.planes[name], group, torch.einsum("bchw,bdhw->bcd", centred, centred).double().numpy())
             products = self._products(centred)
@@ -131,7 +133,7 @@ class StructureMetric(Metric):
             np.add.at(self.columns[name], group, np.where(valid, ratio, 0.0))
 
     def _products(self, centred: Tensor) -> list[NDArray[np.float64]]:
-        """Mean products at lag 0 and the compared lags, per patch."""
+        """Return the mean products at lag 0 and at each compared lag, per patch, corrected for removed means."""
         inner = centred - centred.mean(3, keepdim=True) - centred.mean(2, keepdim=True)
         products = [inner.square().mean((1, 2, 3)).double().numpy()]
         for dy, dx in self.lags:
@@ -143,12 +145,12 @@ class StructureMetric(Metric):
         return products
 
     def _of_white(self, dy: int, dx: int) -> float:
-        """Correlation that white noise shows once the means of rows and columns are removed."""
+        """Return the correlation that white noise has after removing the means of rows and columns."""
         in_row, in_column = -1 / (self.width - 1), -1 / (self.height - 1)
         return (in_row if dx else 1.0) * (in_column if dy else 1.0)
 
     def _autocovariance(self, centred: Tensor) -> NDArray[np.float64]:
-        """Sum over patches of the mean product at each lag of the map."""
+        """Return the mean product at each lag of the map, summed over patches and planes."""
         reach = self.reach
         size = (self.height + reach, self.width + reach)
         power = torch.fft.rfft2(centred, s=size).abs().square_().sum((0, 1))
@@ -160,11 +162,11 @@ class StructureMetric(Metric):
         return result
 
     def score(self) -> Structure:
-        """Correlations and spectra, real and sampled."""
+        """Return correlations and spectra of the data and of each model's samples."""
         names, planes = self.setup.survey.plane_names, self.setup.survey.patch_shape[0]
         lags = [self._lag(index + 1, dy, dx) for index, (dy, dx) in enumerate(self.lags)]
         shares = {name: np.einsum("gcc->gc", sums) for name, sums in self.planes.items()}
-        # Of each plane, and of each two.
+        # One per plane, and one per pair of planes.
         comparisons = planes * (planes + 1) // 2
         values = int(self.patches.sum()) * math.prod(self.setup.survey.patch_shape)
         power = {name: normalised(total, self.width) for name, total in self.power.items()}
@@ -203,6 +205,7 @@ class StructureMetric(Metric):
         )
 
     def _lag(self, index: int, dy: int, dx: int) -> Compared:
+        """Compare the autocorrelation at one lag."""
         words = [f"{count} {what}{'s' * (count > 1)}" for count, what in ((dy, "row"), (abs(dx), "column")) if count]
         part = " and ".join(words) + (" (back)" if dx < 0 else "")
         numerators = {}
@@ -214,6 +217,7 @@ class StructureMetric(Metric):
     def _compare(
         self, part: str, numerators: Mapping[str, NDArray[np.float64]], denominator: NDArray[np.float64], parts: int
     ) -> Compared:
+        """Compare a ratio of sums between data and samples, as one of several parts."""
         strict = 1 - (1 - VERDICT) / max(parts, 1)
         return Compared(
             part=part,
@@ -230,7 +234,7 @@ class StructureMetric(Metric):
         )
 
     def _order(self, shares: Mapping[str, NDArray[np.float64]], model: str) -> str | None:
-        """The order of the samples' planes that fits the data's far better than their own."""
+        """Return the order of the samples' planes that matches the data far better than theirs, or None."""
         names, present = self.setup.survey.plane_names, self.patches > 0
         real, sampled = shares[DATA][present], shares[model][present]
         if not 2 <= len(names) <= MOST_ORDERED or not (real > 0).all() or not (sampled > 0).all():
@@ -248,18 +252,20 @@ class StructureMetric(Metric):
 
 
 def _over_deviations(sums: NDArray[np.float64], a: int, b: int, patches: NDArray[np.float64]) -> float:
-    """1 over the product of two planes' deviations, of sums per patch."""
+    """Return 1 over the product of two planes' standard deviations."""
     total = sums.sum(0)
     product = float(total[a, a] * total[b, b])
     return float(patches.sum()) / math.sqrt(product) if product > 0 else math.nan
 
 
 def _over_mean(share: NDArray[np.float64], patches: NDArray[np.float64]) -> float:
+    """Return 1 over the mean variance of the planes."""
     mean = float(share.sum() / (share.shape[1] * max(patches.sum(), 1)))
     return 1 / mean if mean > 0 else math.nan
 
 
 def _over_centre(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a map divided by its value at lag 0."""
     centre = float(total[total.shape[0] // 2, total.shape[1] // 2])
     return total / centre if centre > 0 else np.zeros_like(total)
 
@@ -273,13 +279,13 @@ def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def power_of(centred: Tensor) -> NDArray[np.float64]:
-    """|FFT|² summed over patches and planes: (B, C, H, W) to (H, W // 2 + 1)."""
+    """Return |FFT|² summed over patches and planes, (H, W // 2 + 1), of noise (B, C, H, W)."""
     total: NDArray[np.float64] = torch.fft.rfft2(centred).abs().square_().sum((0, 1)).double().numpy()
     return total
 
 
 def normalised(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Power such that the mean over all frequencies but 0 is 1."""
+    """Scale a half-plane power spectrum to a mean of 1 over all frequencies but 0; `width` is that of the patch."""
     whole = np.full(power.shape[1], 2.0)
     whole[0] = 1
     if width % 2 == 0:
@@ -291,7 +297,7 @@ def normalised(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def radial(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Mean power by distance from frequency 0, the axes left out: they are the rows and columns."""
+    """Return the mean power in rings about frequency 0, without the axes, which belong to rows and columns."""
     height = power.shape[0]
     vertical, horizontal = np.abs(np.fft.fftfreq(height))[1:, None], np.fft.rfftfreq(width)[None, 1:]
     distance, inner = np.hypot(vertical, horizontal), power[1:, 1:]
@@ -304,5 +310,5 @@ def radial(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def frequencies_of(count: int) -> NDArray[np.float64]:
-    """Frequencies of `count` bins up to ½, cycles/pixel of a plane."""
+    """Return the frequencies of `count` bins up to ½, in cycles/pixel of a plane."""
     return np.linspace(0.5 / count, 0.5, count)

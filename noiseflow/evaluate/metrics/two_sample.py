@@ -1,4 +1,4 @@
-"""Two-sample test: whether a small classifier can tell real patches from sampled ones."""
+"""Two-sample test: whether a small classifier can distinguish real from sampled patches."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,25 +15,30 @@ from noiseflow.evaluate.statistics.intervals import VERDICT, Interval, ratio_of_
 __all__ = ["FOLDS", "UNITS", "TwoSample", "TwoSampleMetric", "features", "held_out_hits"]
 
 SIZE = 16
-"""Pixels a side of what is classified: larger patches are cut."""
+"""Height and width of the pieces that are classified, pixels; larger patches are cut into pieces."""
 
 FILTERS = 16
+"""Number of random filters."""
+
 BANDS = 5
 """Bands of the power spectrum along each axis."""
 
 FEWEST = 200
+"""Fewest pieces for the test."""
 
 Array = NDArray[np.float64]
 
 FOLDS = 4
+"""Folds of the cross-validation."""
+
 INNER = 2
-"""Folds of the training groups, by which it is decided whether hinge functions pay."""
+"""Folds within the training groups, which decide whether to use hinge functions."""
 
 UNITS = 512
-"""Hinge functions."""
+"""Number of hinge functions."""
 
 RIDGES = {False: 1e-3, True: 0.1}
-"""Added to the diagonal of the pooled correlation matrix, without and with hinge functions."""
+"""Constant added to the diagonal of the pooled correlation matrix, without and with hinge functions."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,13 @@ class TwoSample(Score):
     Parameters
     ----------
     pieces : int
-        Real pieces, and as many sampled ones per model.
+        Number of real pieces, and of sampled ones per model.
     shape : tuple of int
         (C, h, w) of a piece.
     features : int
         Number of features of a piece.
     accuracy : mapping of str to Interval
-        Part classified correctly, per model; ½ is chance.  Empty if there are too few.
+        Fraction of pieces classified correctly, per model; ½ is chance.  Empty if there are fewer than `FEWEST`.
     """
 
     pieces: int
@@ -82,10 +87,10 @@ class TwoSampleMetric(Metric):
         self.group.append(np.repeat(batch.group[chosen], len(brightness) // len(chosen)))
 
     def score(self) -> TwoSample:
-        """Held-out accuracy against each model."""
+        """Return the held-out accuracy against each model."""
         group = np.concatenate(self.group)
         rows = {name: np.concatenate(parts) for name, parts in self.rows.items()}
-        # A piece without any noise has no features; pairs stay pairs.
+        # A piece without noise has no features; drop it in all sources to keep pairs.
         valid = np.logical_and.reduce([np.isfinite(part).all(1) for part in rows.values()])
         group, rows = group[valid], {name: part[valid] for name, part in rows.items()}
         accuracy, width = {}, next(iter(rows.values())).shape[1]
@@ -102,19 +107,19 @@ class TwoSampleMetric(Metric):
 
 
 def _pieces(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Patches cut into pieces without overlap, (B·k, C, h, w); what is left over is dropped."""
+    """Cut patches into pieces without overlap, (B·k, C, h, w), and drop the remaining borders."""
     _, height, width = shape
     cut = patches.unfold(2, height, height).unfold(3, width, width)
     return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, *shape)
 
 
 def features(residual: Tensor, brightness: Tensor, filters: Tensor) -> Tensor:
-    """What the classifier looks at.
+    """Compute the features of the classifier: moments, correlations, filter responses and spectra.
 
     Parameters
     ----------
     residual : Tensor, shape (B, C, h, w)
-        Noise over its σ.
+        Noise divided by its σ.
     brightness : Tensor, shape (B,)
         Mean clean signal, normalised.
     filters : Tensor, shape (F, C, 3, 3)
@@ -123,11 +128,11 @@ def features(residual: Tensor, brightness: Tensor, filters: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (B, features)
-        NaN for a piece without noise.
+        Features, each also times the root of the signal; not finite for a piece without noise.
     """
     planes = residual.shape[1]
     square = residual.square()
-    # Far values are drawn in: one hot pixel must not be all that a moment says.
+    # Clip at ±8 σ, so that a single hot pixel does not dominate a moment.
     near = residual.clamp(-8, 8)
     variance = square.mean((2, 3))
     whole = variance.mean(1)
@@ -151,15 +156,15 @@ def features(residual: Tensor, brightness: Tensor, filters: Tensor) -> Tensor:
     columns.append(_spectrum(residual))
     found = torch.cat(columns, 1)
     light = brightness.clamp(min=0).sqrt()[:, None]
-    # With the signal alone among them, a fault that is the same in sign at no signal is seen too.
+    # The products with the signal reveal faults that depend on it.
     return torch.cat([found, found * light], 1)
 
 
 def _spectrum(residual: Tensor) -> Tensor:
-    """Log of the power in bands of frequency, mean over planes, relative to all of it, shape (B, bands)."""
+    """Return the log of the power in bands of frequency, averaged over planes and relative to the total, (B, bands)."""
     height, width = residual.shape[2:]
     power = torch.fft.fft2(residual, norm="ortho").abs().square().mean(1)
-    # Frequencies of both signs alike; the mean itself has a feature of its own.
+    # Positive and negative frequencies share a band.
     bands = [torch.fft.fftfreq(size).abs().mul(2 * BANDS).long().clamp(max=BANDS - 1) for size in (height, width)]
     index = (bands[0][:, None] * BANDS + bands[1]).flatten()
     counts = torch.bincount(index, minlength=BANDS**2)
@@ -170,44 +175,46 @@ def _spectrum(residual: Tensor) -> Tensor:
 
 
 def held_out_hits(real: Array, sampled: Array, group: NDArray[np.int64], *, hinges: bool | None = None) -> Array:
-    """Of each pair, how many of the two a discriminant trained on other groups classifies correctly.
+    """Classify pairs by a Fisher discriminant that is trained on other groups.
 
     Parameters
     ----------
     real, sampled : ndarray, shape (n, features)
-        Pairs, of the same place.
+        Features of n pairs of pieces at the same places.
     group : ndarray of int, shape (n,)
-        Scene or frame of each row; a group is held out as a whole.
+        Scene or frame of each pair.  Groups are held out as a whole, if there are at least 2 · `FOLDS`; otherwise
+        blocks of pairs in stored order are held out.
     hinges : bool, optional
-        Whether it sees hinge functions of the features too.  None: as within the training
-        groups it does better, so that what it is tried on has no say in it.
+        Whether to add hinge functions of the features.  By default, cross-validation within the training groups
+        decides, without using the test groups.
 
     Returns
     -------
     ndarray, shape (n,)
-        0, 1 or 2; a value on the boundary counts ½.
+        Number of correct classifications of each pair, 0 to 2; a value on the boundary counts ½.
     """
     hits = np.zeros(len(group))
     for train, test in _folds(group, FOLDS):
-        pay = hinges
-        if pay is None:
+        with_hinges = hinges
+        if with_hinges is None:
             linear, bent = (_inner(real[train], sampled[train], group[train], each) for each in (False, True))
-            pay = bent > linear
-        hits[test] = _hits(real, sampled, train, test, pay)
+            with_hinges = bent > linear
+        hits[test] = _hits(real, sampled, train, test, with_hinges)
     return hits
 
 
 def _inner(real: Array, sampled: Array, group: NDArray[np.int64], hinges: bool) -> float:
+    """Return the number of correct classifications in a cross-validation with `INNER` folds."""
     return sum(float(_hits(real, sampled, *fold, hinges).sum()) for fold in _folds(group, INNER))
 
 
 def _folds(group: NDArray[np.int64], folds: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Which rows to train on, and which to try, one fold after the other."""
+    """Yield masks of the training rows and the test rows of each fold."""
     distinct = np.unique(group)
     if len(distinct) >= 2 * folds:
         fold = np.searchsorted(distinct, group) % folds
     else:
-        # Blocks in stored order, since neighbours share their scene.
+        # With few groups, use blocks in stored order, because neighbouring rows share their scene.
         fold = np.arange(len(group)) * folds // len(group)
     for number in range(folds):
         test = fold == number
@@ -216,6 +223,7 @@ def _folds(group: NDArray[np.int64], folds: int) -> Iterator[tuple[NDArray[np.bo
 
 
 def _hits(real: Array, sampled: Array, train: NDArray[np.bool_], test: NDArray[np.bool_], hinges: bool) -> Array:
+    """Train on some pairs, and return the number of correct classifications of each test pair."""
     sides = real[train], sampled[train]
     middle = (sides[0].mean(0) + sides[1].mean(0)) / 2
     scale = np.maximum(np.sqrt((sides[0].var(0) + sides[1].var(0)) / 2), 1e-150)
@@ -230,13 +238,13 @@ def _hits(real: Array, sampled: Array, train: NDArray[np.bool_], test: NDArray[n
 
 
 def _bent(rows: Array) -> Array:
-    """max(0, a·xᵢ + b·xⱼ − t) for random pairs of features, of all half are of one feature; shape (n, UNITS)."""
+    """Return hinge functions max(0, a·xᵢ + b·xⱼ − t), shape (n, UNITS): half of one feature, half of random pairs."""
     rng = np.random.default_rng(0)
     width = rows.shape[1]
     first, second = rng.integers(width, size=(2, UNITS))
     angle = rng.uniform(0, 2 * np.pi, UNITS)
     one = np.arange(UNITS) < UNITS // 2
-    # One feature each, in turn, from both sides.
+    # Single features in turn, each with both signs.
     first[one], angle[one] = np.arange(UNITS // 2) // 2 % width, np.arange(UNITS // 2) % 2 * np.pi
     threshold = rng.uniform(-1, 2, UNITS)
     bent: Array = np.maximum(rows[:, first] * np.cos(angle) + rows[:, second] * np.sin(angle) - threshold, 0)
@@ -244,7 +252,7 @@ def _bent(rows: Array) -> Array:
 
 
 def _discriminant(real: Array, sampled: Array, ridge: float) -> tuple[Array, float]:
-    """Fisher's direction, positive towards real, and the point half-way between the means."""
+    """Return Fisher's direction, positive towards real, and the boundary halfway between the means."""
     means = real.mean(0), sampled.mean(0)
     within = (np.cov(real.T) + np.cov(sampled.T)) / 2
     deviation = np.sqrt(np.maximum(np.diag(within), 1e-300))

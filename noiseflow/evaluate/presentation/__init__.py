@@ -1,1 +1,1 @@
-"""Figures and words of reports."""
+"""Figures, sentences and tables of reports, made from the numbers of the metrics."""

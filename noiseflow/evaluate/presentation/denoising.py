@@ -1,4 +1,4 @@
-"""Words and figures of what a denoiser loses by being trained on samples."""
+"""Sentences and figures of the denoising cost."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,32 +13,33 @@ from noiseflow.evaluate.statistics.intervals import VERDICT
 __all__ = ["DenoisingPresenter", "cost_in_words"]
 
 COST_MARGIN = 0.05
-"""Cost that passes as none, dB."""
+"""Largest cost that is not flagged, dB."""
 
 COST_WIDE = 0.5
-"""Largest cost within the interval at which samples are called as good as real noise, dB."""
+"""Largest upper end of the interval at which samples count as good as real noise, dB."""
 
 
 class DenoisingPresenter(Presenter[DenoisingCost]):
-    """Words and figures of `DenoisingCost`."""
+    """Presents `DenoisingCost`."""
 
     title = "Cost of a denoiser"
 
     method = (
         f"On at most {CLOSE_VALUES:,} values and {WINDOWS:,} windows of each source: residuals (noise over the real "
         "noise’s σ at that signal, ±½ code added). A linear denoiser estimates the clean signal from a window of all "
-        "planes and the means of the rows and columns through it; its scenes are smooth shading (a spectrum of "
-        f"1/f⁴, {SIGNAL:g} σ strong), whose second moments are known, so that only the noise differs. The best one "
-        f"for the noise of one part of the scenes ({PARTS} parts) is tried on the real noise of another. Cost: dB of "
-        "mean squared error that it loses if it was made for samples instead of real noise; the floor is that of real "
-        f"noise of the third part. Flagged above {COST_MARGIN:g} dB where the {percent(VERDICT, 1)} interval over "
-        "scenes excludes 0. Nothing but second moments counts: tails are not seen."
+        "planes and the means of the rows and columns through it. All denoisers use the same synthetic scenes, smooth "
+        f"shading with a spectrum of 1/f⁴ and a standard deviation of {SIGNAL:g} σ, so that only the noise differs. "
+        f"The best denoiser for the noise of one of {PARTS} parts of the scenes is tested on the real noise of another "
+        "part. The cost is the increase of the mean squared error, in dB, of training on samples instead of real "
+        "noise; the floor is that of training on real noise of the third part. Flagged above "
+        f"{COST_MARGIN:g} dB if the {percent(VERDICT, 1)} interval over scenes excludes 0. The cost depends on second "
+        "moments only, not on tails."
     )
 
     def findings(self, score: DenoisingCost, tested: str) -> Sequence[Finding]:
-        """Whether samples do for a denoiser."""
+        """Return whether samples are as good as real noise for training a denoiser."""
         if tested not in score.cost:
-            text = f"Too few scenes to train and try a denoiser ({score.groups}); score {FEWEST_SCENES} scenes or more."
+            text = f"Too few scenes to train and test a denoiser ({score.groups}); score at least {FEWEST_SCENES}."
             return [Finding("open", "denoising", text)]
         cost, floor = score.cost[tested], score.floor
         numbers = f"{plus_minus(cost, 2)} dB on real noise"
@@ -48,28 +49,28 @@ class DenoisingPresenter(Presenter[DenoisingCost]):
         if cost.low is None:
             return [Finding("open", "denoising", f"Too few scenes for an interval: {what} {numbers}.")]
         if cost.value > COST_MARGIN and cost.above(0):
-            return [Finding("bad", "denoising", f"Samples cost a denoiser: {what} {numbers}.")]
+            return [Finding("bad", "denoising", f"Training a denoiser on samples costs accuracy: {what} {numbers}.")]
         if not cost.below(COST_WIDE):
-            text = f"Too few scenes to decide what samples cost a denoiser: {what} {numbers}."
+            text = f"Too few scenes to decide what training a denoiser on samples costs: {what} {numbers}."
             return [Finding("open", "denoising", text)]
         return [Finding("good", "denoising", f"{what.capitalize()} {numbers}.")]
 
     def table(self, score: DenoisingCost) -> Sequence[TableRow]:
-        """Costs, and the floor as that of the data."""
+        """Return the costs, and the floor in the data's column."""
         if not score.cost or score.floor is None:
             return []
         cells = {name: plus_minus(value, 2) for name, value in score.cost.items()}
         return [TableRow("Cost of a denoiser", "dB", "0", {DATA: plus_minus(score.floor, 2), **cells})]
 
     def records(self, score: DenoisingCost) -> Sequence[Record]:
-        """Costs and the floor."""
+        """Return the costs and the floor."""
         if not score.cost or score.floor is None:
             return []
         values = {DATA: score.floor, **score.cost}
         return [Record("denoising_cost", "dB", name, None, None, "", *value.numbers) for name, value in values.items()]
 
     def plates(self, score: DenoisingCost, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Costs with their intervals."""
+        """Draw the costs with their intervals."""
         if not score.cost or score.floor is None:
             return []
         values = {DATA: score.floor, **score.cost}
@@ -85,14 +86,14 @@ class DenoisingPresenter(Presenter[DenoisingCost]):
                     figure,
                     title="Cost of a denoiser",
                     alt="Loss of a linear denoiser trained on each model’s samples, in dB on real noise",
-                    caption="The best linear denoiser for samples, on real noise, against that for real noise. Good: "
-                    "0. The data’s own is that of other real noise: chance.",
+                    caption="Loss on real noise of the best linear denoiser for samples, compared with the best one "
+                    "for real noise. Good: 0. The data’s value is that of other real noise, that is, chance.",
                 )
             ]
 
 
 def cost_in_words(score: DenoisingCost, tested: str) -> str:
-    """What a denoiser loses, as a sentence of the verdict; nothing where it is not known."""
+    """Return a sentence on the denoising cost for the headline; empty if it is unknown."""
     if tested not in score.cost:
         return ""
     return f"A linear denoiser trained on them loses {plus_minus(score.cost[tested], 2)} dB."

@@ -1,4 +1,4 @@
-"""Words and figures of the distribution of the noise: over all, and by intensity."""
+"""Sentences and figures of the distribution of the noise, over all pixels and by intensity."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,46 +37,48 @@ from noiseflow.evaluate.statistics.intervals import LEVEL, Interval
 __all__ = ["ConditionalPresenter", "MarginalPresenter"]
 
 VARIANCE_MARGIN = 0.02
-"""Deviation of sampled/real variance from 1 that passes as none."""
+"""Largest deviation of sampled/real variance from 1 that is not flagged."""
 
 FEWEST_IN_BIN = 10_000
-"""Values that an intensity bin needs for a verdict."""
+"""Fewest values in a bin of intensity for a verdict."""
 
 MOST_CELLS_DRAWN = 3
+"""Largest number of histograms drawn."""
+
 SHADES = ("#08306b", "#2171b5", "#6baed6", "#57606a", "#fd8d3c", "#d94801", "#7f2704")
 """Colours of the conditional quantiles, from low to high."""
 
 
 class MarginalPresenter(Presenter[Marginal]):
-    """Words and figures of `Marginal`."""
+    """Presents `Marginal`."""
 
     title = "Distribution of the noise"
 
     method = (
         f"KL(real ‖ sampled) and Jensen–Shannon in nats, Wasserstein-1 in the real noise’s σ, over bins of "
         f"σ/{BINS_PER_SIGMA} (σ of the real noise; at most {MOST_BINS} bins) "
-        "from the smallest to the largest real value, the two outermost open, so that nothing is dropped; "
-        f"{PSEUDO_COUNT} is added to every bin. Real and sampled noise are both blurred by a uniform ±½ code first, "
-        "so that the steps of the integers are not held against a continuous density. "
-        f"The floor is what the same estimator gives for the data against itself: pixel rows of each frame are dealt "
-        f"to {PARTS} parts in turn, one half of the parts is compared with the other, averaged over all ways to halve; "
-        "the reported KL compares one half of the data with the samples for the other half, so sizes and conditions "
-        "are the floor’s. What is common to a whole frame is not in the floor. The ± of a divergence is from leaving "
-        f"out one of {BLOCKS} blocks of scenes after the other (jackknife, {percent(LEVEL)}). "
+        "from the smallest to the largest real value; the two outermost also count everything beyond. "
+        f"{PSEUDO_COUNT} is added to every bin. A uniform ±½ code is first added to real and sampled noise alike, "
+        "which hides the steps of the integers from comparisons with a continuous density. "
+        "The floor is the same estimator between two halves of the data: the pixel rows of each frame are assigned "
+        f"to {PARTS} parts in turn, half of the parts are compared with the others, and the result is averaged over "
+        "all ways to halve. The reported KL compares one half of the data with the samples for the other half, so "
+        "sizes and conditions match the floor. Anything common to a whole frame does not raise the floor. The ± of a "
+        f"divergence is a jackknife over {BLOCKS} blocks of scenes ({percent(LEVEL)}). "
         f"Above the floor means above its mean plus {FLOOR_SPREADS:g} standard deviations over the ways to halve. "
-        f"The variance agrees if the {percent(LEVEL)} interval of sampled/real lies within 1 ± {VARIANCE_MARGIN:g}, "
-        "and is off if it lies outside. The sign of the skewness counts if the intervals of both exclude 0."
+        f"The variance agrees if the {percent(LEVEL)} interval of sampled/real is within 1 ± {VARIANCE_MARGIN:g}, "
+        "and is off if it is outside. The sign of the skewness is compared if the intervals of both exclude 0."
     )
 
     def findings(self, score: Marginal, tested: str) -> Sequence[Finding]:
-        """Divergence against its floor, variance, and the sign of the skewness."""
+        """Return the verdicts on divergence, variance, and the sign of the skewness."""
         return [self._divergence(score, tested), self._variance(score, tested), *self._skewness(score, tested)]
 
     def _divergence(self, score: Marginal, tested: str) -> Finding:
         whole = score.cells[0]
         kl, floor, high = whole.kl[tested], whole.floor, whole.floor_high
         if kl is None or floor is None or high is None:
-            return Finding("open", "kl", "The marginal KL has no floor: the patches are too few to halve.")
+            return Finding("open", "kl", "The marginal KL has no floor: there are too few patches to halve.")
         numbers = f"KL {significant(kl)} nats, floor {significant(floor)} (up to {significant(high)})"
         off = [cell for cell in score.cells[1:] if _above_floor(cell, tested)]
         where = ""
@@ -124,7 +126,7 @@ class MarginalPresenter(Presenter[Marginal]):
         return []
 
     def table(self, score: Marginal) -> Sequence[TableRow]:
-        """KL beside its floor, and the variance ratio."""
+        """Return the divergences with their floors, variance ratio and skewness."""
         whole = score.cells[0]
         ratios = {name: plus_minus(value.within(0.0), 3) for name, value in whole.variance_ratio.items()}
         skewness = {name: plus_minus(value, 2) for name, value in whole.skewness.items()}
@@ -138,7 +140,7 @@ class MarginalPresenter(Presenter[Marginal]):
         ]
 
     def records(self, score: Marginal) -> Sequence[Record]:
-        """Divergences, floors and moments."""
+        """Return divergences, floors and moments."""
         records = []
         for cell in score.cells:
             where = camera, iso, part = cell.camera, cell.iso, ""
@@ -166,44 +168,45 @@ class MarginalPresenter(Presenter[Marginal]):
         return records
 
     def plates(self, score: Marginal, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Histograms with a log axis: all of the data, or some of the cells."""
+        """Draw histograms with a log axis, of all data or of some of the cells."""
         cells = score.cells[1:] or score.cells
         names = cell_labels([(cell.camera, cell.iso) for cell in cells]) if len(cells) > 1 else [""]
         return [_draw(cells[index], names[index], pens) for index in evenly(range(len(cells)), MOST_CELLS_DRAWN)]
 
 
 class ConditionalPresenter(Presenter[Conditional]):
-    """Words and figures of `Conditional`."""
+    """Presents `Conditional`."""
 
     title = "Distribution by intensity"
 
     method = (
-        "Residuals are the noise over the real noise’s own σ at that signal, camera and ISO (variance of the data at "
-        f"64 knots, linear in between). They are counted in {SIGNAL_BINS} bins of signal, even in its square root from "
-        f"the darkest to the brightest of each camera and ISO, and in bins of the residual of {WIDTH} σ at 0, wider "
-        "farther out (even in asinh), to 200 σ. Divergence, floor and interval as for the whole; then averaged over "
-        f"the bins by their number of values. A bin of {FEWEST_IN_BIN:,} values or more is off if its KL is above the "
-        f"floor’s mean plus {FLOOR_SPREADS * 2:g} standard deviations over the ways to halve, and its interval is "
-        "above the floor. Conditional quantiles: part of the data below each quantile of the samples in the same bin."
+        "Residuals are the noise divided by the real noise’s σ at that signal, camera and ISO (variance of the data "
+        f"at 64 knots, linear in between). They are counted in {SIGNAL_BINS} bins of signal, equally spaced in its "
+        "square root from the darkest to the brightest of each camera and ISO, and in bins of the residual, "
+        f"{WIDTH} σ wide at 0 and wider farther out (equal in asinh), to 200 σ. Divergence, floor and interval are as "
+        f"for all pixels, averaged over the bins by their number of values. A bin of at least {FEWEST_IN_BIN:,} values "
+        f"is off if its KL is above the floor’s mean plus {FLOOR_SPREADS * 2:g} standard deviations over the ways to "
+        "halve, and its interval is above the floor. Conditional quantiles: fraction of the data below each quantile "
+        "of the samples in the same bin."
     )
 
     def _with_enough(self, score: Conditional) -> list[SignalBin]:
-        """Bins with enough values and a floor."""
+        """Return the bins with enough values and a floor."""
         return [bin_ for bin_ in score.bins if bin_.values >= FEWEST_IN_BIN and bin_.kl.floor is not None]
 
     def _off(self, score: Conditional, model: str) -> list[SignalBin]:
-        """Of these, the bins where the samples differ."""
+        """Return those of these bins in which the samples differ."""
         return [bin_ for bin_ in self._with_enough(score) if _is_off(bin_.kl, model)]
 
     def findings(self, score: Conditional, tested: str) -> Sequence[Finding]:
-        """In how many bins the samples differ, and where most."""
+        """Return in how many bins the samples differ, and where most."""
         enough, off = self._with_enough(score), self._off(score, tested)
         if not enough:
-            text = f"No intensity bin holds {FEWEST_IN_BIN:,} values: no verdict on the distribution by intensity."
+            text = f"No intensity bin has {FEWEST_IN_BIN:,} values: no verdict on the distribution by intensity."
             return [Finding("open", "conditional", text)]
         numbers = f"KL {significant(score.kl[tested])} nats on average, floor {significant(score.kl[DATA])}"
         if not off:
-            text = f"At every intensity the samples are distributed as the data: {numbers}."
+            text = f"At every intensity the samples are distributed like the data: {numbers}."
             return [Finding("good", "conditional", text)]
         worst = max(off, key=lambda bin_: bin_.kl.models[tested].value / max(bin_.kl.floor or 0.0, 1e-12))
         text = (
@@ -214,7 +217,7 @@ class ConditionalPresenter(Presenter[Conditional]):
         return [Finding("bad", "conditional", text)]
 
     def table(self, score: Conditional) -> Sequence[TableRow]:
-        """Averages over the bins, beside the floor."""
+        """Return the averages over the bins, with the floor."""
         if not score.kl:
             return []
         return [
@@ -234,7 +237,7 @@ class ConditionalPresenter(Presenter[Conditional]):
         ]
 
     def records(self, score: Conditional) -> Sequence[Record]:
-        """Averages, each bin, and the quantiles."""
+        """Return the averages, each bin, and the quantiles."""
         records = [
             Record(f"conditional_{measure}", unit, name, None, None, "", value)
             for measure, unit, values in (
@@ -266,7 +269,7 @@ class ConditionalPresenter(Presenter[Conditional]):
         return records
 
     def plates(self, score: Conditional, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Divergence against signal, and conditional quantiles of the model under test."""
+        """Draw the divergence against signal, and conditional quantiles of the model under test."""
         bins = self._with_enough(score)
         if not bins:
             return []
@@ -292,8 +295,8 @@ def _divergence_by_signal(bins: Sequence[SignalBin], pens: Mapping[str, Pen]) ->
             figure,
             title="Divergence by intensity",
             alt="KL divergence of the residuals against signal, one line per model, and the floor",
-            caption="KL of the residuals (noise over the data’s σ at that signal) in each bin of signal, nats. "
-            "Good: in the grey area, where the data is from itself.",
+            caption="KL of the residuals (noise divided by the data’s σ at that signal) in each bin of signal, nats. "
+            "Good: in the grey area, the KL between two halves of the data.",
         )
 
 
@@ -310,10 +313,10 @@ def _quantiles_by_signal(score: Conditional, bins: Sequence[SignalBin], tested: 
         return plate(
             figure,
             title=f"Conditional quantiles of {tested}",
-            alt="How far the part of the data below each sampled quantile is off, against signal",
-            caption="Part of the data below each quantile of the samples at the same signal, minus the quantile’s "
-            "level, per cent. Good: all lines at 0. Above 0 on the left tail (1 %, 5 %) and below on the right: "
-            "the samples are too narrow.",
+            alt="Error of the fraction of the data below each sampled quantile, against signal",
+            caption="Fraction of the data below each quantile of the samples at the same signal, minus the quantile’s "
+            "level, per cent. Good: all lines at 0. If the low quantiles (1 %, 5 %) are above 0 and the high ones "
+            "below, the samples are too narrow.",
         )
 
 
@@ -359,12 +362,12 @@ def _draw(cell: MarginalCell, name: str, pens: Mapping[str, Pen]) -> Plate:
             title="Histogram of the noise" + (f", {name}" if name else ""),
             alt=f"Histogram of real and sampled noise in DN, log axis {name}",
             caption=f"Density of the noise, log axis, bins of {histogram.width_dn:.3g} DN. Good: the lines follow the "
-            "grey area into both tails. The outermost bins also hold all beyond them.",
+            "grey area into both tails. The outermost bins also count everything beyond.",
         )
 
 
 def _beside_floor(divergence: Divergence) -> dict[str, str]:
-    """The cells of a table: the floor in the data's column, each model's value with its ±."""
+    """Return the cells of a table: the floor in the data's column, and each model's value with its ±."""
     floor = "–" if divergence.floor is None else f"floor {significant(divergence.floor)}"
     return {DATA: floor, **{name: plus_minus(value.within(0.0), 6) for name, value in divergence.models.items()}}
 

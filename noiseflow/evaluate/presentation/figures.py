@@ -1,4 +1,4 @@
-"""Figures of a report, as pictures within its page."""
+"""Figures of a report, embedded in its page."""
 
 import base64
 import io
@@ -44,10 +44,10 @@ __all__ = [
 
 INK, GREY, LIGHT_GREY = "#1f2328", "#57606a", "#d0d7de"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""Okabe and Ito's palette, safe for colour-blind readers; the data is `INK`."""
+"""Colours of the models: Okabe and Ito's palette, safe for colour-blind readers.  The data's colour is `INK`."""
 
 LONGEST = 28
-"""Characters of a name in a figure."""
+"""Largest number of characters of a name in a figure."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -76,7 +76,17 @@ IN_COLOUR = "Top: all planes as sRGB, grey-world balance, brightness of the clea
 
 @dataclass(frozen=True)
 class Pen:
-    """Colour, marker and dash that belong to one source throughout a report; the data's marker is hollow."""
+    """Style of one source in all figures of a report.
+
+    Parameters
+    ----------
+    colour, marker : str
+        Colour and marker, as in matplotlib.
+    dash : str or tuple
+        Line style, as in matplotlib.
+    hollow : bool
+        Whether the marker is hollow, as it is for the data.
+    """
 
     colour: str
     marker: str
@@ -86,7 +96,17 @@ class Pen:
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure as it stands in the page: image as a data URI, with its words."""
+    """A figure of the page.
+
+    Parameters
+    ----------
+    title : str
+        Heading.
+    image : str
+        Data URI of the picture.
+    alt, caption : str
+        Alternative text, and caption.
+    """
 
     title: str
     image: str
@@ -95,7 +115,7 @@ class Plate:
 
 
 def pens_for(data: str, models: Sequence[str]) -> dict[str, Pen]:
-    """A pen for the data and each model, the same in every figure."""
+    """Return pens for the data and each model, which are the same in every figure."""
     pens = {
         name: Pen(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index % len(DASHES)])
         for index, name in enumerate(models)
@@ -105,7 +125,7 @@ def pens_for(data: str, models: Sequence[str]) -> dict[str, Pen]:
 
 @contextmanager
 def canvas(height: float = 3.3, width: float = 4.8) -> Iterator["Figure"]:
-    """A figure in the report's look, inches; narrow, so that its words can be read on a phone."""
+    """Yield a figure in the report's style; sizes are in inches, narrow enough to be read on a phone."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -114,7 +134,7 @@ def canvas(height: float = 3.3, width: float = 4.8) -> Iterator["Figure"]:
 
 
 def axes(figure: "Figure", xlabel: str, ylabel: str, grid: bool = True) -> "Axes":
-    """The figure's one pair of axes."""
+    """Add one pair of labelled axes to a figure, and return it."""
     ax: Axes = figure.add_subplot()
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
@@ -124,12 +144,12 @@ def axes(figure: "Figure", xlabel: str, ylabel: str, grid: bool = True) -> "Axes
 
 
 def shown(name: str) -> str:
-    """A name as a figure shows it: cut to `LONGEST`, its signs no formulas."""
+    """Return a name for a figure: cut to `LONGEST`, and with signs of formulas escaped."""
     return figure_text(name, LONGEST)
 
 
 def line(ax: "Axes", x: Any, y: Any, pen: Pen, name: str) -> None:
-    """A line through points, with its name in the legend."""
+    """Draw a line through points, with its name in the legend."""
     style: dict[str, Any] = {"color": pen.colour, "marker": pen.marker, "linestyle": pen.dash}
     ax.plot(x, y, markersize=3.5, linewidth=1.2, label=shown(name), **style)
 
@@ -137,7 +157,7 @@ def line(ax: "Axes", x: Any, y: Any, pen: Pen, name: str) -> None:
 def bars(
     ax: "Axes", places: Sequence[float], values: Sequence[Interval], pen: Pen, name: str | None, *, joined: bool = True
 ) -> None:
-    """Numbers with bars from end to end of their intervals, joined by a line; no bar where there is no interval."""
+    """Draw numbers with bars for their intervals, joined by a line; a number without interval has no bar."""
     reach = _reach(values) if any(value.low is not None for value in values) else None
     style = {**_marker(pen), "linestyle": pen.dash if joined else "none"}
     label = None if name is None else shown(name)
@@ -145,14 +165,14 @@ def bars(
 
 
 def across(ax: "Axes", values: Mapping[str, Sequence[Interval]], pens: Mapping[str, Pen]) -> None:
-    """Numbers with their intervals along the x axis: a row for each place, the sources within it."""
+    """Draw numbers with their intervals along the x axis, with one row per place and all sources in each row."""
     for index, (name, of_source) in enumerate(values.items()):
         shift = 0.7 * ((index + 0.5) / len(values) - 0.5)
         dots(ax, of_source, [place + shift for place in range(len(of_source))], pens[name], name)
 
 
 def dots(ax: "Axes", values: Sequence[Interval], places: Sequence[float], pen: Pen, name: str) -> None:
-    """Numbers with their intervals along the x axis, at places on the y axis."""
+    """Draw numbers with their intervals along the x axis, at places on the y axis."""
     known, label = [value.value for value in values], shown(name)
     ax.errorbar(known, places, xerr=_reach(values), linestyle="none", label=label, **_marker(pen))
 
@@ -163,21 +183,21 @@ def _marker(pen: Pen) -> dict[str, Any]:
 
 
 def _reach(values: Sequence[Interval]) -> list[list[float]]:
-    """How far each interval reaches below and above its value; 0 where there is none."""
+    """Return how far each interval extends below and above its value; 0 without an interval."""
     below = [0.0 if value.low is None else max(value.value - value.low, 0.0) for value in values]
     above = [0.0 if value.high is None else max(value.high - value.value, 0.0) for value in values]
     return [below, above]
 
 
 def names_down(ax: "Axes", names: Sequence[str]) -> None:
-    """Name the rows of `across`, the first at the top."""
+    """Label the rows of `across`, the first at the top."""
     ax.set_yticks(range(len(names)), [shown(name) for name in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(False, axis="y")
 
 
 def legend(figure: "Figure", columns: int | None = None) -> None:
-    """The key to the sources, above the axes, where it hides nothing."""
+    """Add a legend of the sources above the axes, where it covers nothing."""
     handles, names = figure.axes[0].get_legend_handles_labels()
     columns = columns or (len(names) if len(names) <= 5 else 3)
     figure.legend(
@@ -192,15 +212,29 @@ def legend(figure: "Figure", columns: int | None = None) -> None:
 
 
 def plate(figure: "Figure", *, title: str, alt: str, caption: str, pixels: bool = False) -> Plate:
-    """Draw a figure: SVG, or PNG where it is made of pixels.
+    """Render a figure as SVG, or as PNG if it consists of pixels.
 
     The same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    title, alt, caption : str
+        Heading, alternative text and caption.
+    pixels : bool
+        Whether the figure consists of pixels.
+
+    Returns
+    -------
+    Plate
+        The picture with its texts.
     """
     from matplotlib import rc_context
 
     drawn = io.BytesIO()
     with rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; the page has it in letters.
+        # A name in a script that the font lacks is drawn as boxes; the page's text shows it correctly.
         warnings.filterwarnings("ignore", message="Glyph")
         if pixels:
             figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None})
@@ -211,14 +245,14 @@ def plate(figure: "Figure", *, title: str, alt: str, caption: str, pixels: bool 
 
 
 def evenly(items: Sequence[int], most: int) -> list[int]:
-    """At most `most` of the items, evenly spread, the first and the last among them."""
+    """Return at most `most` of the items, evenly spread, including the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
 def draw_examples(examples: Sequence[Example], tested: str) -> list[Plate]:
-    """A figure for each: clean, real, sampled; below, the real and sampled noise alone."""
+    """Draw each example: clean, real and sampled signal, and below them the real and the sampled noise alone."""
     return [_draw(example, tested) for example in examples]
 
 
@@ -247,8 +281,8 @@ def _draw(example: Example, tested: str) -> Plate:
         figure.colorbar(grey, ax=top, shrink=0.9, aspect=12, pad=0.02).set_label("signal, DN")
         figure.colorbar(colour, ax=bottom, shrink=0.9, aspect=12, pad=0.02).set_label("noise, DN")
         estimated = (
-            f"The clean signal is an estimate of {example.clean_variance:.2g} × the noise’s variance, which the "
-            "sampled picture has on top of its own: compare the noises below. "
+            f"The clean signal is an estimate whose error has {example.clean_variance:.2g} × the noise’s variance and "
+            "is added to the sampled picture: compare the noise below. "
             if example.clean_variance > 0
             else ""
         )
@@ -257,7 +291,8 @@ def _draw(example: Example, tested: str) -> Plate:
             figure,
             title=f"{example.name.capitalize()}: {clean.mean():.0f} DN, σ {real.std():.3g} DN",
             alt=f"{example.name} patch: clean, real noisy and sampled noisy signal, and both noises alone",
-            caption=f"Sampled by {tested}. {IN_COLOUR if in_colour else ''}Plane {example.plane} in grey, its noise "
-            f"below, DN above black, one scale each. Good: nobody can tell real from sampled. {estimated}{where}.",
+            caption=f"Sampled by {tested}. {IN_COLOUR if in_colour else ''}Plane {example.plane} in grey and its noise "
+            "below, in DN above black, each row on one scale. Good: real and sampled look the same. "
+            f"{estimated}{where}.",
             pixels=True,
         )

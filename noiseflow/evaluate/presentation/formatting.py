@@ -1,4 +1,4 @@
-"""Numbers and names as a report shows them."""
+"""Formatting of numbers and names for a report."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 LOPSIDED = 0.1
-"""Distance of a value from the middle of its interval, of half the interval, from which on ± does not describe it."""
+"""Asymmetry above which an interval is not shown as ±: distance of the value from its middle over its half width."""
 
 LONGEST = 60
-"""Characters of a name in a report."""
+"""Largest number of characters of a name in a report."""
 
 
 def number(value: float | None, decimals: int) -> str:
-    """A number with fixed decimals and a true minus sign; ``–`` where there is none.
+    """Format a number with fixed decimals and a typographic minus sign; ``–`` if it is missing or not finite.
 
     >>> number(-1.25, 1)
     '−1.2'
@@ -44,9 +44,9 @@ def number(value: float | None, decimals: int) -> str:
 
 
 def plus_minus(estimate: Interval, decimals: int = 4) -> str:
-    """Value ± half interval, to two digits of the latter; to `decimals` where there is none.
+    """Format a value as value ± half interval, with two digits of the latter; without interval, with `decimals`.
 
-    A lopsided interval, of which ± would show other ends, is written out.
+    An asymmetric interval is written out as (low to high).
 
     >>> plus_minus(Interval(0.41234, 0.01, 0.39234, 0.43234, 9))
     '0.412 ± 0.020'
@@ -64,7 +64,7 @@ def plus_minus(estimate: Interval, decimals: int = 4) -> str:
 
 
 def percent(part: float, decimals: int = 0) -> str:
-    """A fraction as a percentage.
+    """Format a fraction as a percentage.
 
     >>> percent(0.95)
     '95 %'
@@ -73,22 +73,22 @@ def percent(part: float, decimals: int = 0) -> str:
 
 
 def times(value: float) -> str:
-    """A factor to three digits: ``1.86 ×``."""
+    """Format a factor with three digits: ``1.86 ×``."""
     return f"{value:.3g} ×" if math.isfinite(value) else "–"
 
 
 def count(number_of: int, thing: str, things: str | None = None) -> str:
-    """``1 frame``, ``20,000 frames``."""
+    """Format a number of things: ``1 frame``, ``20,000 frames``."""
     return f"{number_of:,} {thing if number_of == 1 else things or thing + 's'}"
 
 
 def join(names: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """Join names: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def significant(value: float | None) -> str:
-    """Two digits, never as a power of ten.
+    """Format a number with two significant digits and without an exponent.
 
     >>> significant(0.0000521)
     '0.000052'
@@ -99,12 +99,12 @@ def significant(value: float | None) -> str:
 
 
 def cell_name(camera: str | None, iso: float | None) -> str:
-    """``S6 · ISO 800``; ``all`` for both None."""
+    """Format camera and ISO: ``S6 · ISO 800``; ``all`` if one is None."""
     return "all" if camera is None or iso is None else f"{camera} · ISO {iso:g}"
 
 
 def cell_labels(cells: Sequence[tuple[str | None, float | None]]) -> list[str]:
-    """Names of cells for the axis of a figure: no camera where there is but one, a long one cut.
+    """Format cameras and ISOs for an axis: without the camera if there is only one; long names are cut.
 
     >>> cell_labels([(None, None), ("S6", 100.0), ("S6", 800.0)])
     ['all', 'ISO 100', 'ISO 800']
@@ -118,7 +118,7 @@ def _label(camera: str | None, iso: float | None) -> str:
 
 
 def shown_names(names: Iterable[str]) -> dict[str, str]:
-    """The names that cannot be shown as they are, and what is shown instead; distinct names stay distinct."""
+    """Return replacements for the names that cannot be shown as they are; distinct names stay distinct."""
     names = list(dict.fromkeys(names))
     taken = {name for name in names if plain_text(name, LONGEST) == name and name}
     changed: dict[str, str] = {}
@@ -136,14 +136,19 @@ def shown_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Dataclasses, mappings and tuples with every name in them replaced, in sentences too.
+    """Replace names in dataclasses, mappings, tuples and strings, including sentences.
 
     Parameters
     ----------
-    value
-        Such as an `Evaluation`.
+    value : Any
+        A value, such as an `Evaluation`.
     names : mapping of str to str
-        From `shown_names`; without any, `value` is returned as it is.
+        Replacements from `shown_names`; if empty, `value` is returned as it is.
+
+    Returns
+    -------
+    Any
+        A copy of the value with all names replaced.
     """
     if not names:
         return value

@@ -1,4 +1,4 @@
-"""Pages from templates: every text in them is shown as text, whatever it holds."""
+"""HTML pages from templates, in which all strings are escaped."""
 
 from typing import Any
 
@@ -11,14 +11,19 @@ __all__ = ["render"]
 
 
 def render(template: str, **values: Any) -> str:
-    """A page or a part of one.
+    """Render a template.
 
     Parameters
     ----------
     template : str
         Name of a file in ``templates``.
     **values
-        What the template shows; texts become `html_text`.
+        Variables of the template; strings are escaped with `html_text`.
+
+    Returns
+    -------
+    str
+        HTML of a page or a part of one.
     """
     environment = Environment(
         loader=PackageLoader("noiseflow.evaluate.presentation"),
@@ -33,11 +38,12 @@ def render(template: str, **values: Any) -> str:
 
 
 def _tied(text: str) -> Markup:
-    """A sentence that breaks between words, never within a number, its interval and its unit."""
+    """Escape a sentence, and keep each number on one line with its interval and unit."""
     return Markup(OF_ONE_NUMBER.sub("&nbsp;", html_text(text)))  # noqa: S704  (as below)
 
 
 def _harmless(value: Any) -> Any:
+    """Escape a string that is not yet markup."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return Markup(html_text(value))  # noqa: S704  (html_text escapes all of it)

@@ -1,4 +1,4 @@
-"""Words of the stronger two-sample tests."""
+"""Sentences of the stronger two-sample tests."""
 
 from collections.abc import Sequence
 
@@ -12,47 +12,49 @@ from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record
 __all__ = ["PRESENTER"]
 
 MARGIN = 0.01
-"""Accuracy above ½ that passes as chance, as in the two-sample test."""
+"""Largest accuracy above ½ that counts as chance, as in the two-sample test."""
 
 MOST_ACCURACY = 0.15
-"""Largest reach of an interval above ½ at which real and sampled are called alike."""
+"""Largest upper end of an interval, above ½, at which real and sampled noise count as indistinguishable."""
 
 
 class JudgesPresenter(Presenter[Judges]):
-    """Words of `Judges`."""
+    """Presents `Judges`."""
 
     title = "Stronger two-sample tests"
 
     @property
     def method(self) -> str:  # type: ignore[override]
-        """What each judge looks at."""
+        """Description of the method, with the features of each judge."""
         each = " ".join(f"{judge.name[0].upper()}{judge.name[1:]}: {judge.method}" for judge in JUDGES.values())
         return (
             f"On whole patches, at most {CLOSE_VALUES:,} values of each source: residuals (noise over the real "
-            f"noise’s σ at that signal, ±½ code added). {each} Each is tried on scenes it has not seen. Chance is "
-            f"50 %. Real and sampled differ where a judge’s {percent(LEVEL, 2)} interval over scenes is above 50 % "
-            f"and its accuracy above {percent(0.5 + MARGIN)}."
+            f"noise’s σ at that signal, ±½ code added). {each} Each is tested on scenes that it was not trained on. "
+            f"Chance is 50 %. Real and sampled noise differ if a judge’s {percent(LEVEL, 2)} interval over scenes is "
+            f"above 50 % and its accuracy is above {percent(0.5 + MARGIN)}."
         )
 
     def findings(self, score: Judges, tested: str) -> Sequence[Finding]:
-        """Who can tell real from sampled."""
+        """Return which judges can distinguish real from sampled noise."""
         if not score.accuracy:
-            text = f"The stronger two-sample tests want {FEWEST} patches; there are {score.patches}."
+            text = f"The stronger two-sample tests need at least {FEWEST} patches; there are {score.patches}."
             return [Finding("open", "judges", text)]
-        of = {JUDGES[judge].name: accuracy[tested] for judge, accuracy in score.accuracy.items()}
-        said = {name: f"{name} ({plus_minus(value.scaled(100.0), 1)} %)" for name, value in of.items()}
-        seen = [name for name, value in of.items() if value.above(0.5) and value.value > 0.5 + MARGIN]
-        if seen:
-            text = f"Real and sampled are told apart, 50 % being chance, by {join([said[name] for name in seen])}."
+        accuracy = {JUDGES[judge].name: of_models[tested] for judge, of_models in score.accuracy.items()}
+        shown = {name: f"{name} ({plus_minus(value.scaled(100.0), 1)} %)" for name, value in accuracy.items()}
+        right = [name for name, value in accuracy.items() if value.above(0.5) and value.value > 0.5 + MARGIN]
+        if right:
+            judges = join([shown[name] for name in right])
+            text = f"Real and sampled noise can be distinguished (chance is 50 %) by {judges}."
             return [Finding("bad", "judges", text)]
-        if not all(value.below(0.5 + MOST_ACCURACY) for value in of.values()):
-            text = f"Too few scenes to say whether stronger tests tell real from sampled: {join(list(said.values()))}."
+        all_judges = join(list(shown.values()))
+        if not all(value.below(0.5 + MOST_ACCURACY) for value in accuracy.values()):
+            text = f"Too few scenes to decide whether stronger tests distinguish real from sampled noise: {all_judges}."
             return [Finding("open", "judges", text)]
-        text = f"Stronger tests cannot tell real from sampled, 50 % being chance: {join(list(said.values()))}."
+        text = f"Stronger tests cannot distinguish real from sampled noise (chance is 50 %): {all_judges}."
         return [Finding("good", "judges", text)]
 
     def table(self, score: Judges) -> Sequence[TableRow]:
-        """Accuracies, a row a judge."""
+        """Return one row of accuracies per judge."""
         return [
             TableRow(
                 f"Two-sample test, {JUDGES[judge].name}",
@@ -64,7 +66,7 @@ class JudgesPresenter(Presenter[Judges]):
         ]
 
     def records(self, score: Judges) -> Sequence[Record]:
-        """Accuracies."""
+        """Return the accuracies."""
         return [
             Record("judge_accuracy", "1", name, None, None, judge, *value.numbers)
             for judge, accuracy in score.accuracy.items()

@@ -1,4 +1,4 @@
-"""Words and figures of the likelihoods: of the density, and of the integers."""
+"""Sentences and figures of the likelihoods, as a density and of the integer codes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +32,10 @@ from noiseflow.evaluate.statistics.intervals import LEVEL, RESAMPLES, Interval
 __all__ = ["CodeLikelihoodPresenter", "DensityLikelihoodPresenter", "Standing", "standing"]
 
 ORACLE_MARGIN = 0.002
-"""Gap to the true density, nats/dim or nats/pixel, that passes as none."""
+"""Largest negligible gap to the true density, nats/dim or nats/pixel."""
 
 MOST_CELLS_DRAWN = 8
+"""Largest number of cells in a figure."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Unit:
-    """What a likelihood is of, in the words of its sentences.
+    """Words for the sentences about one kind of likelihood.
 
     Parameters
     ----------
     measure : str
-        Measure of its findings.
+        Measure of the findings.
     unit : str
-        Unit of its differences.
+        Unit of differences.
     of : str
-        Beginning of its sentences.
+        Beginning of each sentence.
     truth : str
-        What the oracle knows.
+        Description of the oracle.
     """
 
     measure: str
@@ -69,7 +70,7 @@ class Unit:
 
 
 def standing(score: LikelihoodScore) -> Standing:
-    """How the model under test stands against the others but the oracle; a bound decides one way only."""
+    """Compare the model under test with all others except the oracle; a bound can only prove one direction."""
     kinds, differences = _kinds(score), _whole(score).behind
     tested = next(iter(kinds), "")
     better = [name for name, each in differences.items() if each.above(0) and kinds[name] != "bound"]
@@ -91,7 +92,7 @@ def _whole(score: LikelihoodScore) -> Any:
 
 
 def _comparisons(score: LikelihoodScore, tested: str, unit: Unit) -> list[Finding]:
-    """Better or worse than each other model; how near to the oracle."""
+    """Return whether the model under test is better or worse than each other, and its gap to the oracle."""
     kinds = _kinds(score)
     found = []
     for other, difference in _whole(score).behind.items():
@@ -110,22 +111,24 @@ def _against(
     gain, loss = (f"{plus_minus(each)} {unit.unit}" for each in (difference, -difference))
     ours, theirs = bounds
     if difference.low is None:
-        return "open", measure, f"{unit.of}{tested} against {other}: {gain}, from one {group_is}, so without interval."
+        return "open", measure, f"{unit.of}{tested} against {other}: {gain}, without interval: only one {group_is}."
     if difference.above(0) and theirs:
-        text = f"{unit.of}{tested} is better by {gain} than the bound of {other}, which may itself be better"
+        text = f"{unit.of}{tested} is better by {gain} than the bound of {other}, whose true value may be better"
         return "open", measure, f"{text} ({over})."
     if difference.above(0):
         least = "at least " if ours else ""
         return "good", measure, f"{unit.of}{tested} is better than {other} by {least}{gain} ({over})."
     if difference.below(0) and ours:
-        text = f"{unit.of}the bound of {tested} is worse than {other} by {loss}; its likelihood may not be"
+        text = f"{unit.of}the bound of {tested} is worse than {other} by {loss}; its true value may be better"
         return "open", measure, f"{text} ({over})."
     if difference.below(0):
         least = "at least " if theirs else ""
         return "bad", measure, f"{unit.of}{tested} is worse than {other} by {least}{loss} ({over})."
-    text = f"{unit.of}{tested} and {other} cannot be told apart by likelihood: {gain} ({over})."
+    text = f"{unit.of}{tested} and {other} do not differ significantly in likelihood: {gain} ({over})."
     if difference.groups < FEWEST_SCENES:
-        text = f"{text[:-1]}; {count(difference.groups, group_is)} cannot decide, score {FEWEST_SCENES} scenes or more."
+        text = (
+            f"{text[:-1]}; {count(difference.groups, group_is)} cannot decide: score at least {FEWEST_SCENES} scenes."
+        )
     return "open", measure, text
 
 
@@ -138,13 +141,13 @@ def _gap(unit: Unit, tested: str, gap: Interval, bound: bool) -> Finding:
         largest = f"; the gap may exceed {ORACLE_MARGIN} {unit.unit}, the largest that we call negligible"
         return Finding("open" if bound else "bad", "oracle", f"{text}{'' if bound else largest}.")
     if gap.below(0):
-        text = f"{tested} scores {plus_minus(-gap, 5)} {unit.unit} better than the oracle, which cannot be: "
+        text = f"{tested} scores {plus_minus(-gap, 5)} {unit.unit} better than the oracle, which is impossible: "
         return Finding("bad", "oracle", text + "does the oracle’s camera match this data?")
     return Finding("open", "oracle", f"The gap of {tested} to the oracle is not settled: {by}.")
 
 
 def _paired(what: str, unit: Unit, score: LikelihoodScore) -> list[TableRow]:
-    """The row of differences."""
+    """Return the row of differences to the model under test, if there are other models."""
     behind = _whole(score).behind
     tested = next((name for name in _kinds(score) if name not in behind), "")
     cells = {tested: "0", **{name: plus_minus(value) for name, value in behind.items()}}
@@ -153,35 +156,35 @@ def _paired(what: str, unit: Unit, score: LikelihoodScore) -> list[TableRow]:
 
 
 class DensityLikelihoodPresenter(Presenter[DensityLikelihood]):
-    """Words and figures of `DensityLikelihood`."""
+    """Presents `DensityLikelihood`."""
 
     title = "Likelihood"
     method = (
-        "NLL is −log density of the real noise, natural log. The density is continuous and the integers are points of "
-        "it, except where the exact probability of each code is known (the oracle): that is spread over the code. "
-        "Nats/dim is of the normalised signal, "
-        "(DN − black) / (white − black); nats/pixel in DN adds the mean over planes of log(white − black). Where the "
-        "clean signal is an estimate, the noise is first divided by √(1 + v), v its variance as a part of the noise’s. "
+        "NLL is −log density of the real noise, with the natural log. The density is continuous and is evaluated at "
+        "the codes, unless the exact probability of each code is known (the oracle): that is spread over the code. "
+        "Nats/dim refers to the normalised signal, "
+        "(DN − black) / (white − black); nats/pixel in DN adds the mean over planes of log(white − black). If the "
+        "clean signal is an estimate of variance v, relative to the noise, the noise is first divided by √(1 + v). "
         f"Differences are paired on the same pixels. Intervals are {percent(LEVEL)}, by the bootstrap-t over whole "
-        f"scenes at one camera and ISO ({RESAMPLES:,} draws; over frames where there are fewer than {FEWEST_SCENES} "
-        "scenes; Student’s t where there are fewer than 5). A model is better or worse when the interval excludes "
-        f"0, and at the oracle when it lies within {ORACLE_MARGIN} nats/dim. Where a code is coarse against the noise "
+        f"scenes at one camera and ISO ({RESAMPLES:,} draws; over frames with fewer than {FEWEST_SCENES} "
+        "scenes; Student’s t with fewer than 5). A model is better or worse if the interval excludes "
+        f"0, and at the oracle if it is within {ORACLE_MARGIN} nats/dim. If codes are coarse relative to the noise, "
         f"the verdict is by the likelihood of the integers, below. By intensity: {SIGNAL_BINS} bins of a "
-        "patch’s mean signal, even in its square root. Flows with couplings give one likelihood per patch, which "
-        "cannot be split by plane: the samples show the planes, below."
+        "patch’s mean signal, equally spaced in its square root. Flows with couplings give one likelihood per patch, "
+        "which cannot be split by plane; the samples are compared by plane below."
     )
     unit = Unit("nll", "nats/dim", "", "the true density")
 
     def findings(self, score: DensityLikelihood, tested: str) -> Sequence[Finding]:
-        """Better or worse than each other model; how near to the oracle."""
+        """Return whether the model under test is better or worse than each other, and its gap to the oracle."""
         if tested in score.without_density:
-            text = f"{tested} has no density, so no likelihood: the verdict rests on its samples alone."
+            text = f"{tested} has no density and therefore no likelihood: the verdict is based on its samples only."
             return [Finding("open", "nll", text)]
-        # A density at coarse codes proves nothing: the likelihood of the integers speaks.
+        # With coarse codes, a density proves nothing: the likelihood of the codes decides.
         return [] if score.coarse else _comparisons(score, tested, self.unit)
 
     def table(self, score: DensityLikelihood) -> Sequence[TableRow]:
-        """NLL in both units, and the differences."""
+        """Return the NLL in both units, and the differences."""
         whole = score.cells[0]
         return [
             TableRow("NLL", "nats/dim, normalised", "lower", _each(whole.nats_per_dim)),
@@ -190,7 +193,7 @@ class DensityLikelihoodPresenter(Presenter[DensityLikelihood]):
         ]
 
     def records(self, score: DensityLikelihood) -> Sequence[Record]:
-        """All likelihoods and differences."""
+        """Return all likelihoods and differences."""
         kinds = (
             ("nll", "nats/dim", "nats_per_dim"),
             ("nll_dn", "nats/pixel", "nats_per_pixel_dn"),
@@ -204,7 +207,7 @@ class DensityLikelihoodPresenter(Presenter[DensityLikelihood]):
         ]
 
     def plates(self, score: DensityLikelihood, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """NLL against ISO, and the paired differences."""
+        """Draw NLL against ISO, and the paired differences."""
         if not score.density:
             return []
         cameras = [cell.camera for cell in score.cells if cell.camera is not None]
@@ -217,7 +220,7 @@ class DensityLikelihoodPresenter(Presenter[DensityLikelihood]):
 
 
 def _each(values: Mapping[str, Interval]) -> dict[str, str]:
-    # Without ±: what tells models apart is the paired difference, not the spread of levels between frames.
+    # Without ±: models are compared by the paired difference, not by the spread of levels between frames.
     return {DATA: "", **{name: number(value.value, 4) for name, value in values.items()}}
 
 
@@ -227,7 +230,7 @@ def _against_iso(score: DensityLikelihood, camera: str, pens: Mapping[str, Pen])
     with canvas() as figure:
         ax = axes(figure, "ISO", "NLL, nats/pixel in DN")
         for name in cells[0].nats_per_pixel_dn:
-            # Of two or three scenes a bar would only say that nothing is known, and hide the rest.
+            # With two or three scenes, a bar would be huge and hide the rest.
             values = [cell.nats_per_pixel_dn[name] for cell in cells]
             bars(ax, isos, [each if each.groups > 3 else each.without_interval for each in values], pens[name], name)
         ax.set_xscale("log", base=2)
@@ -238,8 +241,8 @@ def _against_iso(score: DensityLikelihood, camera: str, pens: Mapping[str, Pen])
             figure,
             title=f"NLL by ISO, {camera}",
             alt=f"NLL in nats per pixel in DN against ISO for {camera}, one line per model",
-            caption="NLL of the held-out noise in DN at each ISO; lower is better. It rises with the gain, since "
-            f"noise spreads over more codes. Bars: {percent(LEVEL)}, if over more than 3 {score.group_is}s.",
+            caption="NLL of the held-out noise in DN at each ISO; lower is better. It rises with the gain because "
+            f"the noise spreads over more codes. Bars: {percent(LEVEL)} intervals, with more than 3 {score.group_is}s.",
         )
 
 
@@ -257,7 +260,7 @@ def _by_signal(score: DensityLikelihood, pens: Mapping[str, Pen]) -> Plate:
             figure,
             title="Likelihood by intensity",
             alt="Difference in NLL of each other model to the model under test against mean signal",
-            caption="Paired difference in NLL, nats/dim, of patches sorted by their mean signal. Above 0 the model "
+            caption="Paired difference in NLL, nats/dim, in bins of the patches’ mean signal. Above 0, the model "
             f"under test is better. Bars: {percent(LEVEL)} intervals over {score.group_is}s.",
         )
 
@@ -278,14 +281,14 @@ def _differences(score: DensityLikelihood, pens: Mapping[str, Pen]) -> Plate:
             figure,
             title="Likelihood against the model under test",
             alt="Difference in NLL of each other model to the model under test, with intervals",
-            caption="Paired difference in NLL, nats/dim. Right of 0 the model under test is better; a bar that "
-            f"crosses 0 decides nothing. Bars: {percent(LEVEL)} intervals over {score.group_is}s."
+            caption="Paired difference in NLL, nats/dim. To the right of 0, the model under test is better; a bar that "
+            f"crosses 0 is not significant. Bars: {percent(LEVEL)} intervals over {score.group_is}s."
             + (f" {left_out} more in metrics.csv." if left_out else ""),
         )
 
 
 def _symlog(ax: Any, cells: Sequence[DensityLikelihoodCell]) -> None:
-    """An axis from thousandths against a near model to whole nats against a far one, where it is needed."""
+    """Use a symmetric logarithmic axis if differences range from thousandths to whole nats."""
     values = [value for cell in cells for value in cell.behind.values()]
     if max(abs(value.value) for value in values) <= 0.1:
         return
@@ -300,33 +303,33 @@ def _symlog(ax: Any, cells: Sequence[DensityLikelihoodCell]) -> None:
 
 
 class CodeLikelihoodPresenter(Presenter[CodeLikelihood]):
-    """Words and figures of `CodeLikelihood`."""
+    """Presents `CodeLikelihood`."""
 
     title = "Likelihood of the integers"
     method = (
         "−log probability of the real codes, natural log, nats/pixel in DN: the density integrated from half a code "
         "below to half a code above, from code 0 down and from the white level up without end, as a sensor clips. It "
-        "does not depend on how the signal is normalised and is 0 or more. It is exact where a model has a "
-        "distribution function for each pixel. Elsewhere, marked ≤, it is minus the evidence lower bound (ELBO): an "
+        "does not depend on how the signal is normalised, and is 0 or more. It is exact if a model has a "
+        "distribution function for each pixel. Otherwise, marked ≤, it is minus the evidence lower bound (ELBO): an "
         "analogue value is drawn "
-        "within each code from a normal of the model’s own σ, and the log of density over proposal averaged; the "
-        "model’s true NLL is below. On the closely looked at patches. Differences are paired and intervals "
-        f"{percent(LEVEL)}, as for the likelihood above. The verdict uses it where a code is coarse, σ in "
-        f"the dark below 2 DN (1/12 DN² above {percent(COARSE)} of the variance): there a continuous density can gain "
-        "without end by narrow peaks at the codes; at finer codes the two differ by a constant. At the oracle means "
-        f"within {ORACLE_MARGIN} nats/pixel. Flows with couplings give one likelihood per patch: "
-        "by plane only exact models are shown."
+        "within each code from a normal of the model’s own σ, and the log of density over proposal is averaged; the "
+        "model’s true NLL is lower. It is computed on a subset of the patches. Differences are paired and intervals "
+        f"are {percent(LEVEL)}, as for the likelihood above. The verdict uses it if codes are coarse, with σ in "
+        f"the dark below 2 DN (1/12 DN² above {percent(COARSE)} of the variance): a continuous density can then gain "
+        "without limit by narrow peaks at the codes. With finer codes, both differ by a constant. At the oracle means "
+        f"within {ORACLE_MARGIN} nats/pixel. Flows with couplings give one likelihood per patch, so "
+        "only exact models are shown by plane."
     )
 
     def findings(self, score: CodeLikelihood, tested: str) -> Sequence[Finding]:
-        """Where codes are coarse: better or worse than each other model; how near to the oracle."""
+        """With coarse codes, return whether the model is better or worse than each other, and its gap to the oracle."""
         if not score.coarse or tested not in score.kinds:
             return []
         of = f"Of the integers (σ is {number(score.sigma_dn, 2)} DN in the dark), "
         return _comparisons(score, tested, Unit("nll_codes", "nats/pixel", of, "the true probabilities"))
 
     def table(self, score: CodeLikelihood) -> Sequence[TableRow]:
-        """NLL of the codes, and where they are coarse the differences."""
+        """Return the NLL of the codes, and the differences if codes are coarse."""
         if not score.kinds:
             return []
         values = {
@@ -338,7 +341,7 @@ class CodeLikelihoodPresenter(Presenter[CodeLikelihood]):
         return [row, *(_paired("NLL of the codes", unit, score) if score.coarse else [])]
 
     def records(self, score: CodeLikelihood) -> Sequence[Record]:
-        """All likelihoods and differences; the measure's name says what is a bound."""
+        """Return all likelihoods and differences; the measure's name ends with "_bound" if it is a bound."""
         tested = list(score.kinds)[:1]
         return [
             Record(measure, "nats/pixel", model, cell.camera, cell.iso, cell.part, *value.numbers)
@@ -350,7 +353,7 @@ class CodeLikelihoodPresenter(Presenter[CodeLikelihood]):
         ]
 
     def plates(self, score: CodeLikelihood, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """NLL against intensity, and by plane."""
+        """Draw the NLL against intensity, and by plane."""
         if not score.kinds:
             return []
         drawn = [_codes_by_signal(score, pens)] if len(score.signals) > 1 else []
@@ -370,7 +373,7 @@ def _codes_by_signal(score: CodeLikelihood, pens: Mapping[str, Pen]) -> Plate:
             title="Likelihood of the integers by intensity",
             alt="NLL of the codes in nats per pixel against mean signal, one line per model",
             caption="Discretised NLL of the real codes, nats/pixel; lower is better, and no model can be below the "
-            "noise’s own entropy. ≤: the model’s true value is lower.",
+            "entropy of the noise. ≤: the model’s true value is lower.",
         )
 
 
@@ -389,7 +392,7 @@ def _codes_by_plane(score: CodeLikelihood, pens: Mapping[str, Pen]) -> Plate:
             figure,
             title="Likelihood of the integers by plane",
             alt="NLL of the codes in nats per pixel for each plane, one marker per model",
-            caption="Discretised NLL of the real codes in each plane, nats/pixel; planes differ by their signal. "
+            caption="Discretised NLL of the real codes in each plane, nats/pixel; planes differ in their signal. "
             f"Bars: {percent(LEVEL)} intervals over {score.group_is}s."
-            + (f" One likelihood per patch, so not split by plane: {', '.join(left_out)}." if left_out else ""),
+            + (f" Not shown, as they have one likelihood per patch: {', '.join(left_out)}." if left_out else ""),
         )

@@ -1,4 +1,4 @@
-"""Words and figures of the variance against the signal, and of the tails."""
+"""Sentences and figures of the variance against the signal, and of the tails."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,41 +31,44 @@ if TYPE_CHECKING:
 __all__ = ["MeanVariancePresenter", "TailsPresenter"]
 
 VARIANCE_MARGIN = 0.02
-"""Deviation of sampled/real variance from 1 that passes as none."""
+"""Largest deviation of sampled/real variance from 1 that is not flagged."""
 
 FEWEST_IN_BIN = 10_000
-"""Values that an intensity bin needs for a verdict."""
+"""Fewest values in a bin of intensity for a verdict."""
 
 FEWEST_DRAWN = 100
+"""Fewest values in a bin that is drawn."""
+
 MOST_CURVES_DRAWN = 3
+"""Largest number of curves drawn."""
 
 TAIL_MARGIN = 0.25
-"""Difference of the part beyond a threshold, of the data's, that passes as none."""
+"""Largest difference of the fractions beyond a threshold that is not flagged, relative to that of the data."""
 
 TAIL_UNSURE = 2.0
-"""Factor between data and samples from which on a difference without proof is called not settled."""
+"""Factor between data and samples from which a difference that is not significant is called not settled."""
 
 FEWEST_BEYOND = 100
-"""Pixels beyond a threshold, in data and samples together, for a verdict."""
+"""Fewest pixels beyond a threshold, in data and samples together, for a verdict."""
 
 
 class MeanVariancePresenter(Presenter[MeanVariance]):
-    """Words and figures of `MeanVariance`."""
+    """Presents `MeanVariance`."""
 
     title = "Variance against signal"
 
     method = (
-        f"Pixels are sorted into {BINS} bins of clean signal, even in its square root from the darkest to the "
-        "brightest of each camera and ISO, all planes together, in DN. Where the clean signal is an estimate, a pixel "
-        "is sorted by the mean of its patch and plane: its own estimate errs, and sorting by that would change the "
-        "noise in each bin. Standard errors are as if pixels were "
+        f"The pixels of all planes are divided into {BINS} bins of clean signal in DN, equally spaced in its square "
+        "root from the darkest to the brightest of each camera and ISO. If the clean signal is an estimate, a pixel "
+        "is binned by the mean of its patch and plane: its own estimate has an error, and binning by it would change "
+        "the noise in each bin. Standard errors are as if pixels were "
         "independent, √((kurtosis − 1)/n) of the variance. A bin of "
-        f"{FEWEST_IN_BIN:,} values or more is off if sampled/real is outside 1 ± {VARIANCE_MARGIN:g} by more than its "
-        f"{percent(LEVEL)} interval, taken wider for the number of bins (Bonferroni)."
+        f"at least {FEWEST_IN_BIN:,} values is off if sampled/real is outside 1 ± {VARIANCE_MARGIN:g} by more than its "
+        f"{percent(LEVEL)} interval, corrected for the number of bins (Bonferroni)."
     )
 
     def _with_enough(self, score: MeanVariance) -> list[tuple[TransferCurve, Bin]]:
-        """The bins with enough values."""
+        """Return the bins with enough values."""
         return [
             (curve, bin_)
             for curve in score.curves
@@ -74,22 +77,22 @@ class MeanVariancePresenter(Presenter[MeanVariance]):
         ]
 
     def _off(self, score: MeanVariance, model: str) -> list[tuple[TransferCurve, Bin]]:
-        """Of these, the bins where the sampled variance is off."""
+        """Return those of these bins in which the sampled variance is off."""
         enough = self._with_enough(score)
         reach = float(ndtri(1 - (1 - LEVEL) / 2 / max(len(enough), 1)))
         return [(curve, bin_) for curve, bin_ in enough if _excess(bin_, model) > reach * _ratio(bin_, model)[1]]
 
     def findings(self, score: MeanVariance, tested: str) -> Sequence[Finding]:
-        """In how many bins the sampled variance is off, and where most."""
+        """Return in how many bins the sampled variance is off, and where most."""
         enough, off = self._with_enough(score), self._off(score, tested)
         if not enough:
-            text = f"No intensity bin holds {FEWEST_IN_BIN:,} values: no verdict on the variance by intensity."
+            text = f"No intensity bin has {FEWEST_IN_BIN:,} values: no verdict on the variance by intensity."
             return [Finding("open", "mean_variance", text)]
         bins = f"{count(len(enough), 'intensity bin')} of at least {FEWEST_IN_BIN:,} values"
         if not off:
             largest = max(abs(_ratio(bin_, tested)[0] - 1) for _, bin_ in enough)
-            text = f"The sampled variance follows the signal in all {bins}: off by {percent(largest, 1)} at most"
-            text += "." if largest <= VARIANCE_MARGIN else ", no more than the bins’ own errors explain."
+            text = f"The sampled variance follows the signal in all {bins}: off by at most {percent(largest, 1)}"
+            text += "." if largest <= VARIANCE_MARGIN else ", within the errors of the bins."
             return [Finding("good", "mean_variance", text)]
         curve, worst = max(off, key=lambda pair: abs(math.log(max(_ratio(pair[1], tested)[0], 1e-9))))
         ratio, error = _ratio(worst, tested)
@@ -101,7 +104,7 @@ class MeanVariancePresenter(Presenter[MeanVariance]):
         return [Finding("bad", "mean_variance", text)]
 
     def table(self, score: MeanVariance) -> Sequence[TableRow]:
-        """Bins that are off, per model."""
+        """Return the number of bins that are off, per model."""
         enough = self._with_enough(score)
         if not enough:
             return []
@@ -112,7 +115,7 @@ class MeanVariancePresenter(Presenter[MeanVariance]):
         ]
 
     def records(self, score: MeanVariance) -> Sequence[Record]:
-        """Each bin of each curve."""
+        """Return each bin of each curve."""
         records = []
         for curve in score.curves:
             for bin_ in curve.bins:
@@ -128,7 +131,7 @@ class MeanVariancePresenter(Presenter[MeanVariance]):
         return records
 
     def plates(self, score: MeanVariance, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Photon-transfer curve and ratio of some of the cells."""
+        """Draw the photon-transfer curves and the ratios of some of the cells."""
         drawn: list[Plate] = []
         labels = cell_labels([(curve.camera, curve.iso) for curve in score.curves])
         for index in evenly(range(len(score.curves)), MOST_CURVES_DRAWN):
@@ -139,25 +142,25 @@ class MeanVariancePresenter(Presenter[MeanVariance]):
 
 
 class TailsPresenter(Presenter[Tails]):
-    """Words and figures of `Tails`."""
+    """Presents `Tails`."""
 
     title = "Tails"
 
     method = (
-        "Residuals are the noise over the real noise’s σ at that signal. The metric counts the pixels beyond "
-        f"{', '.join(f'{threshold:g}' for threshold in THRESHOLDS)} σ, either way. The verdict uses thresholds "
-        f"with {FEWEST_BEYOND} pixels or more: they are missing or too heavy if data and samples differ by more than "
-        f"{percent(TAIL_MARGIN)} of the data’s part and the {percent(VERDICT, 1)} interval of the difference (over "
-        "scenes, wider for the number of thresholds) excludes 0. Where it includes 0 but they differ by more than a "
-        f"factor of {TAIL_UNSURE:g}, the verdict is open."
+        "Residuals are the noise divided by the real noise’s σ at that signal. The metric counts the pixels beyond "
+        f"±{', '.join(f'{threshold:g}' for threshold in THRESHOLDS)} σ. The verdict uses thresholds "
+        f"with at least {FEWEST_BEYOND} pixels: tails are too light or too heavy if data and samples differ by more "
+        f"than {percent(TAIL_MARGIN)} of the data’s fraction, and the {percent(VERDICT, 1)} interval of the difference "
+        "(over scenes, corrected for the number of thresholds) excludes 0. If it includes 0 but they differ by more "
+        f"than a factor of {TAIL_UNSURE:g}, the verdict is open."
     )
 
     def _with_enough(self, score: Tails, model: str) -> list[Beyond]:
-        """Thresholds beyond which there are enough pixels."""
+        """Return the thresholds beyond which there are enough pixels."""
         return [each for each in score.beyond if each.pixels[DATA] + each.pixels[model] >= FEWEST_BEYOND]
 
     def findings(self, score: Tails, tested: str) -> Sequence[Finding]:
-        """Whether tails are missing or too heavy, at the threshold where it shows most."""
+        """Return whether tails are missing or too heavy, at the threshold where they differ most."""
         enough = self._with_enough(score, tested)
         if not enough:
             text = f"No verdict on the tails: fewer than {FEWEST_BEYOND} pixels are beyond {THRESHOLDS[0]:g} σ."
@@ -169,10 +172,10 @@ class TailsPresenter(Presenter[Tails]):
         unsure = [each for each in enough if abs(_log_ratio(each, tested)) > math.log(TAIL_UNSURE)]
         if not off and unsure:
             worst = max(unsure, key=lambda each: abs(_log_ratio(each, tested)))
-            text = f"Too few scenes to say whether the tails are as in the data: {_numbers(worst, tested)}."
+            text = f"Too few scenes to decide whether the tails match the data: {_numbers(worst, tested)}."
             return [Finding("open", "tails", text)]
         if not off:
-            text = f"The samples have the data’s tails up to {enough[-1].threshold:g} σ: "
+            text = f"The tails of the samples match the data up to {enough[-1].threshold:g} σ: "
             return [Finding("good", "tails", text + f"{_numbers(enough[-1], tested)}.")]
         worst = max(off, key=lambda each: abs(_log_ratio(each, tested)))
         ratio = _log_ratio(worst, tested)
@@ -184,17 +187,17 @@ class TailsPresenter(Presenter[Tails]):
         return [Finding("bad", "tails", text)]
 
     def table(self, score: Tails) -> Sequence[TableRow]:
-        """Kurtosis, and the part beyond 4 σ."""
+        """Return the kurtosis, and the fraction beyond 4 σ."""
         beyond = next(each for each in score.beyond if each.threshold == 4.0)
         parts = {name: f"{1e6 * part.value:,.0f}" for name, part in beyond.part.items()}
         kurtosis = {name: _kurtosis(score, name) for name in score.kurtosis}
         return [
             TableRow("Kurtosis", "of residuals; Gaussian: 3", "as in the data", kurtosis),
-            TableRow("Beyond 4 σ", "pixels in a million; Gaussian: 63", "as in the data", parts),
+            TableRow("Beyond 4 σ", "pixels per million; Gaussian: 63", "as in the data", parts),
         ]
 
     def records(self, score: Tails) -> Sequence[Record]:
-        """Kurtosis, parts beyond each threshold, quantiles."""
+        """Return kurtosis, fractions beyond each threshold, and quantiles."""
         records = [
             Record("kurtosis", "1", name, None, None, "", *value.numbers) for name, value in score.kurtosis.items()
         ]
@@ -215,9 +218,9 @@ class TailsPresenter(Presenter[Tails]):
         return records
 
     def plates(self, score: Tails, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Quantiles against quantiles."""
+        """Draw the quantiles of the samples against those of the data."""
         real = np.array(score.quantiles[DATA])
-        # Farther out than ten pixels there is nothing to see but chance.
+        # Beyond the outermost ten pixels, quantiles are chance.
         sure = np.minimum(np.array(score.levels), 1 - np.array(score.levels)) * score.values >= 10
         if sure.sum() < 2:
             return []
@@ -237,15 +240,15 @@ class TailsPresenter(Presenter[Tails]):
                     figure,
                     title="Quantiles of samples against data (QQ)",
                     alt="Quantiles of the samples' residuals against those of the data",
-                    caption="Quantiles of the residuals (noise over the data’s σ at that signal), from 1 in 100,000 to "
-                    "99,999 in 100,000 or as far as ten pixels reach. Good: on the line; flatter at the ends: tails "
+                    caption="Quantiles of the residuals (noise divided by the data’s σ at that signal), from 0.001 % "
+                    "to 99.999 %, or to the outermost ten pixels. Good: on the line; if the ends are flatter, tails "
                     "are missing.",
                 )
             ]
 
 
 def _ratio(bin_: Bin, model: str) -> tuple[float, float]:
-    """Sampled over real variance, and its standard error."""
+    """Return sampled over real variance, and its standard error."""
     real, sampled = bin_.moments[DATA], bin_.moments[model]
     if not real.variance > 0:
         return math.nan, math.nan
@@ -255,7 +258,7 @@ def _ratio(bin_: Bin, model: str) -> tuple[float, float]:
 
 
 def _excess(bin_: Bin, model: str) -> float:
-    """How far the ratio is outside the margin; 0 within it."""
+    """Return how far the ratio is outside the margin; 0 within it."""
     return max(abs(_ratio(bin_, model)[0] - 1) - VARIANCE_MARGIN, 0.0)
 
 
@@ -280,9 +283,9 @@ def _transfer(curve: TransferCurve, name: str, pens: Mapping[str, Pen]) -> Plate
             figure,
             title=f"Photon-transfer curve{name}",
             alt=f"Noise variance in DN squared against signal in DN, log-log, real and sampled{name}",
-            caption="Variance of the noise against the clean signal. Good: the lines run through the data’s circles, "
-            f"flat in the dark (read noise), then of slope 1 (photons). Bars: 95 % of each bin; bins of at least "
-            f"{FEWEST_DRAWN} values.",
+            caption="Variance of the noise against the clean signal. Good: the lines pass through the data’s circles, "
+            f"flat in the dark (read noise), then with slope 1 (shot noise). Bars: 95 % interval of each bin; bins of "
+            f"at least {FEWEST_DRAWN} values.",
         )
 
 
@@ -298,7 +301,7 @@ def _ratios(curve: TransferCurve, name: str, pens: Mapping[str, Pen]) -> Plate:
             shown = ratios if model == models[0] else [ratio.without_interval for ratio in ratios]
             bars(ax, [bin_.clean for bin_ in bins], shown, pens[model], model)
         _signal_axis(ax, [bin_.clean for bin_ in bins])
-        # A baseline that is far off must not press the others into a line.
+        # Fit the axis to the model under test: a baseline that is far off would flatten it.
         errors = [abs(_ratio(bin_, models[0])[0] - 1) for bin_ in bins]
         reach = max(0.1, 1.5 * max(filter(math.isfinite, errors), default=0.0))
         ax.set_ylim(max(1 - reach, 0.0), 1 + reach)
@@ -307,18 +310,18 @@ def _ratios(curve: TransferCurve, name: str, pens: Mapping[str, Pen]) -> Plate:
             figure,
             title=f"Sampled over real variance{name}",
             alt=f"Ratio of sampled to real variance against signal in DN{name}",
-            caption=f"Good: within the grey band, 1 ± {VARIANCE_MARGIN:g}. Bars: 95 % of each bin, alike for all "
-            "models and drawn for the one under test; the axis fits that one, and what is farther off is cut.",
+            caption=f"Good: within the grey band, 1 ± {VARIANCE_MARGIN:g}. Bars: 95 % interval of each bin, similar "
+            "for all models and drawn for the one under test; the axis is scaled to that model and cuts off others.",
         )
 
 
 def _of_bin(value: float, error: float) -> Interval:
-    """A number of one bin with its 95 % interval, as if pixels were independent."""
+    """Return a number of one bin with its 95 % interval, as if pixels were independent."""
     return Interval(value, error, value - 1.96 * error, value + 1.96 * error, 1)
 
 
 def _signal_axis(ax: "Axes", clean: Sequence[float]) -> None:
-    """Log where it can be; down to black below one code."""
+    """Use a logarithmic axis, which becomes linear below 1 DN if the signal is that low."""
     if min(clean) > 1:
         ax.set_xscale("log")
     else:

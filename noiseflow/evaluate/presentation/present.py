@@ -1,4 +1,4 @@
-"""The words, tables and figures of all the scores of an evaluation, made from their numbers alone."""
+"""Sentences, tables and figures of all scores of an evaluation, made from their numbers alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -56,7 +56,7 @@ PRESENTERS: dict[str, Presenter[Any]] = {
     "denoising": DenoisingPresenter(),
     "legacy_kl": LegacyKlPresenter(),
 }
-"""Name of the metric in `noiseflow.evaluate.metrics.registry.METRICS` → its presenter."""
+"""Presenters by the names of their metrics in `noiseflow.evaluate.metrics.registry.METRICS`."""
 
 OPTIONAL_PRESENTERS = Registry[Presenter[Any]](
     {
@@ -68,10 +68,10 @@ OPTIONAL_PRESENTERS = Registry[Presenter[Any]](
 """Presenters of metrics that are rarely requested, imported on demand."""
 
 Scores = Mapping[str, Score]
-"""By the metric's name."""
+"""Scores by the names of their metrics."""
 
 LIKELIHOODS = ("nll", "nll_codes", "oracle")
-"""Measures of findings that are a comparison with other models, not a check."""
+"""Measures of findings that compare with other models and are not checks."""
 
 MEASURES = {
     "kl": "histogram",
@@ -92,24 +92,27 @@ MEASURES = {
     "proper_scores": "proper scores",
     "denoising": "cost of a denoiser",
 }
-"""Measures of findings in the words of a reader."""
+"""Names of the checks for the reader, by the measures of their findings."""
 
 MOST_CLIPPED = 0.001
+"""Fraction of clipped pixels above which a note is added."""
+
 FEW_GROUPS = 5
+"""Number of groups below which a note is added."""
 
 
 def presenter_of(name: str) -> Presenter[Any]:
-    """The presenter of a metric, a plain one if it has none."""
+    """Return the presenter of a metric, or a plain one if it has none."""
     return OPTIONAL_PRESENTERS[name] if name in OPTIONAL_PRESENTERS else PRESENTERS.get(name) or Presenter(name)
 
 
 def findings(scores: Scores, tested: str) -> tuple[Finding, ...]:
-    """The verdict on a model, sentence by sentence."""
+    """Return the verdict of each check on the model under test, `tested`."""
     return tuple(finding for name, score in scores.items() for finding in presenter_of(name).findings(score, tested))
 
 
 def headline(scores: Scores, tested: str) -> str:
-    """The verdict in two or three sentences."""
+    """Return the verdict on the model under test, `tested`, in two or three sentences."""
     checks = [each for each in findings(scores, tested) if each.measure not in (*LIKELIHOODS, "legacy_kl")]
     bad, unsettled = (
         [MEASURES.get(each.measure, each.measure) for each in checks if each.level == level]
@@ -128,6 +131,7 @@ def headline(scores: Scores, tested: str) -> str:
 
 
 def _standing(scores: Scores, tested: str) -> str:
+    """Return a sentence that compares the model under test with the others by likelihood."""
     density, codes = scores["likelihood"], scores["codes"]
     assert isinstance(density, DensityLikelihood)
     assert isinstance(codes, CodeLikelihood)
@@ -138,7 +142,7 @@ def _standing(scores: Scores, tested: str) -> str:
         f"{words} {join(list(names))}"
         for words, names in (
             ("better than", found.better),
-            ("not told apart from", found.equal),
+            ("not distinguishable from", found.equal),
             ("worse than", found.worse),
         )
         if names
@@ -149,22 +153,37 @@ def _standing(scores: Scores, tested: str) -> str:
 
 
 def table(scores: Scores) -> tuple[TableRow, ...]:
-    """The table of results."""
+    """Return the rows of the table of results."""
     return tuple(row for name, score in scores.items() for row in presenter_of(name).table(score))
 
 
 def records(scores: Scores) -> tuple[Record, ...]:
-    """All numbers, flat: what ``metrics.csv`` holds."""
+    """Return all numbers as flat records, the rows of ``metrics.csv``."""
     return tuple(record for name, score in scores.items() for record in presenter_of(name).records(score))
 
 
 def methods(scores: Scores) -> dict[str, str]:
-    """How each metric is measured."""
+    """Return the description of each metric's method."""
     return {name: presenter_of(name).method for name in scores}
 
 
 def sections(scores: Scores, pens: Mapping[str, Pen], progress: Progress = silent) -> list[dict[str, Any]]:
-    """Heading, method and figures of each metric."""
+    """Return name, heading, method and figures of each metric.
+
+    Parameters
+    ----------
+    scores : mapping of str to Score
+        Scores by the names of their metrics.
+    pens : mapping of str to Pen
+        Pen of each source.
+    progress : Progress
+        Called with the number of sections done.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``title``, ``method`` and ``plates`` of each section.
+    """
     found = []
     for done, (name, score) in enumerate(scores.items()):
         presenter = presenter_of(name)
@@ -176,21 +195,22 @@ def sections(scores: Scores, pens: Mapping[str, Pen], progress: Progress = silen
 
 
 def notes(setup: Setup) -> tuple[str, ...]:
-    """Limits of the data and of the models, in words."""
+    """Return the limits of the data and of the models, as sentences for the user."""
     found = setup.survey
-    said = [f"{name} has no likelihood: “{reason}”." for name, reason in setup.without_density.items()]
+    sentences = [f"{name} has no likelihood: “{reason}”." for name, reason in setup.without_density.items()]
     if len({cell.iso for cell in found.cells}) == 1:
-        said.append(f"All of the data is at ISO {found.cells[0].iso:g}: the report does not cover other ISOs.")
+        sentences.append(f"All of the data is at ISO {found.cells[0].iso:g}: the report does not cover other ISOs.")
     if found.clipped > MOST_CLIPPED:
-        said.append(
-            f"{percent(found.clipped, 1)} of the pixels are clipped at code 0 or at the white level: scores there are "
-            "of the clipped noise."
+        sentences.append(
+            f"{percent(found.clipped, 1)} of the pixels are clipped at code 0 or at the white level: their scores are "
+            "those of clipped noise."
         )
     if found.still:
-        said.append(f"The data holds {count(found.still, 'patch', 'patches')} without any noise: clipped throughout.")
+        patches = count(found.still, "patch", "patches")
+        sentences.append(f"The data contains {patches} without any noise, as when clipped throughout.")
     if found.groups < FEW_GROUPS:
-        said.append(
-            f"The data holds only {count(found.groups, found.group_is)}: intervals are wide or missing, and what is "
-            f"not flagged may still be wrong. Score {FEWEST_SCENES} scenes or more."
+        sentences.append(
+            f"The data contains only {count(found.groups, found.group_is)}: intervals are wide or missing, and faults "
+            f"may go undetected. Score at least {FEWEST_SCENES} scenes."
         )
-    return tuple(said)
+    return tuple(sentences)

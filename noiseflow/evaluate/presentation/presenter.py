@@ -1,4 +1,4 @@
-"""What a presenter is: it makes sentences, table rows, figures and records from the numbers of a metric."""
+"""Contract of a presenter, which makes sentences, table rows, figures and records from the numbers of a metric."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,9 +14,16 @@ __all__ = ["Finding", "Presenter", "Record", "TableRow"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence of the verdict, and whether it is good news.
+    """The verdict of one check.
 
-    ``"open"`` means that the data does not decide.
+    Parameters
+    ----------
+    level : str
+        ``"good"``, ``"bad"``, or ``"open"`` if the data is not sufficient to decide.
+    measure : str
+        Name of the check.
+    text : str
+        One or more sentences for the user.
     """
 
     level: Literal["good", "bad", "open"]
@@ -26,7 +33,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One measure in the table of results: a text per source, and what good looks like."""
+    """One row of the table of results.
+
+    Parameters
+    ----------
+    measure, unit : str
+        Name of the measure, and its unit.
+    good : str
+        Description of a good value.
+    cells : mapping of str to str
+        Text for each source.
+    """
 
     measure: str
     unit: str
@@ -36,7 +53,25 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Record:
-    """One number of ``metrics.csv``."""
+    """One number, a row of ``metrics.csv``.
+
+    Parameters
+    ----------
+    measure, unit : str
+        Name of the measure, and its unit.
+    model : str
+        Name of the model, or of the data.
+    camera : str or None
+        Name of the camera; None for all.
+    iso : float or None
+        ISO; None for all.
+    part : str
+        Part of the data, such as a plane or a bin of intensity; empty for all.
+    value : float
+        The number.
+    standard_error, low, high : float, optional
+        Its standard error, and the ends of its interval.
+    """
 
     measure: str
     unit: str
@@ -54,36 +89,36 @@ ScoreType = TypeVar("ScoreType", bound=Score)
 
 
 class Presenter(Generic[ScoreType]):
-    """How the numbers of a metric are shown; as it stands, a plain table of those that belong to a model.
+    """Presents the numbers of a metric; this base class shows those that belong to a model as a plain table.
 
     Parameters
     ----------
     name : str
-        Name of the metric in ``metrics.json``; the heading where a presenter has no title.
+        Name of the metric in ``metrics.json``, used as the heading of a presenter without a title.
     """
 
     title: str = ""
-    """Heading of its section."""
+    """Heading of the section."""
 
     method: str = ""
-    """How it is measured, in a few sentences, with every constant that it depends on."""
+    """Description of the method in a few sentences, with every constant that the result depends on."""
 
     def __init__(self, name: str = "") -> None:
         self.title = self.title or name.replace("_", " ").capitalize()
 
     def findings(self, score: ScoreType, tested: str) -> Sequence[Finding]:
-        """Verdict on the model under test, each sentence by a threshold that `method` states."""
+        """Return the verdicts on the model under test, by thresholds that `method` states."""
         return []
 
     def table(self, score: ScoreType) -> Sequence[TableRow]:
-        """Rows of the table of results."""
+        """Return rows of the table of results."""
         return [
             TableRow(name.replace("_", " ").capitalize(), "", "", {model: _text(value) for model, value in of.items()})
             for name, of in _numbers(score)
         ]
 
     def records(self, score: ScoreType) -> Sequence[Record]:
-        """All its numbers, flat."""
+        """Return all numbers as flat records."""
         return [
             Record(name, "", model, None, None, "", *value.numbers)
             if isinstance(value, Interval)
@@ -93,12 +128,12 @@ class Presenter(Generic[ScoreType]):
         ]
 
     def plates(self, score: ScoreType, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Its figures."""
+        """Return the figures, with a pen for each source."""
         return []
 
 
 def _numbers(score: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The fields of a score that hold a number per model."""
+    """Yield name and value of the fields of a score that have one number per model."""
     for field in fields(score):
         value = getattr(score, field.name)
         if isinstance(value, Mapping) and all(isinstance(each, (Interval, int, float)) for each in value.values()):

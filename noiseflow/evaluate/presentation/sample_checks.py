@@ -1,4 +1,4 @@
-"""Words and figures of calibration, correlation in time, quantisation, the two-sample test and the published KL."""
+"""Sentences and figures of calibration, correlation in time, quantisation, two-sample test and published KL."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,43 +33,43 @@ __all__ = [
 ]
 
 TIME_MARGIN = 0.01
-"""Correlation of successive frames that passes as none."""
+"""Largest correlation of successive frames that is not flagged."""
 
 TIME_WIDE = 0.05
-"""Largest reach of the interval from 0 at which frames are called independent."""
+"""Largest distance of the interval's ends from 0 at which frames count as independent."""
 
-ENOUGH = f"score {FEWEST_SCENES} scenes or more"
+ENOUGH = f"score at least {FEWEST_SCENES} scenes"
 
 CALIBRATION_MARGIN = 0.01
-"""Error of a quantile that passes as none."""
+"""Largest error of a quantile that is not flagged."""
 
 ROUNDING_MARGIN = 0.02
-"""Part that rounding may add to the variance of the noise."""
+"""Largest fraction of the noise variance that rounding may add."""
 
 ACCURACY_MARGIN = 0.01
-"""Accuracy above ½ that passes as chance."""
+"""Largest accuracy above ½ that counts as chance."""
 
 MOST_ACCURACY = 0.1
-"""Largest reach of the interval above ½ at which real and sampled are called alike."""
+"""Largest upper end of the interval, above ½, at which real and sampled noise count as indistinguishable."""
 
 
 class PitCalibrationPresenter(Presenter[PitCalibration]):
-    """Words and figures of `PitCalibration`."""
+    """Presents `PitCalibration`."""
 
     title = "Calibration of the density"
 
     method = (
-        "The latent z that a model makes of the real noise (a flow’s z; of a Gaussian, noise ÷ σ) is standard normal "
-        "if its density is right, and Φ(z) then uniform (probability integral transform). On a million values at "
-        "the most, ±½ code added, so that integers do not make a comb of it. "
-        f"The density is off where the part of the data below one of {len(LEVELS)} of its own quantiles differs from "
-        f"the quantile’s level by more than {percent(CALIBRATION_MARGIN)} and the {percent(VERDICT, 1)} interval over "
-        "scenes, wider for their number, excludes it. Models without a latent (those that only sample, the oracle) are "
-        "left out; the distribution by intensity shows conditional quantiles of their samples."
+        "The latent z of the real noise (a flow’s z, or noise ÷ σ of a Gaussian) is standard normal "
+        "if the model’s density is right, and Φ(z) is then uniform (probability integral transform). It is computed "
+        "on at most a million values, with ±½ code added, which hides the steps of the integers. "
+        f"The density is off if the fraction of the data below one of {len(LEVELS)} of its quantiles differs from "
+        f"the quantile’s level by more than {percent(CALIBRATION_MARGIN)}, and the {percent(VERDICT, 1)} interval over "
+        "scenes, corrected for their number, excludes the level. Models without a latent (those that only sample, and "
+        "the oracle) are left out; the distribution by intensity shows conditional quantiles of their samples."
     )
 
     def findings(self, score: PitCalibration, tested: str) -> Sequence[Finding]:
-        """Whether the density's own quantiles hold."""
+        """Return whether the quantiles of the model's density are right."""
         if tested not in score.models:
             return []
         coverage = score.models[tested]
@@ -81,10 +81,10 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
             return [Finding("open", "calibration", f"Too few scenes for a verdict on calibration: {numbers}.")]
         if _off(coverage):
             return [Finding("bad", "calibration", f"The density is not calibrated: {numbers}.")]
-        return [Finding("good", "calibration", f"The density’s own quantiles hold; at worst {numbers}.")]
+        return [Finding("good", "calibration", f"The density is calibrated: at worst, {numbers}.")]
 
     def table(self, score: PitCalibration) -> Sequence[TableRow]:
-        """Largest deviation from the levels."""
+        """Return the largest deviation from the levels."""
         if not score.models:
             return []
         worst = {
@@ -94,7 +94,7 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
         return [TableRow("Calibration", "largest error of the latent’s quantiles", "0", {DATA: "", **worst})]
 
     def records(self, score: PitCalibration) -> Sequence[Record]:
-        """Parts below each quantile, and the histograms."""
+        """Return the fractions below each quantile, and the histograms."""
         records = []
         for name, coverage in score.models.items():
             records += [
@@ -108,7 +108,7 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
         return records
 
     def plates(self, score: PitCalibration, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Histograms of Φ(z)."""
+        """Draw the histograms of Φ(z)."""
         if not score.models:
             return []
         edges = np.linspace(0, 1, BINS + 1)
@@ -134,40 +134,40 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
                     figure,
                     title="Probability integral transform (PIT)",
                     alt="Histogram of the probability integral transform of the real noise under each model",
-                    caption="Real noise through each model’s own distribution function. Good: flat at 1. A hollow: the "
-                    "model is too wide; horns: too narrow; horns with a bump between them: tails are missing. The axis "
-                    "fits the first model.",
+                    caption="Distribution function of each model at the real noise. Good: flat at 1. Low at both ends: "
+                    "the model is too wide; high at both ends: too narrow; high at both ends with a bump between: "
+                    "tails are missing. The axis is scaled to the first model.",
                 )
             ]
 
 
 class TemporalPresenter(Presenter[Temporal]):
-    """Words and figures of `Temporal`."""
+    """Presents `Temporal`."""
 
     title = "Correlation in time"
 
     method = (
-        f"On at most {MOST_PAIRS} places: correlation of the real noise (its patch’s mean removed) of two successive "
-        "frames of a scene. Frames whose clean signal is the mean of the n − 1 others correlate by −1/(n − 1) though "
-        "independent; that is taken off. What is the same in all frames of a burst is in its clean signal and not "
-        "seen. Models draw each frame by itself; the data contradicts that where the correlation differs from 0 by "
+        f"Correlation of the real noise (minus its patch’s mean) in at most {MOST_PAIRS} pairs of patches at the same "
+        "place in successive frames. Independent frames whose clean signal is the mean of the n − 1 others correlate "
+        "by −1/(n − 1), which is subtracted. Fixed pattern of a burst is in its clean signal and cannot be detected. "
+        "Models sample each frame independently; the data contradicts that if the correlation differs from 0 by "
         f"more than {TIME_MARGIN:g} and the {percent(VERDICT, 1)} interval over scenes excludes 0."
     )
 
     def findings(self, score: Temporal, tested: str) -> Sequence[Finding]:
-        """Whether frames are independent, as the models take them."""
+        """Return whether frames are independent, as the models assume."""
         if score.excess is None:
             return []
         numbers = f"correlation of successive frames {_correlation(score.excess)} over {score.pairs} pairs of patches"
         if score.excess.low is None:
             return [Finding("open", "temporal", f"Too few scenes for a verdict on correlation in time: {numbers}.")]
         if abs(score.excess.value) > TIME_MARGIN and (score.excess.above(0) or score.excess.below(0)):
-            text = f"Noise correlates in time, which {tested} does not: {numbers}."
+            text = f"The noise correlates in time, unlike the samples of {tested}: {numbers}."
             return [Finding("bad", "temporal", text)]
         if not (score.excess.above(-TIME_WIDE) and score.excess.below(TIME_WIDE)):
-            text = f"Too few scenes to decide whether noise correlates in time: {numbers}; {ENOUGH}."
+            text = f"Too few scenes to decide whether the noise correlates in time: {numbers}; {ENOUGH}."
             return [Finding("open", "temporal", text)]
-        return [Finding("good", "temporal", f"Frames are independent, as the samples are: {numbers}.")]
+        return [Finding("good", "temporal", f"Frames are independent, like the samples: {numbers}.")]
 
     def table(self, score: Temporal) -> Sequence[TableRow]:
         """The correlation."""
@@ -187,45 +187,45 @@ class TemporalPresenter(Presenter[Temporal]):
 
 
 class QuantisationPresenter(Presenter[Quantisation]):
-    """Words and figures of `Quantisation`."""
+    """Presents `Quantisation`."""
 
     title = "Quantisation"
 
     method = (
-        "On the closely looked at patches, noisy values in DN. The step is the largest number of codes on whose "
-        "multiples (from the smallest value on) all of the data’s values stand. Samples are on codes if "
-        f"{percent(ON)} are within {NEAR:g} of a step of one. Those that are not are flagged where a step is coarse: "
-        f"where step²/12, which rounding adds to the variance, is above {percent(ROUNDING_MARGIN)} of it in the "
-        "darkest data. All other measures add a uniform ±½ code to data and samples alike, and so are blind to codes."
+        "Noisy values in DN, of a subset of the patches. The step is the greatest common divisor of the differences "
+        "of the data’s values, which are then whole numbers of steps apart. Samples are on codes if "
+        f"{percent(ON)} are within {NEAR:g} steps of one. Others are flagged if the step is coarse, that is, "
+        f"if step²/12, the variance of rounding, is above {percent(ROUNDING_MARGIN)} of the noise variance in the "
+        "dark. All other checks add a uniform ±½ code to data and samples alike, and cannot detect codes."
     )
 
     def findings(self, score: Quantisation, tested: str) -> Sequence[Finding]:
-        """Whether samples are on codes, and whether it matters."""
+        """Return whether samples are on codes, and whether it matters."""
         on = [cell for cell in score.cells if cell.step]
         if not on:
-            text = "The data is not on whole codes: no requirement on the samples."
+            text = "The data is not on whole codes, so the samples need not be."
             return [Finding("good", "quantisation", text)]
         off = [cell for cell in on if cell.on_codes[tested] < ON]
         if not off:
-            return [Finding("good", "quantisation", "The samples stand on the camera’s codes, as the data does.")]
+            return [Finding("good", "quantisation", "The samples are on the camera’s codes, like the data.")]
         worst = min(off, key=lambda cell: cell.sigma_dn / cell.step)
         where = f" ({cell_name(worst.camera, worst.iso)})" if len(score.cells) > 1 else ""
         numbers = (
-            f"{percent(worst.on_codes[DATA])} of the data and {percent(worst.on_codes[tested])} of the samples stand "
+            f"{percent(worst.on_codes[DATA])} of the data and {percent(worst.on_codes[tested])} of the samples are "
             f"on codes, {worst.step} DN apart; σ is {number(worst.sigma_dn, 2)} DN in the dark{where}"
         )
         if _coarse(worst):
             text = f"Quantisation is missing: {numbers}. Round samples to codes (`noiseflow sample` does)."
             return [Finding("bad", "quantisation", text)]
-        text = f"The samples are not rounded to codes, too fine to matter: {numbers}."
+        text = f"The samples are not rounded to codes, which are too fine to matter: {numbers}."
         return [Finding("good", "quantisation", text)]
 
     def table(self, score: Quantisation) -> Sequence[TableRow]:
-        """Nothing: the words say it."""
+        """Return no row, as the sentence says all."""
         return []
 
     def records(self, score: Quantisation) -> Sequence[Record]:
-        """Step, σ and part on codes, per camera and ISO."""
+        """Return step, σ and fraction on codes, per camera and ISO."""
         records = []
         for cell in score.cells:
             where = (cell.camera, cell.iso, "")
@@ -240,29 +240,29 @@ class QuantisationPresenter(Presenter[Quantisation]):
 
 
 class TwoSamplePresenter(Presenter[TwoSample]):
-    """Words and figures of `TwoSample`."""
+    """Presents `TwoSample`."""
 
     title = "Two-sample test"
 
     method = (
         f"On at most {CLOSE_VALUES:,} values of each source, cut to {SIZE} × {SIZE} pixels of all planes: residuals "
         "(noise over the real noise’s σ at that signal, ±½ code added). A discriminant is trained on moments, tails, "
-        f"neighbours’, rows’, columns’ and planes’ products, the power spectrum in {BANDS} × {BANDS} bands and the "
-        f"responses of {FILTERS} random filters, each also times the signal; on these alone, or on {UNITS} random "
-        "hinge functions of pairs of them as well, whichever does better within the training scenes. It is tried on "
-        f"scenes it has not seen ({FOLDS} folds of scenes; of patches where there are fewer scenes). Chance is 50 %. "
-        f"Real and sampled differ where the {percent(VERDICT, 1)} interval over scenes is above 50 % and the accuracy "
-        f"above {percent(0.5 + ACCURACY_MARGIN)}. Larger pieces are easier to tell apart: compare at one size only."
+        f"products of neighbours, rows, columns and planes, the power spectrum in {BANDS} × {BANDS} bands and the "
+        f"responses of {FILTERS} random filters, each also times the root of the signal. {UNITS} random hinge "
+        "functions of pairs of these are added if that is better within the training scenes. The discriminant is "
+        f"tested on other scenes ({FOLDS} folds of scenes, or of patches if there are few scenes). Chance is 50 %. "
+        f"Real and sampled differ if the {percent(VERDICT, 1)} interval over scenes is above 50 % and the accuracy "
+        f"above {percent(0.5 + ACCURACY_MARGIN)}. Larger pieces are easier to distinguish: compare at one size only."
     )
 
     def findings(self, score: TwoSample, tested: str) -> Sequence[Finding]:
-        """Whether real and sampled can be told apart."""
+        """Return whether real and sampled noise can be distinguished."""
         if not score.accuracy:
-            text = f"The two-sample test wants {FEWEST} pieces of {SIZE} × {SIZE} pixels; there are {score.pieces}."
+            text = f"The two-sample test needs {FEWEST} pieces of {SIZE} × {SIZE} pixels; there are {score.pieces}."
             return [Finding("open", "two_sample", text)]
         accuracy = score.accuracy[tested]
         size = " × ".join(map(str, score.shape[1:]))
-        numbers = f"{plus_minus(_in_percent(accuracy), 1)} % right on held-out pieces of {size} pixels, 50 % is chance"
+        numbers = f"{plus_minus(_in_percent(accuracy), 1)} % right on held-out pieces of {size} pixels; chance is 50 %"
         if accuracy.low is None:
             return [
                 Finding(
@@ -270,30 +270,31 @@ class TwoSamplePresenter(Presenter[TwoSample]):
                 )
             ]
         if accuracy.above(0.5) and accuracy.value > 0.5 + ACCURACY_MARGIN:
-            text = f"A small classifier tells real from sampled: {numbers}."
+            text = f"A small classifier can distinguish real from sampled noise: {numbers}."
             return [Finding("bad", "two_sample", text)]
         if not accuracy.below(0.5 + MOST_ACCURACY):
             few = f"{accuracy.groups} scenes or frames cannot decide whether real and sampled differ"
             text = f"{few}: {numbers}; {ENOUGH}."
             return [Finding("open", "two_sample", text)]
-        return [Finding("good", "two_sample", f"A small classifier cannot tell real from sampled: {numbers}.")]
+        text = f"A small classifier cannot distinguish real from sampled noise: {numbers}."
+        return [Finding("good", "two_sample", text)]
 
     def table(self, score: TwoSample) -> Sequence[TableRow]:
-        """Accuracies."""
+        """Return the accuracies."""
         if not score.accuracy:
             return []
         cells = {name: f"{plus_minus(_in_percent(value), 1)}" for name, value in score.accuracy.items()}
         return [TableRow("Two-sample test", "held-out accuracy, %", "50", {DATA: "", **cells})]
 
     def records(self, score: TwoSample) -> Sequence[Record]:
-        """Accuracies."""
+        """Return the accuracies."""
         return [
             Record("two_sample_accuracy", "1", name, None, None, "", *value.numbers)
             for name, value in score.accuracy.items()
         ]
 
     def plates(self, score: TwoSample, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Accuracies with their intervals."""
+        """Draw the accuracies with their intervals."""
         if not score.accuracy:
             return []
         names = list(score.accuracy)
@@ -309,8 +310,8 @@ class TwoSamplePresenter(Presenter[TwoSample]):
                     figure,
                     title="Two-sample test",
                     alt="Held-out accuracy of a classifier of real against sampled pieces, per model",
-                    caption="How often a small classifier is right whether a piece is real or sampled. Good: 50 %, "
-                    f"nobody can tell. Bars: {percent(VERDICT, 1)} intervals over scenes.",
+                    caption="How often a small classifier correctly says whether a piece is real or sampled. Good: "
+                    f"50 %, which is chance. Bars: {percent(VERDICT, 1)} intervals over scenes.",
                 )
             ]
 
@@ -324,32 +325,32 @@ def _correlation(value: Interval) -> str:
 
 
 class LegacyKlPresenter(Presenter[LegacyKl]):
-    """Words and figures of `LegacyKl`."""
+    """Presents `LegacyKl`."""
 
     title = "Published KL (legacy)"
 
     method = (
-        "As in the published code, for comparison with papers only. Per patch: 64 bins of width 0.2/64 from −0.1 to "
-        "0.1 and two open ones, bins that either histogram leaves empty dropped, forward KL, mean over patches (at "
-        f"most {MOST_PATCHES}). Unit: 1,000 bins from 0 to 1, which see no negative noise. Warning: both mislead. The "
-        "bins that differ most are empty on one side and are dropped, and two samples of the same distribution "
-        f"do not score 0: the floor is that of two samples of one Gaussian, {FLOOR_VALUES:,} values each, "
-        f"σ = {FLOOR_SIGMA:g}, as in the published figure, and with this data’s own σ and size of patch."
+        "As in the published code, for comparison with papers only. Per patch: forward KL with 64 bins of width 0.2/64 "
+        "from −0.1 to 0.1 and two open ones, without bins that are empty in either histogram, averaged over at most "
+        f"{MOST_PATCHES} patches. Unit: 1,000 bins from 0 to 1, which ignore negative noise. Warning: both mislead. "
+        "The bins that differ most are empty on one side and are dropped, and two samples from one distribution "
+        f"do not score 0. The floor is that of two samples from one Gaussian, {FLOOR_VALUES:,} values each, "
+        f"σ = {FLOOR_SIGMA:g}, as in the published figure, and also with the σ and patch size of this data."
     )
 
     def findings(self, score: LegacyKl, tested: str) -> Sequence[Finding]:
-        """A warning."""
+        """Return a warning."""
         text = (
             f"Warning: the published KL of {tested} is {significant(score.per_patch[tested])}; the same estimator "
-            f"gives {significant(score.floor_here)} for two samples of one Gaussian of this data’s σ and patch size, "
-            f"and {significant(score.floor)} for {FLOOR_VALUES:,} values at σ = {FLOOR_SIGMA:g} (95 % of pairs "
-            f"{significant(score.floor_range[0])} to {significant(score.floor_range[1])}, the published 0.008 among "
-            "them). It drops the bins that differ most: rely on the other measures."
+            f"gives {significant(score.floor_here)} for two samples of one Gaussian with this data’s σ and patch size, "
+            f"and {significant(score.floor)} for {FLOOR_VALUES:,} values at σ = {FLOOR_SIGMA:g} (95 % of pairs: "
+            f"{significant(score.floor_range[0])} to {significant(score.floor_range[1])}; the published value is "
+            "0.008). It drops the bins that differ most: rely on the other measures."
         )
         return [Finding("open", "legacy_kl", text)]
 
     def table(self, score: LegacyKl) -> Sequence[TableRow]:
-        """Both estimators, the floor beside."""
+        """Return both estimators with the floor."""
         floor = f"floor {significant(score.floor_here)}"
         per_patch = {name: significant(value) for name, value in score.per_patch.items()}
         unit = {name: significant(value) for name, value in score.unit.items()}
@@ -360,7 +361,7 @@ class LegacyKlPresenter(Presenter[LegacyKl]):
         ]
 
     def records(self, score: LegacyKl) -> Sequence[Record]:
-        """Both estimators and the floors."""
+        """Return both estimators and the floors."""
         where = (None, None, "")
         records = [
             Record("legacy_kl_floor", "nats", DATA, None, None, "σ 0.02, 4096 values", score.floor),
@@ -376,12 +377,12 @@ class LegacyKlPresenter(Presenter[LegacyKl]):
 
 
 def _worst(coverage: Coverage) -> int:
-    """Index of the level that is farthest off."""
+    """Return the index of the level with the largest error."""
     return max(range(len(LEVELS)), key=lambda index: abs(coverage.below[index].value - LEVELS[index]))
 
 
 def _off(coverage: Coverage) -> list[int]:
-    """Indices of the levels that are off by significantly more than the margin."""
+    """Return the indices of the levels with significant errors above the margin."""
     return [
         index
         for index, (level, below) in enumerate(zip(LEVELS, coverage.below, strict=True))
@@ -390,5 +391,5 @@ def _off(coverage: Coverage) -> list[int]:
 
 
 def _coarse(cell: QuantisationCell) -> bool:
-    """Whether rounding to the step adds more than `ROUNDING_MARGIN` to the smallest variance."""
+    """Return whether rounding to the step adds more than `ROUNDING_MARGIN` to the smallest variance."""
     return cell.step**2 / 12 > ROUNDING_MARGIN * cell.sigma_dn**2

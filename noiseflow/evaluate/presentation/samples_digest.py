@@ -1,4 +1,4 @@
-"""Words of the checksum of samples."""
+"""Table row of the samples' checksum."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ __all__ = ["PRESENTER"]
 
 
 class SamplesDigestPresenter(Presenter[SamplesDigest]):
-    """Words of `SamplesDigest`."""
+    """Presents `SamplesDigest`."""
 
     title = "Checksum of the samples"
     method = "SHA-256 of the sampled normalised noise, float32, in the order of the patches."
 
     def table(self, score: SamplesDigest) -> Sequence[TableRow]:
-        """The first digits."""
+        """Return the first twelve digits of each checksum."""
         cells = {name: digest[:12] for name, digest in score.sha256.items()}
         return [TableRow("Samples", "SHA-256", "", cells)]
 

@@ -1,4 +1,4 @@
-"""Words and figures of row noise and of structure in space."""
+"""Sentences and figures of row noise and of spatial structure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,35 +34,35 @@ if TYPE_CHECKING:
 __all__ = ["RowNoisePresenter", "StructurePresenter"]
 
 ROW_MARGIN = 0.05
-"""Row noise below this, and differences below this part of the data's, pass as none."""
+"""Largest excess of the row ratio over 1 that is not row noise, and largest relative difference that is not flagged."""
 
 CORRELATION_MARGIN = 0.01
-"""Difference of correlations that passes as none."""
+"""Largest difference of correlations that is not flagged."""
 
 PLANE_MARGIN = 0.02
-"""Difference of a plane's share of the variance that passes as none."""
+"""Largest difference of a plane's share of the variance that is not flagged."""
 
 COLUMN_MARGIN = 0.05
-"""Difference of the column ratio that passes as none."""
+"""Largest relative difference of the column ratio that is not flagged."""
 
 
 class RowNoisePresenter(Presenter[RowNoise]):
-    """Words and figures of `RowNoise`."""
+    """Presents `RowNoise`."""
 
     title = "Row noise"
 
     method = (
         "For each patch and plane: variance of the row means × width ÷ variance of the pixels, each about the patch’s "
-        "own mean, averaged over patches. It is 1 for independent pixels, whatever the signal, and about 1 + width · "
-        "(row variance ÷ pixel variance) with row noise: it grows with the width, so wider frames show more. "
-        f"Intensity bins: {SIGNAL_BINS}, even in the square root of the patch’s mean signal. The data has row noise "
-        f"where the interval is above {1 + ROW_MARGIN:g}; the samples are off where the paired difference "
-        f"excludes 0 and is above {percent(ROW_MARGIN)} of the data’s. Intervals are {percent(LEVEL)} over frames, "
-        "those of the intensity bins wider for their number (Bonferroni)."
+        "own mean, averaged over patches. It is 1 for independent pixels at any signal, and about 1 + width · "
+        "(row variance ÷ pixel variance) with row noise; it grows with the width, so wider frames show more. "
+        f"There are {SIGNAL_BINS} bins of intensity, equally spaced in the square root of the patch’s mean signal. The "
+        f"data has row noise if the interval is above {1 + ROW_MARGIN:g}. The samples are off if the paired difference "
+        f"excludes 0 and is above {percent(ROW_MARGIN)} of the data’s ratio. Intervals are {percent(LEVEL)} over "
+        "scenes or frames; those of the intensity bins are corrected for their number (Bonferroni)."
     )
 
     def findings(self, score: RowNoise, tested: str) -> Sequence[Finding]:
-        """Whether row noise is in the data, and in the samples as well."""
+        """Return whether there is row noise in the data, and in the samples as well."""
         shown = max(
             (ratio for ratio in score.signals if ratio.ratio[DATA].above(1 + ROW_MARGIN)),
             key=lambda ratio: ratio.ratio[DATA].value,
@@ -83,13 +83,13 @@ class RowNoisePresenter(Presenter[RowNoise]):
         if missing.below(0) and enough:
             return [Finding("bad", "row_noise", f"Row noise is too strong: {numbers}.")]
         if real.above(1 + ROW_MARGIN):
-            return [Finding("good", "row_noise", f"Row noise is in the samples as in the data: {numbers}.")]
+            return [Finding("good", "row_noise", f"The samples have the row noise of the data: {numbers}.")]
         if real.below(1 + ROW_MARGIN):
-            return [Finding("good", "row_noise", f"No row noise, neither in the data nor in the samples: {numbers}.")]
+            return [Finding("good", "row_noise", f"Neither the data nor the samples have row noise: {numbers}.")]
         return [Finding("open", "row_noise", f"Whether there is row noise is not settled: {numbers}.")]
 
     def table(self, score: RowNoise) -> Sequence[TableRow]:
-        """Over all, and in the darkest bin."""
+        """Return the ratios over all patches, and in the darkest bin."""
         unit = f"× independent pixels, {score.width} wide"
         rows = [TableRow("Row means’ variance", unit, "as in the data", _each(score.whole))]
         if len(score.signals) > 1:
@@ -98,7 +98,7 @@ class RowNoisePresenter(Presenter[RowNoise]):
         return rows
 
     def records(self, score: RowNoise) -> Sequence[Record]:
-        """All ratios and differences."""
+        """Return all ratios and differences."""
         return [
             Record(measure, "1", name, ratio.camera, ratio.iso, ratio.part, *value.numbers)
             for ratio in (score.whole, *score.planes, *score.signals, *score.cells)
@@ -107,10 +107,10 @@ class RowNoisePresenter(Presenter[RowNoise]):
         ]
 
     def plates(self, score: RowNoise, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Ratio against signal, and per plane and cell."""
+        """Draw the ratio against signal, and per plane and cell."""
         caption = (
-            "Variance of row means × width ÷ pixel variance: 1 for independent pixels. Good: the models at the data’s "
-            f"height. Bars: intervals over frames ({percent(LEVEL)}, wider for the number of bins)."
+            "Variance of row means × width ÷ pixel variance: 1 for independent pixels. Good: the models agree with the "
+            f"data. Bars: intervals over scenes or frames ({percent(LEVEL)}, corrected for the number of bins)."
         )
         with canvas() as figure:
             ax = axes(figure, "mean signal of a patch, DN above black", "row means’ variance, × independent")
@@ -130,25 +130,25 @@ def _correlation(value: Interval) -> str:
 
 
 class StructurePresenter(Presenter[Structure]):
-    """Words and figures of `Structure`."""
+    """Presents `Structure`."""
 
-    title = "Structure in space"
+    title = "Spatial structure"
 
     method = (
-        f"On at most {CLOSE_VALUES:,} values of each source, evenly over the scenes, residuals (noise over the real "
-        "noise’s σ at that signal) minus the patch’s mean. Autocorrelation is taken with row and column means "
-        "removed, so that row noise does not pass for it, at lags of one and two pixels of a plane; spatial "
-        "correlation and that between planes are off where data and samples differ by more than "
-        f"{CORRELATION_MARGIN:g}, a plane’s share of the variance where it differs by more than "
-        f"{percent(PLANE_MARGIN)}, columns where the ratio of "
-        f"their means’ variance differs by more than {percent(COLUMN_MARGIN)}, and the {percent(VERDICT, 1)} interval "
-        "over scenes, wider for the number of comparisons, excludes 0. The planes are in the wrong order if the "
-        f"scenes’ variances by plane fit in another order with less than {percent(MATCH)} of the misfit (log variance, "
-        "squared), the interval of the difference excluding 0."
+        f"Residuals (noise over the real noise’s σ at that signal) minus the patch’s mean, on at most {CLOSE_VALUES:,} "
+        "values of each source, spread evenly over the scenes. Autocorrelation is measured after removing row and "
+        "column means, so that row noise is not counted, at lags of one and two pixels of a plane. Spatial "
+        "correlation and that between planes are off if data and samples differ by more than "
+        f"{CORRELATION_MARGIN:g}, a plane’s share of the variance if it differs by more than "
+        f"{percent(PLANE_MARGIN)}, and columns if the ratio of "
+        f"their means’ variance differs by more than {percent(COLUMN_MARGIN)}, if the {percent(VERDICT, 1)} interval "
+        "over scenes, corrected for the number of comparisons, excludes 0. The planes are in the wrong order if "
+        f"another order leaves less than {percent(MATCH)} of the misfit of the scenes’ variances by plane (squared "
+        "differences of log variance), and the interval of the difference excludes 0."
     )
 
     def findings(self, score: Structure, tested: str) -> Sequence[Finding]:
-        """Spatial correlation, columns, planes."""
+        """Return the verdicts on spatial correlation, columns and planes."""
         return [self._neighbours(score, tested), self._columns(score, tested), *self._planes(score, tested)]
 
     def _neighbours(self, score: Structure, tested: str) -> Finding:
@@ -162,7 +162,7 @@ class StructurePresenter(Presenter[Structure]):
         if shown.missing[tested].low is None:
             return Finding("open", "correlation", f"Too few scenes for a verdict on spatial correlation: {numbers}.")
         if not off:
-            text = f"Neighbouring pixels correlate in the samples as in the data: at most, {numbers}."
+            text = f"Neighbouring pixels correlate in the samples as in the data: at the worst lag, {numbers}."
             return Finding("good", "correlation", text)
         gone = abs(sampled.value) < 0.25 * abs(real.value)
         word = "missing" if gone else "too weak" if abs(sampled.value) < abs(real.value) else "too strong"
@@ -189,32 +189,30 @@ class StructurePresenter(Presenter[Structure]):
             return [Finding("open", "planes", "Too few scenes for a verdict on the planes.")]
         order = score.order[tested]
         if order is not None:
-            text = (
-                f"The planes are in the wrong order: by their variance the samples’ planes fit the data’s as {order}."
-            )
+            text = f"The planes are in the wrong order: by variance, the samples match the data in the order {order}."
             return [Finding("bad", "planes", text)]
         shares = [plane for plane in score.planes if _off(plane, tested, PLANE_MARGIN)]
         pairs = [pair for pair in score.pairs if _off(pair, tested, CORRELATION_MARGIN)]
-        said = []
+        faults = []
         if shares:
             worst = max(shares, key=lambda plane: abs(plane.missing[tested].value))
-            said.append(
-                f"of the mean variance plane {worst.part} has {percent(worst.of[DATA].value, 1)} in the data, "
+            faults.append(
+                f"plane {worst.part} has {percent(worst.of[DATA].value, 1)} of the mean variance in the data, "
                 f"{percent(worst.of[tested].value, 1)} in the samples"
             )
         if pairs:
             worst = max(pairs, key=lambda pair: abs(pair.missing[tested].value))
-            said.append(
+            faults.append(
                 f"planes {worst.part} correlate by {_correlation(worst.of[DATA])} in the data, "
                 f"{_correlation(worst.of[tested])} in the samples"
             )
-        if said:
-            return [Finding("bad", "planes", f"The planes of the samples are off: {'; '.join(said)}.")]
-        text = "The planes share the variance and go together in the samples as in the data."
+        if faults:
+            return [Finding("bad", "planes", f"The planes of the samples are off: {'; '.join(faults)}.")]
+        text = "Variances and correlations of the planes are the same in the samples as in the data."
         return [Finding("good", "planes", text)]
 
     def table(self, score: Structure) -> Sequence[TableRow]:
-        """Nearest neighbours, columns, planes."""
+        """Return the correlation of nearest neighbours, columns and planes."""
         rows = [
             TableRow(
                 f"Correlation, {lag.part}",
@@ -233,7 +231,7 @@ class StructurePresenter(Presenter[Structure]):
         return rows
 
     def records(self, score: Structure) -> Sequence[Record]:
-        """All that is compared, and the spectra."""
+        """Return all compared quantities, and the spectra."""
         records = [
             Record(f"{measure}{suffix}", "1", name, None, None, each.part, *value.numbers)
             for measure, many in (
@@ -259,7 +257,7 @@ class StructurePresenter(Presenter[Structure]):
         return records
 
     def plates(self, score: Structure, pens: Mapping[str, Pen]) -> Sequence[Plate]:
-        """Autocorrelation maps, spectra, correlation of planes."""
+        """Draw autocorrelation maps, spectra, and the correlation of planes."""
         tested = next(name for name in pens if name != DATA)
         drawn = [self._maps(score, tested), self._spectra(score, pens)]
         return [*drawn, self._pairs(score, pens)] if score.pairs else drawn
@@ -282,9 +280,9 @@ class StructurePresenter(Presenter[Structure]):
                 figure,
                 title="Autocorrelation",
                 alt=f"Maps of the autocorrelation of the residuals of the data and of {tested}",
-                caption="Correlation of pixels so many rows and columns of a plane apart (the middle, 1, is beyond the "
-                "scale). Good: the two maps are the same. A dark horizontal line is row noise, a spot about the middle "
-                "correlation of neighbours.",
+                caption="Correlation of pixels by their distance in rows and columns of a plane (the centre, 1, is off "
+                "the scale). Good: the two maps are the same. A dark horizontal line is row noise; a spot around the "
+                "centre is correlation of neighbours.",
                 pixels=True,
             )
 
@@ -320,7 +318,7 @@ class StructurePresenter(Presenter[Structure]):
                 title="Spectra",
                 alt="Power spectra of row means, of column means and of all frequencies by distance from zero",
                 caption="Power of the residuals against frequency; 1 for independent pixels. Good: each model on the "
-                "data’s line. Row means high: row noise; a peak: banding; a fall to the right: smoothing.",
+                "data’s line. High row means: row noise; a peak: banding; a fall to the right: smoothing.",
             )
 
     def _pairs(self, score: Structure, pens: Mapping[str, Pen]) -> Plate:
@@ -334,8 +332,8 @@ class StructurePresenter(Presenter[Structure]):
                 figure,
                 title="Correlation between planes",
                 alt="Correlation of the residuals of each two planes, real and sampled",
-                caption="Correlation of the residuals of two planes at the same place, mean of each patch and plane "
-                f"removed. Good: the models level with the data. Bars: {percent(LEVEL)} intervals over scenes.",
+                caption="Correlation of the residuals of two planes at the same place, after removing the mean of each "
+                f"patch and plane. Good: the models agree with the data. Bars: {percent(LEVEL)} intervals over scenes.",
             )
 
 
@@ -354,7 +352,7 @@ def _rows_by_plane(score: RowNoise, pens: Mapping[str, Pen]) -> Plate:
             title="Row noise by plane",
             alt="Row noise ratio of each plane, real and sampled",
             caption=f"The same over all signals, by plane{' and by camera and ISO' if several else ''}."
-            " Good: the models level with the data.",
+            " Good: the models agree with the data.",
         )
 
 
@@ -363,7 +361,7 @@ def _each(ratio: RowRatio) -> dict[str, str]:
 
 
 def _fit(ax: "Axes", values: Sequence[Interval]) -> None:
-    """Show all values; cut the bars of bins with so few frames that nothing is known."""
+    """Scale the axis to show all values; the bars of bins with few frames may be cut off."""
     heights = [value.value for value in values if math.isfinite(value.value)]
     low, high = min(heights, default=1.0), max(heights, default=1.0)
     reach = max(high - low, 0.2)
@@ -371,7 +369,7 @@ def _fit(ax: "Axes", values: Sequence[Interval]) -> None:
 
 
 def _off(compared: Compared, model: str, margin: float) -> bool:
-    """Whether the difference is above a margin and its interval excludes 0."""
+    """Return whether the difference is above a margin and its interval excludes 0."""
     missing = compared.missing[model]
     return abs(missing.value) > margin and (missing.above(0) or missing.below(0))
 

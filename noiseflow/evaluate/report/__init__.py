@@ -1,1 +1,1 @@
-"""The evaluation report and the comparison of reports."""
+"""The evaluation report, and the comparison of two reports."""

@@ -1,4 +1,4 @@
-"""Two reports side by side: what got better, and what changed its verdict."""
+"""Comparison of two reports: the gain in likelihood, and checks whose verdict changed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,15 @@ __all__ = ["Change", "Comparison", "compare"]
 
 @dataclass(frozen=True)
 class Change:
-    """A check whose verdict is not the same: level and words, before and after; None where it was not made."""
+    """A check with different verdicts in two reports.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the check.
+    before, after : tuple of (str, str) or None
+        Level (``"good"``, ``"open"`` or ``"bad"``) and text of the verdict; None where the check was not made.
+    """
 
     measure: str
     before: tuple[str, str] | None
@@ -26,21 +34,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two evaluations.
+    """Comparison of two reports.
 
     Parameters
     ----------
     models : tuple of str
-        Model under test in each of the two.
+        Model under test in each report.
     gain : Interval or None
-        NLL of the first minus that of the second, nats/dim: above 0 the second is better.
-        Paired over scenes; None where the reports are not of the same patches.
+        NLL of the first minus that of the second, nats/dim, paired over groups of patches: above 0, the second is
+        better.  None if the reports did not score the same patches.
     changes : tuple of Change
         Checks whose verdict changed.
     notes : tuple of str
-        How the two reports differ in what they scored.
+        Differences in the data that the reports scored, as sentences.
     numbers : mapping of str to tuple
-        Measure → value of the first and of the second (None where missing), over all data.
+        Values of each measure over all data in the first and the second report; None where missing.
     """
 
     models: tuple[str, str]
@@ -50,24 +58,26 @@ class Comparison:
     numbers: Mapping[str, tuple[Interval | None, Interval | None]]
 
     def words(self) -> list[str]:
-        """The comparison in sentences."""
+        """Return the comparison as sentences."""
         second = self.models[1]
-        said = list(self.notes)
+        sentences = list(self.notes)
         if self.gain is not None:
             over = f"{percent(LEVEL)} interval, paired over {count(self.gain.groups, 'group')} of patches"
             if self.gain.above(0):
-                said.append(f"The second, {second}, is better by {plus_minus(self.gain)} nats/dim ({over}).")
+                sentences.append(f"The second, {second}, is better by {plus_minus(self.gain)} nats/dim ({over}).")
             elif self.gain.below(0):
-                said.append(f"The second, {second}, is worse by {plus_minus(-self.gain)} nats/dim ({over}).")
+                sentences.append(f"The second, {second}, is worse by {plus_minus(-self.gain)} nats/dim ({over}).")
             else:
-                said.append(f"By likelihood they cannot be told apart: {plus_minus(self.gain)} nats/dim ({over}).")
+                sentences.append(
+                    f"Their likelihoods do not differ significantly: {plus_minus(self.gain)} nats/dim ({over})."
+                )
         for change in self.changes:
             before, after = (level[0] if level else "not checked" for level in (change.before, change.after))
             words = (change.after or change.before or ("", ""))[1]
-            said.append(f"{MEASURES.get(change.measure, change.measure)}: {before} before, {after} now. {words}")
+            sentences.append(f"{MEASURES.get(change.measure, change.measure)}: {before} before, {after} now. {words}")
         if not self.changes:
-            said.append("No check changed its verdict.")
-        return said
+            sentences.append("No check changed its verdict.")
+        return sentences
 
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
@@ -79,16 +89,26 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "kurtosis": lambda scores: scores["tails"]["kurtosis"],
     "two_sample": lambda scores: scores["two_sample"]["accuracy"],
 }
-"""Rows of the comparison, and where their numbers are in ``metrics.json``."""
+"""Rows of the comparison, each with a function that gets its numbers from the scores in ``metrics.json``."""
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
     """Compare two report folders.
 
+    Parameters
+    ----------
+    first, second : path
+        Folders written by `noiseflow.evaluate.write_report`.
+
+    Returns
+    -------
+    Comparison
+        Gain in likelihood, changed verdicts, and numbers of both.
+
     Raises
     ------
     DataError
-        A folder holds no report of this version.
+        A folder contains no report of this version.
     """
     reports = [read_metrics(Path(folder)) for folder in (first, second)]
     notes = []
@@ -98,7 +118,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         if one != other:
             shown = (str(value)[:12] for value in (one, other))
             notes.append(f"The {what} is not the same: {' and '.join(shown)}.")
-            # A seed changes the patches only where they were drawn.
+            # The seed changes the patches only if they were drawn at random.
             drawn = any(report["data"]["patches"] < report["data"]["patches_in_split"] for report in reports)
             alike &= name == "" and not drawn
     models = tuple(report["models"][0] for report in reports)
@@ -118,14 +138,14 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         numbers={
             name: (_number(reports[0], holder), _number(reports[1], holder))
             for name, holder in NUMBERS.items()
-            # At fine codes both likelihoods in DN are the same number.
+            # With fine codes, both likelihoods in DN are the same number.
             if "codes" not in name or any(report["scores"]["codes"]["coarse"] for report in reports)
         },
     )
 
 
 def _by_badness(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """So that of several findings of one measure the worst is kept."""
+    """Sort findings from good to bad, so that the worst of a measure comes last and is kept in a dictionary."""
     return sorted(findings, key=lambda finding: ("good", "open", "bad").index(finding["level"]))
 
 
@@ -134,6 +154,7 @@ def _verdict(finding: Mapping[str, Any] | None) -> tuple[str, str] | None:
 
 
 def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Interval | None:
+    """Return the paired difference of NLL, nats/dim, or None if the groups differ or have no likelihood."""
     likelihoods = [report["scores"]["likelihood"] for report in reports]
     nats = [likelihood["group_nats"].get(model) for likelihood, model in zip(likelihoods, models, strict=True)]
     dims = [likelihood["group_dims"] for likelihood in likelihoods]
@@ -143,6 +164,7 @@ def _gain(reports: list[dict[str, Any]], models: tuple[str, ...]) -> Interval | 
 
 
 def _number(report: Mapping[str, Any], holder: Callable[[Any], Any]) -> Interval | None:
+    """Return a number of the model under test from a report, or None if it or its interval is missing."""
     held = holder(report["scores"]).get(report["models"][0])
     if held is None or None in (held[name] for name in ("value", "standard_error", "low", "high")):
         return None

@@ -1,4 +1,4 @@
-"""What a scoring of models on a patch store found."""
+"""`Evaluation`: the result of scoring models on a patch store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,30 +23,30 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Data:
-    """What was scored.
+    """Facts about the patches that were scored.
 
     Parameters
     ----------
     store : str
-        Path.
+        Path of the store.
     fingerprint : str
         Fingerprint of the store's content.
     layout, pairing, split : str
-        Layout of the planes, pairing of the store, split that was scored.
+        Plane layout, pairing of the store, and split that was scored.
     patches, patches_in_split : int
-        Scored, and in the split.
+        Number of patches scored, and in the split.
     patch_shape : tuple of int
         (C, h, w).
     frames : int
-        Distinct frames.
+        Number of distinct frames.
     groups : int
-        Number of scenes or frames.
+        Number of groups (scenes or frames) that intervals are over.
     group_is : str
-        What intervals rest on: ``"scene"`` or ``"frame"``, each at one camera and ISO.
+        ``"scene"`` or ``"frame"``, each at one camera and ISO.
     close_values : int
-        Values of each source that the expensive measures looked at.
+        Number of values per source that expensive metrics used.
     clipped : float
-        Fraction of the pixels at code 0 or at the white level.
+        Fraction of pixels at code 0 or at the white level.
     cameras : tuple of str
         Names of the cameras.
     isos : tuple of float
@@ -77,19 +77,19 @@ class Evaluation:
     Parameters
     ----------
     models : tuple of str
-        The first is under test, the others are baselines.
+        Names of the models; the first is under test, the others are baselines.
     specs : mapping of str to mapping
-        Specs of each model, as JSON values.
+        Spec of each model, as JSON values.
     data : Data
-        Facts about what was scored.
+        Facts about the patches that were scored.
     seed : int
         Seed of the samples.
     scores : mapping of str to Score
-        By the metric's name in `METRICS`.
+        Scores by the metric's name in `METRICS`.
     examples : tuple of Example
-        Patches to look at.
+        Example patches.
     notes : tuple of str
-        Limits of the data and of the models, in sentences.
+        Limits of the data and of the models, as sentences.
     """
 
     models: tuple[str, ...]
@@ -104,7 +104,7 @@ class Evaluation:
         return plain_text(f"<Evaluation of {self._title}. {self.headline}>", LONGEST_LINE)
 
     def _repr_html_(self) -> str:
-        """Verdict and table of results, for a notebook."""
+        """Return verdict and table of results as HTML, for a notebook."""
         shown = self.presentable()
         pens = pens_for(DATA, shown.models)
         return render(
@@ -123,7 +123,7 @@ class Evaluation:
         return f"{', '.join(self.models)} on {Path(self.data.store).name}: {patches}, {groups}, {self.data.split}"
 
     def presentable(self) -> "Evaluation":
-        """The same with names that can be shown: see `noiseflow.evaluate.presentation.formatting`."""
+        """Return a copy with all names made safe to show; see `noiseflow.evaluate.presentation.formatting`."""
         scenes = [example.scene for example in self.examples]
         names = shown_names([*self.models, *self.data.cameras, *scenes, Path(self.data.store).name, self.data.split])
         shown: Evaluation = renamed(self, names)
@@ -136,7 +136,7 @@ class Evaluation:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The verdict, sentence by sentence."""
+        """The verdict of each check, as a sentence with its level."""
         return present.findings(self.scores, self.tested)
 
     @property
@@ -145,15 +145,15 @@ class Evaluation:
         return present.headline(self.scores, self.tested)
 
     def table(self) -> tuple[TableRow, ...]:
-        """The table of results."""
+        """Return the rows of the table of results."""
         return present.table(self.scores)
 
     def records(self) -> tuple[Record, ...]:
-        """All numbers, flat: what ``metrics.csv`` holds."""
+        """Return all numbers as flat records, the rows of ``metrics.csv``."""
         return present.records(self.scores)
 
     def to_json(self) -> str:
-        """All of it as JSON; what is not a number is null."""
+        """Return the whole result as JSON; NaN and infinity become null."""
         content = {
             "format": FORMAT,
             "unit": NLL_UNIT,

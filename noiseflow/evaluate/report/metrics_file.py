@@ -1,4 +1,4 @@
-"""The file ``metrics.json`` of a report: its schema, and how it is read again."""
+"""Reading the file ``metrics.json`` of a report, and its schema."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ SCORES = Table(
     },
     others=True,
 )
-"""What is read again of the scores; the rest is for people and other programs."""
+"""Schema of the scores that `compare` uses; other fields are not checked."""
 
 FINDING = Table({"measure": NAME, "level": Choice(("good", "open", "bad")), "text": Text()}, others=True)
 
@@ -78,16 +78,26 @@ REPORT = Table(
 def read_metrics(folder: Path) -> dict[str, Any]:
     """Read the ``metrics.json`` of a report folder.
 
+    Parameters
+    ----------
+    folder : Path
+        The report folder.
+
+    Returns
+    -------
+    dict
+        Content of the file.
+
     Raises
     ------
     DataError
-        The file is missing, was changed after it was written, or has another version.
+        The file is missing, was changed after it was written, or has another format version.
     """
     path = folder / METRICS
     content = read_json(path, WHAT, DataError)
     check_file(path, DataError)
     found = content.get("format") if isinstance(content, dict) else None
     if isinstance(content, dict) and found != FORMAT:
-        raise DataError(f"{path}: of format {found!r}; expected {FORMAT}: evaluate again with this version")
+        raise DataError(f"{path}: has format {found!r}; expected {FORMAT}: evaluate again with this version")
     table: dict[str, Any] = checked(content, REPORT, str(path), DataError, f"expected {WHAT}")
     return table

@@ -1,4 +1,4 @@
-"""The report folder: one self-contained page, and the numbers behind it."""
+"""The report folder: a self-contained HTML page, and the numbers behind it."""
 
 import csv
 import io
@@ -31,18 +31,18 @@ def write_report(
 ) -> Path:
     """Write a report folder: ``index.html``, ``metrics.json`` and ``metrics.csv``.
 
-    It is written beside its final name and then moved, so that what stands there is whole.
+    The folder is written under another name and then moved, so that it appears only when complete.
 
     Parameters
     ----------
     evaluation : Evaluation
         Scores to report.
     out : path
-        Folder to make.
+        Folder to write.
     overwrite : bool
-        Whether a report in `out` may be replaced.
+        Whether to replace an existing report in `out`.
     progress : Progress
-        Called with the number of sections whose figures are drawn.
+        Called with the number of sections drawn.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def write_report(
     Raises
     ------
     OutputError
-        `out` exists, holds what is not ours, or its parent does not exist.
+        `out` exists and may not be replaced, or its parent does not exist.
     """
     with (
         writing(out, folder=True, overwrite=overwrite) as out,
@@ -65,7 +65,20 @@ def write_report(
 
 
 def page(evaluation: Evaluation, progress: Progress = silent) -> str:
-    """The report as one HTML page that needs nothing else."""
+    """Render the report as one self-contained HTML page.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Scores to report.
+    progress : Progress
+        Called with the number of sections drawn.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     evaluation = evaluation.presentable()
     pens = pens_for(DATA, evaluation.models)
     data = evaluation.data
@@ -76,7 +89,7 @@ def page(evaluation: Evaluation, progress: Progress = silent) -> str:
         "Patch": f"{data.patch_shape[0]} × {data.patch_shape[1]} × {data.patch_shape[2]}, {data.layout}",
         "Frames": f"{data.frames:,}",
         "Intervals over": f"{count(data.groups, data.group_is)} (of one camera and ISO)",
-        "Looked at closely": f"{data.close_values:,} of {data.patches * math.prod(data.patch_shape):,} values",
+        "Used by expensive checks": f"{data.close_values:,} of {data.patches * math.prod(data.patch_shape):,} values",
         "Clipped": f"{percent(data.clipped, 2)} of the pixels",
         "Cameras": ", ".join(data.cameras),
         "ISO": ", ".join(f"{iso:g}" for iso in data.isos),
@@ -100,7 +113,7 @@ def page(evaluation: Evaluation, progress: Progress = silent) -> str:
 
 
 def _in_order(evaluation: Evaluation) -> list[Finding]:
-    """The verdict as it is read: likelihood, then faults, what is not settled, what is good."""
+    """Return the findings in reading order: likelihood, then faults, open questions, and what is good."""
     levels = ("bad", "open", "good")
     return sorted(
         evaluation.findings,
@@ -114,6 +127,7 @@ CLEAN = {
     "flat": "level of each frame × pattern of the pixels’ sensitivities",
     "dark": "mean of the other dark frames",
 }
+"""Description of the clean signal of each pairing."""
 
 
 def _csv(records: tuple[Record, ...]) -> str:

@@ -1,1 +1,1 @@
-"""Samples that any program drew: the clean patches it needs, and its samples as a model."""
+"""Scoring of samples from other programs: clean patches for them, and their samples as a model."""

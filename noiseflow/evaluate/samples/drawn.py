@@ -1,11 +1,12 @@
-"""Samples that another program drew for a store's clean patches, as a model that only samples.
+"""Samples from another program for a store's clean patches, as a model that can only sample.
 
-A folder of samples holds ``samples.json`` and one array in the order of the clean patches::
+A folder of samples contains ``samples.json``, such as ::
 
-    {"clean_sha256": "of task.json", "name": "my GAN"}
+    {"clean_sha256": "as in task.json", "name": "my GAN"}
 
-in ``noise.npy`` (normalised noise), ``noisy.npy`` (normalised noisy signal) or ``codes.npy`` (integers in DN, black
-level in them); ``.npz`` and ``.h5`` with one array of that name do as well.
+and one array in the order of the clean patches: ``noise.npy`` (normalised noise), ``noisy.npy`` (normalised noisy
+signal) or ``codes.npy`` (integers in DN, black level included).  ``.npz`` and ``.h5`` files with one array of that name
+are read too.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,26 +37,26 @@ SCHEMA = Table(
     {"name": Text(100, 1), "before_rounding": Flag(), "made_by": Text(10_000)},
 )
 RESERVED = (DATA, ORACLE, *BASELINES)
-"""Names that stand for the data and the baselines in a report."""
+"""Names reserved for the data, the oracle and the baselines in a report."""
 
 WHAT = f"{SAMPLES} of a folder of samples"
 
 
 class DrawnSamples(NoiseModel):
-    """Samples of another program, one for each patch of a split; there is no density, and no other sample.
+    """Samples from another program, one for each patch of a split, without a density.
 
     Parameters
     ----------
     spec : ModelSpec
-        Cameras, ISOs and planes that they were drawn for, under the sampler's name.
+        Name of the sampler, and the layout, cameras and ISOs of the store.
     path : Path
         File of the samples.
     kind : str
-        ``"noise"``, ``"noisy"`` or ``"codes"``: a name in `KINDS`.
+        Kind of the values, a name in `KINDS`: ``"noise"``, ``"noisy"`` or ``"codes"``.
     samples : ndarray, shape (N, C, h, w)
-        In the order of `rows`.
+        Samples in the order of `rows`.
     rows : ndarray of int, shape (N,)
-        Rows of the store that they were drawn for, rising.
+        Rows of the store that the samples are for, rising.
     """
 
     def __init__(self, spec: ModelSpec, path: Path, kind: str, samples: NDArray[Any], rows: NDArray[np.int64]) -> None:
@@ -63,39 +64,60 @@ class DrawnSamples(NoiseModel):
         self.path, self.kind, self.samples, self.rows = path, kind, samples, rows
 
     def samples_of(self, rows: NDArray[np.int64], clean: Tensor, table: NDArray[Any]) -> Tensor:
-        """The noise drawn for these rows of the store, normalised, (B, C, h, w).
+        """Return the noise sampled for some rows of the store.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (B,)
+            Rows of the store.
+        clean : Tensor, shape (B, C, h, w)
+            Normalised clean signal of these rows.
+        table : ndarray, shape (B,)
+            Fields of these rows, with black and white levels.
+
+        Returns
+        -------
+        Tensor, shape (B, C, h, w)
+            Normalised noise.
 
         Raises
         ------
         ModelError
-            A row that nothing was drawn for, or a sample that is not finite.
+            A row without a sample, or a sample that is not finite.
         """
         place = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
         if not np.array_equal(self.rows[place], rows):
-            raise ModelError(f"{self.path}: holds no samples for patches of another split than it was drawn for")
+            raise ModelError(
+                f"{self.path}: has no samples for some of these patches; score the split that they were drawn for"
+            )
         drawn = torch.from_numpy(np.ascontiguousarray(self.samples[place], np.float64))
         noise = KINDS[self.kind](drawn, clean.double(), table)
         finite = noise.isfinite().flatten(1).all(1).numpy()
         if not finite.all():
-            raise ModelError(f"{self.path}: NaN or infinite values in samples {place[~finite][:5].tolist()}")
+            raise ModelError(
+                f"{self.path}: samples {place[~finite][:5].tolist()} contain NaN or infinite values; draw them again"
+            )
         return noise.to(clean.dtype)
 
     def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
-        raise ModelError("samples of another program: there is no density")
+        raise ModelError("samples from another program have no density")
 
     def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
-        raise ModelError(f"{self.path}: samples that were drawn before; there are none for other clean signals")
+        raise ModelError(f"{self.path}: contains stored samples only; it cannot sample for other clean signals")
 
 
 def _of_noise(drawn: Tensor, clean: Tensor, table: NDArray[Any]) -> Tensor:
+    """Return normalised noise as it is."""
     return drawn
 
 
 def _of_noisy(drawn: Tensor, clean: Tensor, table: NDArray[Any]) -> Tensor:
+    """Convert a normalised noisy signal to normalised noise."""
     return drawn - clean
 
 
 def _of_codes(drawn: Tensor, clean: Tensor, table: NDArray[Any]) -> Tensor:
+    """Convert codes in DN to normalised noise."""
     black = torch.from_numpy(table["black"].astype(np.float64))[:, :, None, None]
     white = torch.from_numpy(table["white"].astype(np.float64))[:, None, None, None]
     return (drawn - black) / (white - black) - clean
@@ -106,7 +128,7 @@ KINDS: Mapping[str, Callable[[Tensor, Tensor, NDArray[Any]], Tensor]] = {
     "noisy": _of_noisy,
     "codes": _of_codes,
 }
-"""Name of the array → how it becomes normalised noise."""
+"""Conversion to normalised noise of each kind of array, by its name."""
 
 
 def _of_npy(path: Path, name: str) -> NDArray[Any]:
@@ -124,49 +146,60 @@ def _of_hdf5(path: Path, name: str) -> NDArray[Any]:
 
 
 READERS: Mapping[str, Callable[[Path, str], NDArray[Any]]] = {".npy": _of_npy, ".npz": _of_npz, ".h5": _of_hdf5}
+"""Readers of an array from a file and its name, by suffix."""
 
 
 def read_samples(path: str | Path, store: PatchStore, split: str) -> DrawnSamples:
-    """Read a folder of samples that were drawn for the clean patches of a store.
+    """Read a folder of samples for the clean patches of a store.
 
     Parameters
     ----------
     path : path
         Folder with ``samples.json`` and the array.
     store : PatchStore
-        The store that its clean patches were written from.
+        Store from which the clean patches were written.
     split : str
-        Split that they were written of.
+        Split from which they were written.
+
+    Returns
+    -------
+    DrawnSamples
+        The samples as a model.
 
     Raises
     ------
     ModelError
-        A missing or damaged file, another number or shape of samples, or samples for other clean signals.
+        A missing or damaged file, a reserved name, another number or shape of samples, or samples for other clean
+        signals.
+    StoreError
+        The split is empty or unknown.
     """
     path = Path(path)
-    said = checked(read_json(path / SAMPLES, WHAT, ModelError), SCHEMA, str(path / SAMPLES), ModelError)
-    name = said.get("name", path.resolve().name)
+    stated = checked(read_json(path / SAMPLES, WHAT, ModelError), SCHEMA, str(path / SAMPLES), ModelError)
+    name = stated.get("name", path.resolve().name)
     if name in RESERVED:
-        raise ModelError(f"{path / SAMPLES}: the name {name!r} is reserved; choose another")
+        raise ModelError(f"{path / SAMPLES}: the name {name!r} is reserved; choose another name")
     file, kind, samples = _array(path)
     rows = store.indices(split)
     shape = (len(rows), *store.patch_shape)
     if samples.shape != shape or samples.dtype.kind not in "fiu":
-        raise ModelError(f"{file}: expected numbers of the shape {shape}; got {samples.dtype} {samples.shape}")
-    digest = clean_digest(store, rows)
-    if digest != said["clean_sha256"]:
         raise ModelError(
-            f"{path / SAMPLES}: drawn for other clean signals than those of the split {split!r} of {store.path} "
-            f"({said['clean_sha256'][:12]}, not {digest[:12]}); draw them for the patches that "
-            f"`noiseflow clean-patches` writes, in {TASK}'s order"
+            f"{file}: expected real numbers of shape {shape}; got {samples.dtype} of shape {samples.shape}"
         )
-    options = {"before_rounding": True} if said.get("before_rounding") else {}
+    digest = clean_digest(store, rows)
+    if digest != stated["clean_sha256"]:
+        raise ModelError(
+            f"{path / SAMPLES}: the samples are for other clean signals than those of split {split!r} of {store.path} "
+            f"(SHA-256 {stated['clean_sha256'][:12]}, expected {digest[:12]}); draw them for the patches written by "
+            f"`noiseflow clean-patches`, with the checksum in {TASK}"
+        )
+    options = {"before_rounding": True} if stated.get("before_rounding") else {}
     spec = ModelSpec(name, store.layout, store.cameras, store.isos, options)
     return DrawnSamples(spec, file, kind, samples, rows).eval()
 
 
 def _array(path: Path) -> tuple[Path, str, NDArray[Any]]:
-    """File, kind and array of a folder of samples."""
+    """Return file, kind and array of a folder of samples."""
     found = [(path / f"{kind}{suffix}", kind) for kind in KINDS for suffix in READERS]
     found = [(file, kind) for file, kind in found if file.is_file()]
     if len(found) != 1:

@@ -1,4 +1,4 @@
-"""The clean patches of a split, for a program that draws noise for them."""
+"""Export of the clean patches of a split, for another program to draw noise for them."""
 
 import csv
 import hashlib
@@ -24,30 +24,31 @@ __all__ = ["CLEAN", "CONDITIONS", "SAMPLES", "TASK", "clean_digest", "clean_patc
 
 CLEAN, CONDITIONS, TASK = "clean.npy", "conditions.csv", "task.json"
 SAMPLES = "samples.json"
-"""What makes a folder one of samples for such a task."""
+"""File that marks a folder of samples."""
 
 VALUES_AT_A_TIME = 2**22
+"""Number of values read at a time."""
 
 
 def write_clean_patches(
     store: PatchStore, out: str | Path, *, split: str = "test", overwrite: bool = False, progress: Progress = silent
 ) -> Path:
-    """Write what a sampler needs to be scored on a store: clean patches, their conditions, and their checksum.
+    """Write the clean patches of a split with their conditions, for a sampler that is to be scored on them.
 
-    ``clean.npy`` holds the normalised clean signal, float32 (N, C, h, w); ``conditions.csv`` one line for each patch:
-    camera, ISO, scene, frame, position, black level of each plane and white level in DN; ``task.json`` the SHA-256 of
-    the clean signal's bytes, which goes with the samples.
+    ``clean.npy`` contains the normalised clean signal, float32 (N, C, h, w).  ``conditions.csv`` has one line per
+    patch: camera, ISO, scene, frame, position, black level of each plane and white level in DN.  ``task.json``
+    contains the SHA-256 of the clean signal's bytes, which the samples must state.
 
     Parameters
     ----------
     store : PatchStore
-        Patches that samples will be scored on.
+        Store on which the samples will be scored.
     out : path
-        Folder to make.
+        Folder to write.
     split : str
         ``"train"``, ``"val"`` or ``"test"``.
     overwrite : bool
-        Whether an earlier output of ours may be replaced.
+        Whether to replace an earlier output of this function.
     progress : Progress
         Called with the number of patches written.
 
@@ -61,7 +62,7 @@ def write_clean_patches(
     StoreError
         The split is empty or unknown.
     OutputError
-        `out` exists, or holds what is not ours.
+        `out` exists and may not be replaced, or cannot be written.
     """
     rows = store.indices(split)
     with (
@@ -70,7 +71,7 @@ def write_clean_patches(
     ):
         shape = (len(rows), *store.patch_shape)
         digest, done = hashlib.sha256(), 0
-        # Not as pages of memory: on a full disk they end the process by a signal.
+        # Write instead of memory-mapping: on a full disk, a memory map would end the process by a signal.
         with (partial / CLEAN).open("wb") as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
@@ -94,14 +95,14 @@ def write_clean_patches(
 
 
 def clean_patches(store: PatchStore, rows: NDArray[np.int64]) -> Iterator[Tensor]:
-    """The clean signal of rows of a store, float32 (B, C, h, w), batch by batch."""
+    """Yield the normalised clean signal of rows of a store in batches, float32, shape (B, C, h, w)."""
     size = max(VALUES_AT_A_TIME // math.prod(store.patch_shape), 1)
     for start in range(0, len(rows), size):
         yield store.read(rows[start : start + size]).clean.float()
 
 
 def clean_digest(store: PatchStore, rows: NDArray[np.int64]) -> str:
-    """SHA-256 of the clean signal of rows of a store, as little-endian float32 in C order."""
+    """Return the SHA-256 of the clean signal of rows of a store, as little-endian float32 in C order."""
     digest = hashlib.sha256()
     for batch in clean_patches(store, rows):
         digest.update(_bytes_of(batch))
@@ -113,6 +114,7 @@ def _bytes_of(batch: Tensor) -> bytes:
 
 
 def _conditions(store: PatchStore, rows: NDArray[np.int64]) -> str:
+    """Return the conditions of rows of a store as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     planes = plane_names(store.layout)

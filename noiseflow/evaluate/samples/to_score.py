@@ -1,4 +1,4 @@
-"""What is scored: models of any kind, or samples that were drawn before."""
+"""Loading of what is to be scored: a model, or a folder of samples."""
 
 from pathlib import Path
 
@@ -10,7 +10,27 @@ __all__ = ["to_score"]
 
 
 def to_score(path: Path, store: PatchStore, split: str) -> NoiseModel:
-    """What `noiseflow evaluate` is given: samples that were drawn for the store, or whatever `load` takes."""
+    """Load a model or a folder of samples.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of samples for the store, or anything that `noiseflow.models.load` accepts.
+    store : PatchStore
+        Store to score on.
+    split : str
+        Split to score.
+
+    Returns
+    -------
+    NoiseModel
+        The model.
+
+    Raises
+    ------
+    ModelError
+        Neither a model nor samples for this split.
+    """
     if (path / SAMPLES).is_file():
         from noiseflow.evaluate.samples.drawn import read_samples
 

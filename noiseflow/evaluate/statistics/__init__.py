@@ -1,1 +1,1 @@
-"""Statistics that the metrics share."""
+"""Statistics shared by the metrics."""

@@ -1,4 +1,4 @@
-"""Divergences of histograms, with the floor that one half of the data has from the other."""
+"""Divergences of histograms, with their floor: the divergence between two halves of the data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,41 +38,45 @@ FINE = 0.01
 """Width of a fine bin, σ."""
 
 FAR = 200.0
-"""Where the outermost bins begin to be open, σ."""
+"""Range of the fine bins, ±σ; the outermost bins also count everything beyond."""
 
 FINE_BINS = round(2 * FAR / FINE)
+"""Number of fine bins."""
 
 PSEUDO_COUNT = 0.5
+"""Count added to every bin before a KL or Jensen–Shannon divergence."""
+
 PARTS = 8
-"""Parts that the rows are cut into; each half is four of them."""
+"""Parts into which the rows are divided; a half of the data is four of them."""
 
 BLOCKS = 16
-"""Blocks of scenes that the intervals of divergences leave out one by one."""
+"""Blocks of scenes; the jackknife leaves them out one at a time."""
 
 FLOOR_SPREADS = 2.0
-"""Standard deviations of the floor, over the ways to halve the data, that belong to it."""
+"""Upper end of the floor, in standard deviations over the ways to halve the data."""
 
 
 def kl_divergence(*, p: NDArray[np.float64], q: NDArray[np.float64], pseudo_count: float) -> NDArray[np.float64]:
-    """KL(p ‖ q) of two histograms over the same bins, nats.
+    """Compute KL(p ‖ q) of two histograms over the same bins.
 
-    Σ p̂ log(p̂ / q̂) with p̂ᵢ = (pᵢ + a) / (Σ p + a B): every bin counts, empty ones too.
+    Σ p̂ log(p̂ / q̂) with p̂ᵢ = (pᵢ + a) / (Σ p + a B), over all bins including empty ones.
 
     Parameters
     ----------
     p, q : ndarray, shape (..., B)
         Counts.
     pseudo_count : float
-        a, added to every bin of both; above 0.
+        a, added to every bin of both histograms; above 0.
 
     Returns
     -------
     ndarray, shape (...)
+        Divergence, nats.
 
     Raises
     ------
     DataError
-        If bins do not match, `pseudo_count` is not positive, or a histogram is empty.
+        Different numbers of bins, a `pseudo_count` that is not positive, or an empty histogram.
     """
     smooth_p, smooth_q = _smoothed(p, q, pseudo_count)
     divergence: NDArray[np.float64] = (smooth_p * (np.log(smooth_p) - np.log(smooth_q))).sum(-1)
@@ -80,10 +84,26 @@ def kl_divergence(*, p: NDArray[np.float64], q: NDArray[np.float64], pseudo_coun
 
 
 def js_divergence(*, p: NDArray[np.float64], q: NDArray[np.float64], pseudo_count: float) -> NDArray[np.float64]:
-    """Jensen–Shannon divergence of two histograms over the same bins, nats: 0 to log 2.
+    """Compute the Jensen–Shannon divergence of two histograms over the same bins.
 
-    ½ KL(p̂ ‖ m) + ½ KL(q̂ ‖ m) with m = (p̂ + q̂)/2, smoothed as in `kl_divergence`, with the same
-    parameters and errors.
+    ½ KL(p̂ ‖ m) + ½ KL(q̂ ‖ m) with m = (p̂ + q̂)/2, where p̂ and q̂ are smoothed as in `kl_divergence`.
+
+    Parameters
+    ----------
+    p, q : ndarray, shape (..., B)
+        Counts.
+    pseudo_count : float
+        Count added to every bin of both histograms; above 0.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Divergence, nats: 0 to log 2.
+
+    Raises
+    ------
+    DataError
+        Different numbers of bins, a `pseudo_count` that is not positive, or an empty histogram.
 
     References
     ----------
@@ -97,18 +117,26 @@ def js_divergence(*, p: NDArray[np.float64], q: NDArray[np.float64], pseudo_coun
 
 
 def wasserstein_1(*, p: NDArray[np.float64], q: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Wasserstein-1 distance of two histograms over the same bins: Σ width · |P − Q|, P and Q cumulated.
+    """Compute the Wasserstein-1 distance of two histograms over the same bins.
+
+    Σ width · |P − Q|, where P and Q are the cumulative distributions.
 
     Parameters
     ----------
     p, q : ndarray, shape (..., B)
         Counts.
     width : ndarray, shape (B,) or ()
-        Width of each bin; the distance is in its unit.
+        Width of each bin.
 
     Returns
     -------
     ndarray, shape (...)
+        Distance in the unit of `width`.
+
+    Raises
+    ------
+    DataError
+        Different numbers of bins, or an empty histogram.
     """
     _check(p, q)
     below_p, below_q = (np.cumsum(counts, -1) / counts.sum(-1, keepdims=True) for counts in (p, q))
@@ -137,12 +165,17 @@ def _smoothed(
 
 
 def halves(parts: int) -> NDArray[np.bool_]:
-    """All ways to take half of an even number of parts.
+    """Return all ways to choose half of an even number of parts.
+
+    Parameters
+    ----------
+    parts : int
+        Number of parts, even.
 
     Returns
     -------
     ndarray of bool, shape (parts choose parts/2, parts)
-        Each row's complement is a row too.
+        One choice per row; the complement of each row is also a row.
     """
     chosen = list(combinations(range(parts), parts // 2))
     mask = np.zeros((len(chosen), parts), np.bool_)
@@ -152,40 +185,51 @@ def halves(parts: int) -> NDArray[np.bool_]:
 
 
 def fine_index(residual: Tensor) -> Tensor:
-    """Fine bin of each residual, int32."""
+    """Return the fine bin of each residual (in σ), int32, in the shape of `residual`."""
     return residual.mul(1 / FINE).add_(FAR / FINE).clamp_(0, FINE_BINS - 1).to(torch.int32)
 
 
 def fine_edges() -> NDArray[np.float64]:
-    """Edges of the fine bins, (FINE_BINS + 1,)."""
+    """Return the edges of the fine bins, σ, shape (FINE_BINS + 1,)."""
     return np.linspace(-FAR, FAR, FINE_BINS + 1)
 
 
 def widening_edges(width: float) -> NDArray[np.float64]:
-    """Edges of bins of `width` at 0 and width · √(1 + r²) at r, each an edge of fine bins."""
+    """Return edges of bins that widen with the distance r from 0, as width · √(1 + r²); each is an edge of fine bins.
+
+    Parameters
+    ----------
+    width : float
+        Width of the bins at 0, σ.
+
+    Returns
+    -------
+    ndarray, shape (bins + 1,)
+        Edges, σ.
+    """
     side = np.sinh(np.arange(0.0, np.arcsinh(FAR), width))
     rounded = np.unique(np.round(np.append(side, FAR) / FINE) * FINE)
     return np.concatenate([-rounded[:0:-1], rounded])
 
 
 def widening_index(edges: NDArray[np.float64]) -> Tensor:
-    """Widening bin of each fine bin, (FINE_BINS,) int32."""
+    """Return the widening bin that contains each fine bin, int32, shape (FINE_BINS,)."""
     middles = (np.arange(FINE_BINS) + 0.5) * FINE - FAR
     return torch.from_numpy((np.searchsorted(edges, middles) - 1).astype(np.int32))
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """A divergence of the samples from the data, beside that of the data from itself.
+    """A divergence between data and samples, with its floor: the same divergence between two halves of the data.
 
     Parameters
     ----------
     floor, floor_high : float or None
-        Of one half of the data from the other: mean over the ways to halve it, and that plus
+        Divergence between two halves of the data: mean over the ways to halve it, and that plus
         `FLOOR_SPREADS` standard deviations.  None if the data cannot be halved.
     models : mapping of str to Interval
-        Of one half of the data from the samples for the other half, per model; the interval
-        is a jackknife over blocks of scenes.  Empty if the data cannot be halved.
+        Divergence between one half of the data and the samples for the other half, per model, with a
+        jackknife interval over blocks of scenes.  Empty if the data cannot be halved.
     """
 
     floor: float | None
@@ -194,8 +238,8 @@ class Divergence:
 
 
 def parts_and_blocks(batch: ScoredBatch) -> Tensor:
-    """Block · PARTS + part of each pixel, int32, (B, 1, h, 1)."""
-    # A whole row of a frame goes to one part: row noise then does not pass from half to half.
+    """Return the index block · PARTS + part of each pixel, int32, shape (B, 1, h, 1)."""
+    # A whole row of a frame belongs to one part, so that both halves do not share its row noise.
     rows = batch.row[:, None] + np.arange(batch.clean.shape[2]) + batch.group[:, None]
     place = (batch.group % BLOCKS)[:, None] * PARTS + rows % PARTS
     return torch.from_numpy(place.astype(np.int32))[:, None, :, None]
@@ -204,25 +248,30 @@ def parts_and_blocks(batch: ScoredBatch) -> Tensor:
 def divergences(
     counts: Mapping[str, NDArray[np.int64]], models: Sequence[str], width: NDArray[np.float64]
 ) -> tuple[Divergence, Divergence, Divergence]:
-    """KL, Jensen–Shannon and Wasserstein-1 of the samples from the data, with floors and intervals.
+    """Compute KL, Jensen–Shannon and Wasserstein-1 between data and samples, with floors and intervals.
 
     Parameters
     ----------
     counts : mapping of str to ndarray, shape (BLOCKS, PARTS, bins)
-        Per source.
+        Histograms of the data and of each model's samples, per block and part.
     models : sequence of str
         Names of the models.
     width : ndarray, shape (bins,) or ()
         Width of the bins, for Wasserstein-1.
+
+    Returns
+    -------
+    tuple of Divergence
+        KL (nats), Jensen–Shannon (nats), and Wasserstein-1 (unit of `width`).
     """
     whole = {name: part.sum(0).astype(np.float64) for name, part in counts.items()}
     filled = np.flatnonzero(counts[DATA].sum((1, 2)))
-    # Of the block that is left out the counts are taken from the whole: sums are done once.
+    # Sum once, and subtract the block that is left out.
     without = {name: whole[name] - part[filled].astype(np.float64) for name, part in counts.items()}
     half = halves(PARTS)
 
     def between(of: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
-        """The three divergences, each way to halve, shape (3, ways); none where a half is empty."""
+        """Return the three divergences for each way to halve, (3, ways), except those with an empty half."""
         one, other = half @ of[DATA], ~half @ of[name]
         usable = (one.sum(-1) > 0) & (other.sum(-1) > 0)
         p, q = one[usable], other[usable]

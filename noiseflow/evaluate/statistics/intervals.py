@@ -1,4 +1,4 @@
-"""Means and ratios with an interval that knows that patches of one frame are not independent."""
+"""Means and ratios with intervals over groups, because patches of one scene or frame are not independent."""
 
 import math
 from dataclasses import dataclass
@@ -11,32 +11,33 @@ from scipy.special import stdtrit
 __all__ = ["LEVEL", "RESAMPLES", "VERDICT", "Interval", "bootstrap_ratio", "jackknife", "ratio_of_sums"]
 
 VERDICT = 0.995
-"""Coverage of the intervals that flag a fault in the checks of structure, tails, calibration
-and the two-sample test: with ten of them a report on the right model is wrong once in 20."""
+"""Confidence level of the intervals that decide whether a check flags a fault.  With ten checks, one report in 20 on
+the right model flags one."""
 
 RESAMPLES = 1999
+"""Number of bootstrap resamples."""
+
 FEWEST_RESAMPLED, MOST_RESAMPLED = 5, 400
-"""Groups between which the bootstrap is used: fewer cannot be resampled, and of more the
-mean is as good as Gaussian."""
+"""Range of the number of groups for the bootstrap: fewer cannot be resampled, and the mean of more is Gaussian."""
 
 LEVEL = 0.95
-"""Coverage of the intervals in a report, unless stated otherwise."""
+"""Confidence level of the intervals in a report, unless stated otherwise."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and how sure it is.
+    """A number with its standard error and confidence interval.
 
     Parameters
     ----------
     value : float
-        NaN where it is not defined.
+        The number; NaN where it is undefined.
     standard_error : float or None
-        None with fewer than two groups: nothing is known then of its spread.
+        Standard error; None with fewer than two groups, as the spread is unknown.
     low, high : float or None
-        Ends of the interval.
+        Ends of the interval; None if unknown.
     groups : int
-        Groups (frames) that it rests on.
+        Number of groups (scenes or frames) that it is computed from.
     """
 
     value: float
@@ -47,21 +48,21 @@ class Interval:
 
     @property
     def half_width(self) -> float | None:
-        """Half the interval: the ± of a report."""
+        """Half the width of the interval, shown after ± in a report; None without an interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     @property
     def numbers(self) -> tuple[float, float | None, float | None, float | None]:
-        """Value, standard error, and the two ends."""
+        """Value, standard error, and the two ends of the interval."""
         return self.value, self.standard_error, self.low, self.high
 
     @property
     def without_interval(self) -> "Interval":
-        """The value alone."""
+        """The same value without standard error and interval."""
         return Interval(self.value, None, None, None, self.groups)
 
     def within(self, least: float, most: float = math.inf) -> "Interval":
-        """The interval cut to the range of the measure; none where both of its ends leave the range.
+        """Return the interval limited to the possible range of the value, or no interval if it covers the whole range.
 
         >>> Interval(0.93, 3.5, -6.0, 7.9, 2).within(0.0, 1.0).low is None
         True
@@ -75,33 +76,38 @@ class Interval:
         return Interval(-self.value, self.standard_error, low, high, self.groups)
 
     def above(self, bound: float) -> bool:
-        """Whether the whole interval is above a bound; False where there is none."""
+        """Whether the whole interval is above a bound; False without an interval."""
         return self.low is not None and self.low > bound
 
     def below(self, bound: float) -> bool:
-        """Whether the whole interval is below a bound; False where there is none."""
+        """Whether the whole interval is below a bound; False without an interval."""
         return self.high is not None and self.high < bound
 
     def scaled(self, factor: float) -> "Interval":
-        """The same in a unit `factor` (above 0) times as small."""
+        """Return the number times a positive factor, to convert its unit."""
         error, low, high = (None if x is None else x * factor for x in (self.standard_error, self.low, self.high))
         return Interval(self.value * factor, error, low, high, self.groups)
 
 
 def ratio_of_sums(*, numerator: NDArray[np.float64], denominator: NDArray[np.float64], level: float) -> Interval:
-    """Σ numerator / Σ denominator over groups, with the standard error of a sample of groups.
+    """Compute a ratio of sums over groups, with the standard error of a cluster sample.
 
     r = Σ aᵍ / Σ bᵍ,  SE² = G/(G − 1) · Σ (aᵍ − r bᵍ)² / (Σ bᵍ)²,  interval r ± t(G − 1) · SE.
 
-    With b the number of values and a their sum it is a mean; pixels and patches within a
-    group may depend on each other in any way.
+    If b is the number of values and a their sum, r is their mean.  Values within a group may be
+    correlated in any way.
 
     Parameters
     ----------
     numerator, denominator : ndarray, shape (G,)
-        Sums per group.  Groups with a denominator of 0 are left out.
+        Sums a and b of each group.  Groups with b = 0 are left out.
     level : float
-        Coverage of the interval.
+        Confidence level of the interval.
+
+    Returns
+    -------
+    Interval
+        The ratio; NaN if all b are 0, and without interval if fewer than two groups are left.
 
     References
     ----------
@@ -121,19 +127,24 @@ def ratio_of_sums(*, numerator: NDArray[np.float64], denominator: NDArray[np.flo
 
 
 def bootstrap_ratio(*, numerator: NDArray[np.float64], denominator: NDArray[np.float64], level: float) -> Interval:
-    """Σ numerator / Σ denominator over groups, with a bootstrap-t interval over groups.
+    """Compute a ratio of sums over groups, with a bootstrap-t interval.
 
-    Whole groups are drawn with replacement, `RESAMPLES` times from a fixed seed; of each draw
-    t* = (r* − r)/SE*, SE as in `ratio_of_sums`; the interval is [r − t*₍₉₇.₅₎ SE, r − t*₍₂.₅₎ SE].
-    Unlike percentiles of r* it keeps its coverage with few groups and skewed ones.  With fewer
-    than 5 or more than 400 groups it is `ratio_of_sums`.
+    Whole groups are drawn with replacement, `RESAMPLES` times with a fixed seed.  Each draw gives
+    t* = (r* − r)/SE*, with SE as in `ratio_of_sums`.  At level 0.95, the interval is
+    [r − t*₍₉₇.₅₎ SE, r − t*₍₂.₅₎ SE].  Unlike percentiles of r*, it keeps its coverage with few or skewed
+    groups.  With fewer than 5 or more than 400 groups, the result is that of `ratio_of_sums`.
 
     Parameters
     ----------
     numerator, denominator : ndarray, shape (G,)
-        Sums per group.  Groups with a denominator of 0 are left out.
+        Sums of each group.  Groups with a denominator of 0 are left out.
     level : float
-        Coverage of the interval.
+        Confidence level of the interval.
+
+    Returns
+    -------
+    Interval
+        The ratio.
 
     References
     ----------
@@ -151,7 +162,7 @@ def bootstrap_ratio(*, numerator: NDArray[np.float64], denominator: NDArray[np.f
     ratio = (times @ a) / total
     square = times @ (a * a) - 2 * ratio * (times @ (a * b)) + ratio**2 * (times @ (b * b))
     error = np.sqrt(np.maximum(len(b) / (len(b) - 1) * square, 0.0)) / np.abs(total)
-    # A draw of one group only, again and again, says nothing of the spread.
+    # A resample that repeats a single group has no spread.
     known = error > 1e-9 * plain.standard_error
     t = (ratio[known] - plain.value) / error[known]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
@@ -161,24 +172,29 @@ def bootstrap_ratio(*, numerator: NDArray[np.float64], denominator: NDArray[np.f
 
 @lru_cache(maxsize=16)
 def _draws(groups: int) -> NDArray[np.float64]:
-    """How often each group is in each draw, shape (RESAMPLES, groups)."""
+    """Return how often each group is in each resample, shape (RESAMPLES, groups)."""
     draws = np.random.default_rng(groups).multinomial(groups, np.full(groups, 1 / groups), RESAMPLES)
     return draws.astype(np.float64)
 
 
 def jackknife(*, value: float, left_out: NDArray[np.float64], level: float) -> Interval:
-    """A statistic with the interval that leaving out one block after the other gives.
+    """Add a jackknife interval to a statistic.
 
     SE² = (n − 1)/n Σ (θ₋ᵢ − mean θ₋)², interval value ± t(n − 1) · SE.
 
     Parameters
     ----------
     value : float
-        Of all blocks.
+        The statistic of all blocks.
     left_out : ndarray, shape (n,)
-        The statistic without each of the blocks; NaN for a block without data.
+        The statistic without each one of the blocks; NaN for a block without data.
     level : float
-        Coverage of the interval.
+        Confidence level of the interval.
+
+    Returns
+    -------
+    Interval
+        The statistic; without interval if fewer than two blocks are known.
 
     References
     ----------

@@ -21,16 +21,16 @@ class MaskedAutoregressive(Transform):
     """Scale and shift each value by a function of the values before it and the conditions.
 
     z = x·exp(s) + t,  (t, r) = net(earlier x, cond),  s = bound·tanh(r/bound);
-    log|det dz/dx| = Σ s.  Data → latent is one pass.  Latent → data goes front by front (see
-    `wavefront.solve`), since a value needs those before it: H + W steps or so for a frame of
-    H×W, not H·W passes.  It is differentiable, by the implicit function theorem; under torch.func it takes
-    as many passes as a chain of values is long, H + 2·W times the planes or so, and their memory.
-    Around it, `Inverse` samples in one pass (IAF).
+    log|det dz/dx| = Σ s.  `forward` takes one pass of the net.  In `inverse` each value needs the ones before it;
+    `wavefront.solve` computes independent pixels together, which takes W + (beside + 1)·(H − 1) steps for a frame
+    of H×W pixels instead of H·W.  `inverse` is differentiable by the implicit function theorem.  Under torch.func
+    it takes as many full passes of the net as there are steps, times the planes, and keeps them in memory.
+    Wrapped in `Inverse`, the layer samples in one pass (IAF).
 
     Parameters
     ----------
     net : MaskedNet
-        Predicts scale and shift of each value from those before it.
+        Predicts the shift and log scale of each value from the values before it.
     bound : float
         Largest |log scale|.
 
@@ -54,13 +54,13 @@ class MaskedAutoregressive(Transform):
         return max(self.net.above, self.net.beside)
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         shift, raw = self.net(x, cond)
         log_scale = soft_clamp(raw, self.bound)
         return x * log_scale.exp() + shift, sum_per_sample(log_scale)
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data, one front after the other."""
+        """Map latent z to data x, one wavefront after the other."""
         with full_precision(z):
             if under_func():
                 return self._iterated(z, cond)
@@ -74,7 +74,7 @@ class MaskedAutoregressive(Transform):
         return x
 
     def _iterated(self, z: Tensor, cond: Resolved) -> Tensor:
-        """Solve by passes alone, which torch.func can transform; each makes one more value of a chain right."""
+        """Solve by fixed-point passes, which torch.func can transform; each pass fixes one more value of a chain."""
         weights: dict[str, Tensor] = dict(self.net.named_parameters())
         x = z
         for _ in range(longest_chain(self.net, *z.shape[1:])):
@@ -82,18 +82,18 @@ class MaskedAutoregressive(Transform):
         return x
 
     def step(self, x: Tensor, z: Tensor, cond: Resolved, weights: dict[str, Tensor]) -> Tensor:
-        """The map of which x = f⁻¹(z) is the fixed point."""
+        """One fixed-point step x ← (z − t(x))·exp(−s(x)); its fixed point is x = f⁻¹(z)."""
         shift, raw = functional_call(self.net, weights, (x, cond))
         stepped: Tensor = (z - shift) * (-soft_clamp(raw, self.bound)).exp()
         return stepped
 
 
 class _Solved(autograd.Function):
-    """X = f⁻¹(z), with the gradient of the implicit function theorem.
+    """Solve for f⁻¹(z), with its gradient by the implicit function theorem.
 
-    dx = (I − N)⁻¹ (∂step/∂z dz + ∂step/∂w dw), N = ∂step/∂x.  N is strictly triangular in raster order, so that
-    Σ Nᵏ ends; it is summed until it no longer changes.  With `create_graph` all of that is differentiated again,
-    for second derivatives.
+    dx = (I − N)⁻¹ (∂step/∂z dz + ∂step/∂w dw), N = ∂step/∂x.  N is strictly triangular in raster order, so
+    (I − N)⁻¹ = Σ Nᵏ is a finite sum; terms are added until the sum no longer changes.  With `create_graph` the
+    backward pass is itself differentiable, for second derivatives.
     """
 
     @staticmethod
@@ -109,7 +109,7 @@ class _Solved(autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         again = is_grad_enabled()
         with enable_grad():
-            # New nodes of the graph: each partial derivative holds all the others, x among them, as they are.
+            # New graph nodes, so that each partial derivative keeps all other inputs (x too) constant.
             own = [each.view_as(each) if again else each.detach().requires_grad_() for each in ctx.saved_tensors]
             x, z, clean, *weights = own
             out = ctx.layer.step(x, z, replace(ctx.cond, clean=clean), dict(zip(ctx.names, weights, strict=True)))

@@ -1,4 +1,4 @@
-"""The cached sampler of a masked autoregressive net: front by front instead of pass by pass."""
+"""The cached sampler of a masked autoregressive net: one step per wavefront of pixels instead of one pass per value."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,12 @@ __all__ = ["longest_chain", "solve"]
 
 @dataclass(frozen=True)
 class Fronts:
-    """Pixels that do not need one another, in the order in which they can be solved.
+    """Wavefronts: groups of pixels that do not depend on one another, in the order in which they can be solved.
 
-    A pixel needs its own row to the left, and `above` rows up to `beside` columns to its right.
-    All pixels (i, j) of equal t = j + slope·i, slope = beside + 1, can hence be solved at once
-    when those of smaller t are.  Values are kept skewed, at cell (t + lead)·pitch + i + above,
-    so that a pixel's window lies at the same cells relative to it everywhere; cells that are
-    no pixel stay 0, as the padding of a convolution.
+    A pixel depends on its own row to the left, and on `above` rows above, up to `beside` columns to its right.
+    So all pixels (i, j) with the same t = j + slope·i, slope = beside + 1, can be solved together once all pixels
+    with a smaller t are.  Values are stored skewed, at cell (t + lead)·pitch + i + above.  The window of every
+    pixel then has the same cell offsets.  Cells outside the frame stay 0, like the padding of a convolution.
     """
 
     height: int
@@ -46,18 +45,18 @@ class Fronts:
         return self.width + self.slope * (self.height - 1)
 
     def rows(self, front: int) -> tuple[int, int]:
-        """First row of a front, and the one after its last."""
+        """First row of a front, and its last row plus one."""
         if not self.slope:
             return 0, self.height
         return max(0, -((self.width - 1 - front) // self.slope)), min(self.height - 1, front // self.slope) + 1
 
     def cells(self, device: torch.device) -> Tensor:
-        """Cell of each pixel, shape (H·W,)."""
+        """Cell index of each pixel, shape (H·W,)."""
         row, column = (torch.arange(size, device=device) for size in (self.height, self.width))
         return ((column + self.slope * row[:, None] + self.lead) * self.pitch + row[:, None] + self.above).flatten()
 
     def window(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cells of the window of each row's pixel, (H, taps), relative to the front's own; which taps they are."""
+        """Cell indices of each row's window relative to its front, (H, taps), and a mask of the causal taps."""
         down, across = torch.meshgrid(
             torch.arange(-self.above, 1, device=device),
             torch.arange(-self.beside, self.beside + 1, device=device),
@@ -69,30 +68,31 @@ class Fronts:
 
 
 def longest_chain(net: MaskedNet, planes: int, height: int, width: int) -> int:
-    """Longest chain of dependent values in a frame: that many passes of the net solve it from any start."""
+    """Longest chain of dependent values in a frame; that many fixed-point passes solve it from any start."""
     return planes * Fronts(height, width, net.above, net.beside).count
 
 
 def solve(net: MaskedNet, bound: float, z: Tensor, cond: Resolved) -> Tensor:
-    """The x with x·exp(s) + t = z, (t, r) = net(x, cond), s = bound·tanh(r/bound).
+    """Solve x·exp(s) + t = z for x, where (t, r) = net(x, cond) and s = bound·tanh(r/bound).
 
     Each value is computed once, from its receptive field alone; the pixels of a front are
-    computed together.  It equals H·W·C passes of the net up to rounding.
+    computed together.  The result equals that of H·W·C passes of the net, up to rounding.
 
     Parameters
     ----------
     net : MaskedNet
-        Net of the transform.
+        Predicts shift and log scale.
     bound : float
         Largest |log scale|.
     z : Tensor, shape (B, C, H, W)
         Latent values.
     cond : Resolved
-        Resolved.
+        Clean signal, ISO and camera of each element.
 
     Returns
     -------
     Tensor, shape (B, C, H, W)
+        Data x.
     """
     batch, planes, height, width = z.shape
     fronts = Fronts(height, width, net.above, net.beside)
@@ -101,7 +101,7 @@ def solve(net: MaskedNet, bound: float, z: Tensor, cond: Resolved) -> Tensor:
     size = (fronts.count + fronts.lead) * fronts.pitch
     layers = _Layers(net, cond, taps)
     latent, signal = (each.flatten(2).transpose(1, 2).contiguous() for each in (z, layers.signal))
-    # Pixel (i, front − slope·i) of a frame is number i·(width − slope) + front of its list.
+    # Pixel (i, front − slope·i) of a frame has the flat index i·(width − slope) + front.
     numbers = torch.arange(height, device=z.device) * (width - fronts.slope)
     values = z.new_zeros(batch, size, planes)
     for front in range(fronts.count):
@@ -120,7 +120,7 @@ def solve(net: MaskedNet, bound: float, z: Tensor, cond: Resolved) -> Tensor:
 
 
 class _Layers:
-    """The net's layers as matrices for each element, with FiLM in them, cut into the groups of the planes."""
+    """The net's layers as one matrix per element, with FiLM folded in, split into one group per plane."""
 
     def __init__(self, net: MaskedNet, cond: Resolved, taps: Tensor) -> None:
         window, hidden, output = net.weights()
@@ -149,7 +149,10 @@ class _Layers:
         ]
 
     def pixels(self, z: Tensor, context: Tensor, signal: Tensor, bound: float) -> Tensor:
-        """Solve pixels plane by plane: (B, n, C) latents, (B, n, taps·C) values before, (B, n, width) of the signal."""
+        """Solve n pixels plane by plane.
+
+        z: latents, (B, n, C); context: earlier values, (B, n, taps·C); signal: signal features, (B, n, width).
+        """
         before = torch.baddbmm(signal, context, self.context)
         x = torch.empty_like(z)
         first, second = torch.empty_like(before), torch.empty_like(before)

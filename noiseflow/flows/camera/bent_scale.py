@@ -1,4 +1,4 @@
-"""Shot and read noise of a response that bends: the shot noise follows a curve over the signal, not a line."""
+"""Shot and read noise of a sensor with a non-linear response: shot-noise variance follows a curve over the signal."""
 
 from collections.abc import Sequence
 
@@ -13,25 +13,25 @@ from noiseflow.flows.signal_model import NoiseParameters
 __all__ = ["PARTS", "BentScale"]
 
 PARTS = 16
-"""Equal parts of the signal from black to white, in each of which the bend is a line."""
+"""Equal intervals of the signal between black and white; the bend is linear within each."""
 
 
 class BentScale(ShotReadScale):
-    """Divide by the standard deviation of shot and read noise, the shot noise bent.
+    """Divide by the standard deviation of shot and read noise, with a shot-noise variance that is non-linear in signal.
 
-    s² = max(β₁·y·exp b(y) + β₂, β₂/10), b linear between knots at y = 0, 1/16, … 1 and constant beyond: where the
-    response f of the sensor is no line, the variance of shot noise goes with f′², and falls to nothing where the
-    sensor saturates.  Later transforms see the signal only as y·exp b(y), the light of a straight
-    sensor with the same shot noise.
+    z = x / s,  s² = max(β₁·y·exp b(y) + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  The bend b is linear between
+    knots at y = 0, 1/16, … 1 and constant beyond.  If the sensor's response f is not linear, its shot-noise
+    variance is proportional to f′² and vanishes where the sensor saturates.  Later transforms see the effective
+    signal y·exp b(y) instead of y: the signal at which a linear sensor would have the same shot noise.
 
     Parameters
     ----------
     planes, cameras : int
-        Planes and cameras of the noise that it is for.
+        Number of planes and of cameras.
     isos : sequence of float
         Fitted ISOs, rising; b is linear in log ISO between them and constant beyond.
     shares_features : bool
-        Whether all transforms of its flow get its noise parameters, computed once for all.
+        Whether this layer computes the noise parameters for all transforms of its flow.
     """
 
     def __init__(self, planes: int, cameras: int, isos: Sequence[float], *, shares_features: bool = False) -> None:
@@ -39,13 +39,13 @@ class BentScale(ShotReadScale):
         self.bend = nn.Parameter(torch.zeros(cameras, len(isos), PARTS + 1))
 
     def noise_parameters(self, cond: Resolved, noise: NoiseParameters | None = None) -> NoiseParameters:
-        """The bent signal with its betas: those that it shares with its flow, or computed here."""
+        """Noise parameters with the effective signal: `noise` if this layer shares its own, else computed here."""
         if self.shares_features and noise is not None:
             return noise
         return NoiseParameters(self.bent(cond), *self.betas(cond), observed=cond.observed)
 
     def bent(self, cond: Resolved) -> Tensor:
-        """y·exp b(y), shape (B, C, H, W)."""
+        """Effective signal y·exp b(y), normalised, shape (B, C, H, W)."""
         knots = self.log_isos.to(self.bend.dtype)
         ends = self.log_isos.exp().to(cond.iso.dtype)
         within = cond.iso.clamp(ends[0], ends[-1])

@@ -1,4 +1,4 @@
-"""Column noise beside row noise: the offsets of rows and columns add, as they do on a sensor."""
+"""Column noise of a sensor that also has row noise: the offsets of rows and columns add."""
 
 import math
 from collections.abc import Sequence
@@ -15,30 +15,32 @@ from noiseflow.ops.line_noise import unit_offset
 __all__ = ["ColumnNoise"]
 
 NO_ROWS = 1e-30
-"""Row variance of a camera without rows: the columns are then those of `LineNoise`."""
+"""Row variance r of a camera without row noise; columns are then whitened as by `LineNoise`."""
 
 
 class ColumnNoise(LineNoise):
-    """Whiten columns that share an offset, after rows of variance r were whitened.
+    """Whiten pixels that share an offset of variance c along each column, after rows of variance r were whitened.
 
-    One after the other the whitenings of rows and columns multiply the variance of what both have in common, the
-    mean of a frame: (1 + rD̄)(1 + cĎ) where the offsets add to 1 + rD̄ + cĎ, with D̄ the mean of |d|² over rows and
-    Ď = Σ Dⱼ²/D that over columns, Dⱼ = |dⱼ|² and D their sum.  So the frame's mean is divided by s as well,
+    Row and column offsets both change the mean of the frame.  Whitening rows and then columns would give that mean
+    the variance (1 + rD̄)(1 + cĎ), but independent offsets add up to 1 + rD̄ + cĎ.  Here dⱼ is the size of a unit
+    offset at the pixels of column j, Dⱼ = |dⱼ|², D = Σ Dⱼ, D̄ the mean of |d|² over rows and Ď = Σ Dⱼ²/D.
+    The layer therefore first divides the frame's mean by s,
 
         s² = (1 + rD̄ + cĎ) / ((1 + rD̄)(1 + cĎ)),   x′ = x + d (dᵀx)(1/s − 1)/D,   log|det| = −log s,
 
-    and then the columns as in `LineNoise`.  With an even light the covariance is I + r·rows + c·columns exactly.
+    and then whitens the columns as `LineNoise` does.  For a uniform clean signal, rows and columns together then
+    have exactly the covariance I + r·(same row) + c·(same column).
 
     Parameters
     ----------
     planes : int
-        1, or those of a cell: 4, 16 or 36.
+        1, or the planes of a square CFA cell: 4, 16 or 36.
     cameras : int
         Number of cameras.
     isos : sequence of float
         Fitted ISOs, rising.
     start : float
-        Starting c, in read-noise variances.
+        Initial c, in units of the read-noise variance.
     """
 
     log_rows: Tensor
@@ -48,22 +50,25 @@ class ColumnNoise(LineNoise):
         self.register_buffer("log_rows", torch.full((cameras, len(isos)), math.log(NO_ROWS)))
 
     def follow(self, rows: LineNoise) -> None:
-        """Take the variance r of rows that are whitened before, at each camera's ISOs."""
+        """Copy the offset variance r of the row layer before this one, at each camera's fitted ISOs."""
         self.log_rows.copy_(rows.offset_variance().detach().clamp(min=NO_ROWS).log())
 
     def scale_offsets(self, log_factor: Tensor) -> None:
-        """Add to the logarithm of both variances, (cameras, isos)."""
+        """Multiply r and c by exp(`log_factor`), shape (cameras, isos)."""
         super().scale_offsets(log_factor)
         self.log_rows.add_(log_factor)
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
-        """Σ d·x, Σ d² and the pixels of each column, (3, B, 1, columns of a cell, 1, W); of parts they add up."""
+        """Σ d·x, Σ d² and the number of pixels of each column, shape (3, B, 1, columns of a cell, 1, W).
+
+        The sums of the tiles of a frame add up to those of the frame.
+        """
         d = unit_offset(x, *required(noise, self).line_signal, self.cells)
         terms = (d * x.reshape(d.shape), d.square(), torch.ones_like(d))
         return torch.stack([term.sum(self.along, keepdim=True) for term in terms])
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         projection, square, _ = sums = self.sums(x, noise)
         q, s = self._given(sums, cond)
         mean = _over_columns(projection) / _over_columns(square).clamp(min=NO_ROWS) * (1 / s - 1)
@@ -74,7 +79,7 @@ class ColumnNoise(LineNoise):
         return self._add(x, noise, offsets), log_det
 
     def resolve(self, sums: Tensor, cond: Resolved) -> Tensor:
-        """The offset of each column in read noises, (1, B, 1, columns of a cell, 1, W), from a whole frame's sums."""
+        """Offset of each column in read-noise σ, (1, B, 1, columns of a cell, 1, W), from the sums of a whole frame."""
         projection, square, _ = sums
         q, s = self._given(sums, cond)
         root = (1 + q).sqrt()
@@ -84,15 +89,15 @@ class ColumnNoise(LineNoise):
         return offsets[None]
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return self.inverse_of_part(z, cond, self.resolve(self.sums(z, noise), cond), noise)
 
     def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data of a part of a frame, given what `resolve` found for its columns."""
+        """Map latent to data on a tile of a frame, given the column offsets from `resolve`."""
         return self._add(z, noise, sums[0])
 
     def _given(self, sums: Tensor, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """Q = cD of each column, and s of the frame, (B, 1, 1, 1, 1)."""
+        """The product cDⱼ of each column, and the factor s of the frame, (B, 1, 1, 1, 1)."""
         _, square, count = sums
         knots = self.log_isos.to(self.log_variance.dtype)
         rows = at_iso(self.log_rows.to(self.log_variance)[cond.camera], knots, cond.iso).exp()
@@ -107,7 +112,7 @@ class ColumnNoise(LineNoise):
         return x + (d * offsets).reshape(x.shape)
 
     def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
-        """Columns of before multiplied."""
+        """Earlier versions knew no r: their row and column whitenings simply multiplied."""
         weights.setdefault(f"{prefix}log_rows", torch.full_like(self.log_rows, math.log(NO_ROWS)))
 
 

@@ -1,4 +1,4 @@
-"""Heavy tails of read noise, as a cubic of a normal value."""
+"""Heavy-tailed read noise, modelled as a cubic polynomial of a standard normal value."""
 
 import math
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from noiseflow.ops.tails_and_skew import LEAST_REST, cubic_by_excess, tails, tai
 __all__ = ["CubicTails"]
 
 MOST_EXCESS = 12.0
-"""Bound on the excess kurtosis; Laplace's is 3, the logistic's 1.2."""
+"""Largest excess kurtosis; a Laplace distribution has 3, a logistic one 1.2."""
 
 OUTLIER = 12.0
-"""Largest |x| in σ that counts as noise; of Tukey-lambda noise with λ = −0.09, one value in 10⁸ is larger."""
+"""Largest |x| in σ that counts as noise; Tukey-lambda noise with λ = −0.09 exceeds it once in 10⁸ values."""
 
 NORMAL, SURE = 0.02, 3.0
-"""Largest |excess kurtosis| that is left of noise of the right shape, and standard errors beyond it."""
+"""`leaves_tails`: largest |excess kurtosis| accepted as normal, and how many standard errors above it to require."""
 
 LEAST_EXCESS = 0.1
-"""Excess kurtosis below which noise has no tails to speak of."""
+"""Excess kurtosis below which noise counts as not heavy-tailed."""
 
 
 class CubicTails(Transform):
-    """Make symmetric heavy tails normal, at equal variance.
+    """Map symmetric heavy-tailed values to normal ones of the same variance.
 
     x = (z + a z³)/c,  c² = 1 + 6a + 15a², so that z and x both have variance 1;
     z = 2/√(3a) · sinh(⅓ asinh(3√(3a)/2 · c x)),  log dz/dx = log c − log(1 + 3a z²).
-    The excess kurtosis κ = (24a + 432a² + 3240a³ + 9720a⁴)/c⁴ is a table per camera, linear in
-    log ISO; with `by_read_share`, times the square of the read noise's share in the variance, by
-    which cumulants add.  Of Tukey's lambda noise with −0.09 ≤ λ ≤ 0.14 and the kurtosis of
-    it this is within 3·10⁻⁴ nats.  A table may be negative, down to −0.3: this transform takes that
-    for 0, and `SinhArcsinh` bends by it.
+    The excess kurtosis κ = (24a + 432a² + 3240a³ + 9720a⁴)/c⁴ comes from a table per camera, linear in
+    log ISO.  With `by_read_share` the table is the κ of the read noise alone; a pixel's κ is then the table's times
+    the squared share of read noise in the variance, because cumulants of independent noise add.
+    For Tukey-lambda noise with −0.09 ≤ λ ≤ 0.14 and equal κ, the density is within 3·10⁻⁴ nats of the true one.
+    Table values may be negative, down to −0.3: this transform treats those as 0, and `SinhArcsinh` applies them.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class CubicTails(Transform):
     isos : sequence of float
         ISOs of the knots, in rising order.
     by_read_share : bool
-        Whether the table is the read noise's alone, which is a part of all noise; else it is that of all noise.
+        Whether the table is the kurtosis of the read noise alone; if False, it is that of the total noise.
 
     References
     ----------
@@ -66,45 +66,45 @@ class CubicTails(Transform):
         self._constant("series", torch.from_numpy(cubic_by_excess()))
 
     def read_excess(self, cond: Resolved) -> Tensor:
-        """κ of the read noise by itself, (B,)."""
+        """Excess kurtosis κ of the table for each element, (B,)."""
         knots = self.log_isos.to(self.kurtosis.dtype)
         return at_iso(self.kurtosis[cond.camera], knots, cond.iso).clamp(LEAST_REST, MOST_EXCESS)
 
     def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
-        """The noise parameters with its read noise's kurtosis, if there are any."""
+        """The noise parameters, with the read noise's κ added if the table is `by_read_share`."""
         return replace(noise, read_excess=self.read_excess(cond)) if noise and self.by_read_share else noise
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         z, log_det = tails(x, *self._given(cond, noise))
         return z, log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         x: Tensor = tails_inverse(z, *self._given(cond, noise))
         return x
 
     def _given(self, cond: Resolved, noise: NoiseParameters | None) -> tuple[Tensor | None, ...]:
-        """What the operation takes besides the values."""
+        """Arguments of the operation after the values."""
         signal = required(noise, self).signal if self.by_read_share else (None, None, None)
         return *signal, self.read_excess(cond), self.series
 
     @torch.no_grad()
     def start_from(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> None:
-        """Start the excess kurtosis of the read noise from fourth moments, for each camera at each of its ISOs.
+        """Initialise the excess kurtosis of the read noise from fourth moments, per camera and ISO.
 
-        E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: a linear fit over pixels weighted
-        by w².  Moments, because on integer codes the likelihood favours a density with spikes at the codes.  Values
-        beyond `OUTLIER` are left out.
+        E x⁴ = 3 + κ_shot + κ·w², with w the read noise's share of the variance: κ is fitted over all pixels with
+        weight w².  Moments are used because on integer codes the likelihood favours a density with spikes at the
+        codes.  Values beyond `OUTLIER` are left out.
 
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
-            Noise over its standard deviation, without line noise.
+            Noise divided by its standard deviation, line noise removed.
         cond : Resolved
-            Resolved conditions of the noise.
+            Clean signal, ISO and camera of the noise.
         noise : NoiseParameters
-            Noise parameters of it.
+            Its noise parameters.
         """
         over, under = _excess_and_weight(x, cond, noise, noise.shot_moments()[1], OUTLIER)
         knots = self.log_isos.to(self.kurtosis.dtype)
@@ -117,16 +117,18 @@ class CubicTails(Transform):
 
     @torch.no_grad()
     def leaves_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> bool:
-        """Whether values of read noise surely have another kurtosis than normal ones behind this transform.
+        """Whether the output of this transform is significantly non-normal: |excess kurtosis| > `NORMAL`.
+
+        Always False where the fitted κ is below `LEAST_EXCESS` for every camera and ISO.
 
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
-            Values that enter it, without skew.
+            Values that enter this transform, skewness removed.
         cond : Resolved
-            Resolved conditions of them.
+            Clean signal, ISO and camera of the values.
         noise : NoiseParameters
-            Noise parameters of them.
+            Their noise parameters.
         """
         if float(self.kurtosis.max()) < LEAST_EXCESS:
             return False
@@ -138,7 +140,10 @@ class CubicTails(Transform):
 def _excess_and_weight(
     x: Tensor, cond: Resolved, noise: NoiseParameters, of_shot: Tensor | float, farthest: float
 ) -> tuple[Tensor, Tensor]:
-    """Sums of w²(x⁴ − 3 − κ) and of w⁴ over each element, (B,), float64, with κ that of shot noise."""
+    """Sums of w²(x⁴ − 3 − `of_shot`) and of w⁴ over each element, each (B,), float64.
+
+    w is the read-noise share; values with |x| ≥ `farthest` and masked pixels are left out.
+    """
     weight = noise.read_share().clamp(max=1).square()
     kept = x.abs() < farthest
     if cond.observed is not None:

@@ -1,4 +1,4 @@
-"""One scale for everything: the published `gain4` layer."""
+"""One learned scale for all values: the published `gain4` layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ class Gain(PlaneMixing):
     Parameters
     ----------
     log_gain : float
-        Where log g starts.
+        Initial log g.
 
     References
     ----------
@@ -36,24 +36,24 @@ class Gain(PlaneMixing):
         self.log_gain = nn.Parameter(torch.tensor(float(log_gain)))
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         return x * (-self.log_gain).exp(), self.log_det(x).expand(x.shape[0])
 
     def log_det(self, x: Tensor) -> Tensor:
-        """log|det dz/dx| of each element."""
+        """log|det dz/dx| in nats, one number for all elements."""
         return -self.log_gain * x[0].numel()
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return z * self.log_gain.exp()
 
     def matrix(self, planes: int, *, inverse: bool = False) -> Tensor:
-        """What it, or its inverse, multiplies a pixel's planes by, (C, C) in float64."""
+        """The matrix I/g that multiplies a pixel's planes, or its inverse I·g; (C, C), float64."""
         log_gain = self.log_gain.double()
         unit = torch.eye(planes, dtype=torch.float64, device=log_gain.device)
         return unit * (log_gain if inverse else -log_gain).exp()
 
     @classmethod
     def matrices(cls, layers: Sequence[Any], planes: int, *, inverse: bool) -> Tensor:
-        """As `matrix`, of each layer."""
+        """The `matrix` of each layer, stacked to (layers, C, C), float64."""
         return torch.stack([layer.matrix(planes, inverse=inverse) for layer in layers])

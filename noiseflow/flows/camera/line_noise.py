@@ -17,33 +17,32 @@ from noiseflow.ops.line_noise import COLUMNS, ROWS, add_lines, line_sums, unit_o
 __all__ = ["NEAR", "NONE", "SURE", "LineNoise", "bands_of_rows", "near_products", "numbered"]
 
 NONE = 1e-7
-"""The r of a camera without line noise: at 10,000 pixels a line it adds 0.1 % to the variance of their mean."""
+"""The r of a camera without line noise: it adds 0.1 % to the variance of the mean of a 10,000-pixel line."""
 
 NEAR = 4
-"""Distance on the sensor up to which pixels of a line may correlate as neighbours."""
+"""Distance in sensor pixels up to which pixels of a line may be correlated as neighbours."""
 
 SURE = 4.0
-"""Standard errors above 0 from which line noise is taken to be there."""
+"""Line noise counts as present when its estimate is this many standard errors above 0."""
 
 
 class LineNoise(WholeLines):
     """Whiten pixels of unit variance that share an offset of variance r along each line.
 
-    A line's covariance is I + r·d dᵀ, with d = 1 or, after division by a standard deviation
-    that differs from pixel to pixel, the size of a unit offset there.  With q = r·|d|²
+    The covariance of a line is I + r·d dᵀ.  d is 1 or, if the values were divided by a standard deviation that
+    differs from pixel to pixel, the size of a unit offset after that division.  With q = r·|d|²
 
     z = x − d (dᵀx) · r / (√(1+q)·(1 + √(1+q))),  log|det dz/dx| = −½ Σ log(1 + q) over lines.
 
-    r is the offset's own variance, and means the same at every width.  In packed planes a
-    sensor row spans planes 0, 1 (R, G1) and 2, 3 (G2, B), a column planes 0, 2 and 1, 3; of larger
-    cells each row of the cell.
-    A row needs its whole width only (`whole_rows`); columns need the whole frame
+    r does not depend on the length of the line.  In packed planes sensor rows alternate between planes 0, 1
+    (R, G1) and planes 2, 3 (G2, B), and sensor columns between planes 0, 2 and planes 1, 3; larger cells work the
+    same way.  Sampling a row needs its whole width only (`whole_rows`); sampling a column needs the whole frame
     (`reach` is `WHOLE_FRAME`).
 
     Parameters
     ----------
     planes : int
-        1, or those of a cell: 4, 16 or 36.
+        1, or the planes of a square CFA cell: 4, 16 or 36.
     cameras : int
         Number of cameras.
     isos : sequence of float
@@ -51,10 +50,15 @@ class LineNoise(WholeLines):
     axis : str
         ``"row"`` or ``"column"``.
     start : float
-        Starting r.
+        Initial r.
     in_read_noise : bool
-        Whether r is counted in read-noise variances, for values already divided by their standard
-        deviation s: d = √(β₂/s²).  Else d = 1.
+        Whether r is in units of the read-noise variance, for values already divided by their standard
+        deviation s: d = √(β₂/s²).  If False, d = 1.
+
+    Raises
+    ------
+    ModelError
+        Planes that are not a square number, or an unknown axis.
     """
 
     leaves_out = True
@@ -85,22 +89,22 @@ class LineNoise(WholeLines):
         self._constant("log_isos", log_of(isos))
 
     def variance(self, cond: Resolved) -> Tensor:
-        """R of each element, (B,)."""
+        """Offset variance r of each element, (B,)."""
         knots = self.log_isos.to(self.log_variance.dtype)
         return at_iso(self.log_variance[cond.camera], knots, cond.iso).exp()
 
     def offset_variance(self) -> Tensor:
-        """Variance of the whole offset at the fitted ISOs, in the unit of r, (cameras, isos)."""
+        """Variance of the total offset at the fitted ISOs, in the unit of r, (cameras, isos)."""
         return self.log_variance.exp()
 
     def scale_offsets(self, log_factor: Tensor) -> None:
-        """Add to the logarithm of every variance of the offset, (cameras, isos)."""
+        """Multiply every offset variance by exp(`log_factor`), shape (cameras, isos)."""
         self.log_variance.add_(log_factor)
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
-        """Σ d·x and Σ d² along each line; those of a frame's parts add up.
+        """Σ d·x and Σ d² along each line, (2, B, rows of a cell or 1, columns of a cell or 1, H or 1, W or 1).
 
-        Shape (2, B, rows of a cell or 1, columns of a cell or 1, H or 1, W or 1).
+        The sums of the tiles of a frame add up to those of the frame.
         """
         sums: Tensor = line_sums(x, *self._signal(noise), self.cells, self.along)
         return sums
@@ -113,17 +117,28 @@ class LineNoise(WholeLines):
         noise: NoiseParameters | None = None,
         bands: Tensor | None = None,
     ) -> None:
-        """Data-dependent start by moments, for each camera at each of its ISOs.
+        """Initialise r by moments, per camera and ISO.
 
-        Of two pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are: r is the sum of
-        dᵢdⱼxᵢxⱼ, which is (dᵀx)² less the terms with i = j, over that of dᵢ²dⱼ², |d|⁴ less these.  Pixels up to
-        `NEAR` apart are left out too: they may correlate as neighbours, which is no line noise.  An r within `SURE`
-        standard errors of 0 is replaced by that of the camera at all its ISOs, and by `NONE` if that is so too or is
-        more than the data allow; what the data does not show is read off the camera's other ISOs.
-        x is what enters this transform.
+        For two different pixels of a line E(xᵢxⱼ) = r·dᵢdⱼ, whatever their own variances are.  So
 
-        Elements that `bands`, (B,) or (B, K) of int, numbers alike lie in the same sensor rows: their rows are
-        one then, whose variance of estimate falls with the square of its length where r is small.
+            r = Σ dᵢdⱼxᵢxⱼ / Σ dᵢ²dⱼ²  over pairs i ≠ j of the line.
+
+        Pairs up to `NEAR` pixels apart are left out as well: neighbours may be correlated without line noise.
+        If r is within `SURE` standard errors of 0, the camera's estimate over all its ISOs takes its place, or
+        `NONE` if that is not significant either or exceeds the upper limit at this ISO.  ISOs without data are
+        interpolated from the camera's other ISOs.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            Values that enter this transform.
+        cond : Resolved
+            Clean signal, ISO and camera of the values.
+        noise : NoiseParameters, optional
+            Their noise parameters; required with `in_read_noise`.
+        bands : Tensor of int, shape (B,) or (B, K), optional
+            Equal for patches that lie in the same sensor rows.  Their rows are joined into longer ones: where r is
+            small, the variance of the estimate falls with the square of the length.
         """
         projection = self.sums(x, noise)[0]
         clean, beta1, beta2 = self._signal(noise)
@@ -148,7 +163,7 @@ class LineNoise(WholeLines):
             self.log_variance[camera] = at_iso(values, knots[seen], knots.exp())
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         signal = self._signal(noise)
         if not self.in_read_noise and cond.observed is not None:
             one = x.new_ones(x.shape[0], x.shape[1], 1, 1)
@@ -157,11 +172,11 @@ class LineNoise(WholeLines):
         return z, log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return self.inverse_of_part(z, cond, self.sums(z, noise), noise)
 
     def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data of a part of a frame, given the `sums` of its lines over the whole frame."""
+        """Map latent to data on a tile of a frame, given the `sums` of its lines over the whole frame."""
         variance = self.variance(cond)[:, None, None, None, None]
         projection, square = sums.unbind()
         offsets = projection * variance / (1 + (1 + variance * square).sqrt())
@@ -169,7 +184,7 @@ class LineNoise(WholeLines):
         return x
 
     def _knot(self, cond: Resolved) -> Tensor:
-        """Index of the fitted ISO next to each element's, (B,)."""
+        """Index of the fitted ISO nearest to that of each element, (B,)."""
         return (cond.iso.log()[:, None] - self.log_isos.to(self.log_variance.dtype)).abs().argmin(1)
 
     def _signal(self, noise: NoiseParameters | None) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
@@ -177,22 +192,24 @@ class LineNoise(WholeLines):
 
 
 def near_products(values: Tensor, along: tuple[int, int]) -> Tensor:
-    """Σ vᵢvⱼ over the pixels of each line that are at most `NEAR` apart, i = j among them.
+    """Sum vᵢvⱼ over all pairs of pixels of each line at most `NEAR` apart, including i = j.
+
+    In short lines the distance is limited to a quarter of the line's length.
 
     Parameters
     ----------
-    values : Tensor, shape (B, 2 or 1, 2 or 1, H, W)
-        Values of the planes of a cell.
+    values : Tensor, shape (B, rows of a cell, columns of a cell, H, W)
+        Values v, the planes arranged as in the CFA cell.
     along : tuple of int
         `ROWS` or `COLUMNS`.
 
     Returns
     -------
-    Tensor, shape (B, 2 or 1, 1, H, 1) or (B, 1, 2 or 1, 1, W)
-        Short lines leave out fewer: a quarter of their length.
+    Tensor, shape (B, rows of a cell, 1, H, 1) or (B, 1, columns of a cell, 1, W)
+        One sum per line.
     """
     cell, axis = along
-    # The pixels of a line in their order on the sensor: places first, those of a cell within them.
+    # The pixels of a line in sensor order: position along the line, then the pixels of a cell.
     line = values.movedim((axis, cell), (-2, -1)).flatten(-2)
     total = line.square().sum(-1)
     for lag in range(1, min(NEAR, line.shape[-1] // 4) + 1):
@@ -201,21 +218,21 @@ def near_products(values: Tensor, along: tuple[int, int]) -> Tensor:
 
 
 def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums along the rows of patches, (N, B, rows), of patches in the same sensor rows added up.
+    """Add up the row sums of all patches that lie in the same sensor rows.
 
     Parameters
     ----------
     sums : Tensor, shape (N, B, rows)
-        Sums along each row, of each patch.
+        N kinds of sums along each row of each patch.
     index, cameras : Tensor, shape (B,)
         ISO knot and camera of each patch.
     bands : Tensor of int, shape (B,) or (B, K), optional
-        Equal for patches that lie in the same sensor rows; each patch is its own band without it.
+        Equal for patches that lie in the same sensor rows; if None, each patch is a band of its own.
 
     Returns
     -------
     (Tensor, Tensor, Tensor)
-        Sums, (N, bands, rows), ISO knots and cameras of the bands.
+        Sums, (N, bands, rows); ISO knots, (bands,); cameras, (bands,).
     """
     if bands is None:
         return sums, index, cameras
@@ -228,16 +245,25 @@ def bands_of_rows(sums: Tensor, index: Tensor, cameras: Tensor, bands: Tensor | 
 
 
 def numbered(bands: Tensor) -> tuple[Tensor, Tensor]:
-    """The first element of each band, and the bands of all elements counted from 0."""
+    """Index of the first element of each band, and the band number of each element, counted from 0."""
     _, band, count = torch.unique(bands, return_inverse=True, return_counts=True, dim=0)
     order = band.argsort(stable=True)
     return order[count.cumsum(0) - count], band
 
 
 def _moment(products: Tensor, expected: Tensor, norm: Tensor) -> tuple[float, float]:
-    """R by the products of each line, what they are at r = 1, and |d|²; 0 if it is not surely above; and the most.
+    """Estimate r from all lines; return it, or 0 if it is not significant, and its upper limit.
 
-    A line's own estimate has the variance 2(1/|d|² + r)², by which it is weighted.
+    Each line gives the estimate products / expected, with the variance 2(1/|d|² + r)² used as inverse weight.
+
+    Parameters
+    ----------
+    products : Tensor, shape (N,)
+        Σ dᵢdⱼxᵢxⱼ over the pairs of each line.
+    expected : Tensor, shape (N,)
+        Its expectation at r = 1.
+    norm : Tensor, shape (N,)
+        |d|² of each line.
     """
     value, usable = 0.0, expected > 0
     if not usable.any():

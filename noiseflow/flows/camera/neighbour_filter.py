@@ -1,4 +1,4 @@
-"""Noise that neighbours share: a causal linear filter over the mosaic, or over each plane."""
+"""Noise correlated between neighbouring pixels: a causal linear filter over the mosaic, or over each plane."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,44 +18,49 @@ from noiseflow.flows.transform import Transform
 __all__ = ["FILTERED_PLANES", "GRIDS", "NeighbourFilter"]
 
 GRIDS = ("mosaic", "plane")
-"""Pixels that are neighbours: all those of the mosaic, or those of one plane."""
+"""Grids on which pixels are neighbours: the whole mosaic, or each plane."""
 
 FILTERED_PLANES = (1, 4)
-"""Numbers of planes whose mosaic is known: as stored, or packed by 2×2 cells."""
+"""Numbers of planes the filter supports: one plane as stored, or four packed from 2×2 cells."""
 
 ABOVE, BESIDE = 2, 2
-"""Rows above, and pixels to the left and right, that a pixel is predicted from."""
+"""Size of the causal window: rows above a pixel, and pixels to its left and right."""
 
 TAPS = (
     *((0, -x) for x in range(1, BESIDE + 1)),
     *((-y, x) for y in range(1, ABOVE + 1) for x in range(-BESIDE, BESIDE + 1)),
 )
-"""Row and column of each neighbour, from the pixel."""
+"""Row and column offset of each neighbour."""
 
 FREQUENCIES = 64
-"""Over which a spectrum is averaged."""
+"""Number of frequencies over which a spectrum is averaged."""
 
 HALO = 24
-"""Pixels of a plane beyond which a pixel has no influence: at Σ|w| = 0.6 less than 10⁻⁵ of it is left."""
+"""Distance in pixels of a plane beyond which a pixel's influence on a sample is negligible: < 10⁻⁵ at Σ|w| = 0.6."""
 
 Array = NDArray[np.float64]
 
 
 class NeighbourFilter(Transform):
-    """Predict each pixel from neighbours to the left and above, and keep what they do not say.
+    """Predict each pixel from neighbours to the left and above; return the scaled residual.
 
-    z = (x − Σ w_k x_k)/σ over the neighbours k of `TAPS`, 0 outside of the picture; log|det dz/dx| = −N log σ of N
-    pixels, as the Jacobian is triangular in the order of reading.  Back row by row, each by a recursion from left
-    to right.  w and σ are those of stationary noise by the Yule–Walker equations, and are trained further.
+    z = (x − Σ w_k x_k)/σ over the neighbours k of `TAPS`, which are 0 outside the frame.  The Jacobian is triangular
+    in raster order, so log|det dz/dx| = −N log σ for N pixels.  The inverse goes row by row, each row by a recursion
+    from left to right.  `start_from` sets w and σ by the Yule–Walker equations; training refines them.
 
     Parameters
     ----------
     planes, cameras : int
-        Planes and cameras of the noise.
+        Number of planes (1 or 4) and of cameras.
     isos : sequence of float
         Fitted ISOs, rising; w and log σ are linear in log ISO between them.
     grid : str
-        A name of `GRIDS`.
+        ``"mosaic"`` or ``"plane"``, see `GRIDS`.
+
+    Raises
+    ------
+    ModelError
+        Another number of planes, or an unknown grid.
 
     References
     ----------
@@ -80,16 +85,16 @@ class NeighbourFilter(Transform):
 
     @property
     def forward_reach(self) -> int:
-        """Rows above."""
+        """Receptive radius of `forward`, in pixels of a plane."""
         return ABOVE
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         weights, log_scale = self._at(cond)
         picture = self.pictures(x)
         batch, channels, rows, columns = picture.shape
         weights = weights.to(x.dtype)
-        # Zeros like the weights: under `vmap` over an ensemble there is one kernel for each.
+        # Zeros made from the weights, so that under `vmap` each member of an ensemble has its own kernel.
         kernel = weights.new_zeros(batch, ABOVE + 1, 2 * BESIDE + 1)
         y, x_ = (torch.tensor(each, device=x.device) for each in zip(*TAPS, strict=True))
         kernel[:, y + ABOVE, x_ + BESIDE] = -weights
@@ -100,7 +105,7 @@ class NeighbourFilter(Transform):
         return self._planes(z, x.shape), -log_scale * x[0].numel()
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         weights, log_scale = self._at(cond)
         x: Tensor = _Recursion.apply(  # type: ignore[no-untyped-call]
             self.pictures(z * log_scale.exp()[:, None, None, None]), weights
@@ -108,7 +113,7 @@ class NeighbourFilter(Transform):
         return self._planes(x, z.shape)
 
     def pictures(self, x: Tensor) -> Tensor:
-        """The pixels on the filter's grid, (B, 1, 2H, 2W) of a packed mosaic, else (B, C, H, W)."""
+        """The pixels on the filter's grid: (B, 1, 2H, 2W) for a packed mosaic, else (B, C, H, W)."""
         if not self.packed:
             return x
         batch, _, rows, columns = x.shape
@@ -117,16 +122,16 @@ class NeighbourFilter(Transform):
 
     @torch.no_grad()
     def start_from(self, x: Tensor, cond: Resolved) -> None:
-        """Data-dependent start by the Yule–Walker equations, for each camera at each of its ISOs.
+        """Initialise w and σ by the Yule–Walker equations, per camera and ISO.
 
-        An ISO with fewer than `FEWEST` values takes the filter of all of the camera's ISOs.
+        An ISO with fewer than `FEWEST` values takes the filter estimated from all ISOs of the camera.
 
         Parameters
         ----------
         x : Tensor, shape (B, C, H, W)
             Values of unit variance that enter this transform.
         cond : Resolved
-            Resolved conditions of them.
+            Clean signal, ISO and camera of the values.
         """
         index = (cond.iso.log()[:, None] - self.log_isos.to(cond.iso.dtype)).abs().argmin(1)
         for camera in set(cond.camera.tolist()):
@@ -140,8 +145,8 @@ class NeighbourFilter(Transform):
                 self.log_scale[camera, knot] = scale.log().to(self.log_scale)
 
     def spectrum_of_columns(self) -> Tensor:
-        """Variance of the mean of a long column over that of independent pixels, (cameras, isos)."""
-        # Down a column all is summed up; across columns the mean over all frequencies is taken.
+        """Variance of the mean of a long column divided by that for independent pixels, (cameras, isos)."""
+        # The spectrum at vertical frequency 0, averaged over all horizontal frequencies.
         frequency = 2 * torch.pi * torch.arange(FREQUENCIES, dtype=torch.float64) / FREQUENCIES
         beside = torch.tensor([float(x) for _, x in TAPS], dtype=torch.float64)
         waves = torch.polar(torch.ones(len(TAPS), FREQUENCIES, dtype=torch.float64), -beside[:, None] * frequency)
@@ -149,7 +154,7 @@ class NeighbourFilter(Transform):
         return self.log_scale.detach().double().mul(2).exp() * response.abs().square().reciprocal().mean(-1)
 
     def _at(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """W, (B, taps), and log σ, (B,)."""
+        """The weights w, (B, taps), and log σ, (B,)."""
         camera, knots = cond.camera, self.log_isos.to(self.weights.dtype)
         weights = [at_iso(self.weights[camera, :, tap], knots, cond.iso) for tap in range(len(TAPS))]
         return torch.stack(weights, 1), at_iso(self.log_scale[camera], knots, cond.iso)
@@ -162,10 +167,10 @@ class NeighbourFilter(Transform):
 
 
 FEWEST = 100_000
-"""Values of an ISO from which it gets a filter of its own: correlations are then known to 0.003."""
+"""Fewest values at which an ISO gets its own filter; correlations then have a standard error of 0.003."""
 
 MOST = 4_000_000
-"""Values that correlations are taken from."""
+"""Most values from which correlations are estimated."""
 
 
 def _some(x: Tensor) -> Tensor:
@@ -173,7 +178,7 @@ def _some(x: Tensor) -> Tensor:
 
 
 def _yule_walker(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """The weights that predict a pixel best, and the standard deviation of what they leave."""
+    """Weights of the best linear prediction, (taps,), and the standard deviation of its residual; float64."""
     known: dict[tuple[int, int], float] = {}
 
     def covariance(dy: int, dx: int) -> float:
@@ -196,7 +201,7 @@ def _yule_walker(picture: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Recursion(torch.autograd.Function):
-    """x = z + Σ w_k x_k, 0 outside; its transpose is the same recursion from the other corner."""
+    """Solve x = z + Σ w_k x_k with x_k = 0 outside the frame; its transpose is the recursion from the other corner."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, weights: Tensor) -> Tensor:
@@ -226,8 +231,8 @@ def _recursion(z: Tensor, weights: Tensor) -> Tensor:
 
 
 def _by_rows(z: Array, weights: Array) -> Array:
-    """The recursion of one element, (C, H, W), row by row."""
-    # Here, as it takes half a second to import, which every model would wait for.
+    """Run the recursion on one element, (C, H, W), row by row."""
+    # scipy.signal takes half a second to import, so it is imported only when needed.
     from scipy.signal import lfilter
 
     channels, rows, columns = z.shape

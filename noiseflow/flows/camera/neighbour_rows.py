@@ -1,4 +1,4 @@
-"""Row noise of a camera whose neighbours correlate: their filter must neither strengthen nor smear the rows."""
+"""Row noise of a camera with correlated neighbours: corrects for what the neighbour filter does to row offsets."""
 
 from collections.abc import Sequence
 
@@ -15,22 +15,27 @@ from noiseflow.flows.iso_table import at_iso
 __all__ = ["NeighbourRows"]
 
 LAGS = 2 * ABOVE
-"""Rows of the mosaic above a row that the filter of a plane takes in."""
+"""How many mosaic rows above a row the filter of a plane reaches."""
 
 
 class NeighbourRows(RowMemory):
-    """Whiten rows, with a memory or none, whose pixels a `NeighbourFilter` behind it decorrelates.
+    """Whiten rows, with or without memory, in front of a `NeighbourFilter` that decorrelates their pixels.
 
-    Whitened as if pixels were independent, rows of variance r get through the filter's inverse (1 + rD)·S where
-    they and the noise have S + rD in truth, S the spectrum of the filtered noise down the rows: rows 1.5 times too
-    strong at ρ = 0.2, which then correlate as neighbours do.  The filter is linear and knows of a row's projection
-    on a unit offset only its sum, so that on projections it is a filter H down the rows.  With û the projections
-    of data, H û = H √D g + ε, ε white, g the offset with the covariance k_a and, in its own size, the light with
-    k_b; L Lᵀ = I + H(√D_a k_a √D_a + √D_b k_b √D_b)Hᵀ and
+    Let S be the spectrum of the neighbour-correlated noise down the rows.  A row's mean then has the variance S + rD.
+    A row layer that assumes independent pixels would, after the inverse filter, sample (1 + rD)·S instead: rows
+    1.5 times too strong at a neighbour correlation ρ = 0.2, and correlated from row to row.  The filter is linear
+    and acts on the projections û of rows on a unit offset as a filter H down the rows.  So H û = H √D g + ε with ε
+    white and g the offset, with covariance k_a, plus the relative light change, with covariance k_b.  With
+    L Lᵀ = I + H(√D_a k_a √D_a + √D_b k_b √D_b)Hᵀ
 
     z = x + d (H⁻¹ L⁻¹ H û − û)/|d|,  log|det dz/dx| = −Σ log Lₜₜ.
 
-    What of a row's light does not follow d along the row is left out.  Parameters as of `RowMemory`.
+    The part of a row's light change that is not proportional to d along the row is ignored.
+
+    Parameters
+    ----------
+    planes, cameras, isos, start, flicker, memory, drift, frame
+        As in `RowMemory`; by default rows have no memory.
     """
 
     taps: Tensor
@@ -53,9 +58,9 @@ class NeighbourRows(RowMemory):
 
     @torch.no_grad()
     def follow(self, neighbours: NeighbourFilter) -> None:
-        """Take the filter that comes behind."""
+        """Copy the coefficients of the neighbour filter that follows this layer."""
         self.taps.zero_()
-        # The rows of a plane lie two rows of the mosaic apart.
+        # Adjacent rows of a plane are two mosaic rows apart.
         apart = 1 if neighbours.packed or self.cells[0] == 1 else 2
         self.taps[..., 0] = 1.0
         for tap, (up, _) in enumerate(TAPS):
@@ -63,19 +68,19 @@ class NeighbourRows(RowMemory):
         self.taps.mul_((-neighbours.log_scale).exp()[..., None])
 
     def coefficients(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> tuple[Pair, Tensor]:
-        """As of `RowMemory`."""
+        """As `RowMemory.coefficients`; the factor on e is 0."""
         u, size, sizes, processes, taps = self._seen(sums, cond, memory=memory)
         moved, log_det = whiten(filtered(u, taps), sizes, processes, taps)
         return self._step(unfiltered(moved, taps) - u, size, sums), log_det
 
     def resolve(self, sums: Tensor, cond: Resolved) -> Tensor:
-        """As of `RowMemory`."""
+        """As `RowMemory.resolve`; the factor on e is 0."""
         u, size, sizes, processes, taps = self._seen(sums, cond, memory=True)
         moved = unfiltered(colour(filtered(u, taps), sizes, processes, taps), taps)
         return torch.stack(self._step(moved - u, size, sums))
 
     def log_density_of_rows(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> Tensor:
-        """What the rows add to the log-density of noise that the filter whitens, nats, (B,), from their sums."""
+        """What row noise adds to the log-density of neighbour-correlated noise, nats, (B,), from the rows' `sums`."""
         u, _, sizes, processes, taps = self._seen(sums, cond, memory=memory)
         through = filtered(u, taps)
         moved, log_det = whiten(through, sizes, processes, taps)
@@ -84,7 +89,7 @@ class NeighbourRows(RowMemory):
     def _seen(
         self, sums: Tensor, cond: Resolved, *, memory: bool
     ) -> tuple[Tensor, Tensor, Tensor, list[RowProcess], Tensor]:
-        """Projections û, |d|, √D of offset and light, their processes, and the filter."""
+        """Projections û, |d|, √D of offset and light, their row processes, and the filter taps."""
         first, _, dd, de, _ = sums.unbind()
         size = (dd + LEAST).sqrt()
         own = [_alone(each(cond)) for each in (self.variance, self.flicker)]
@@ -100,6 +105,6 @@ class NeighbourRows(RowMemory):
 
 
 def _alone(variance: Tensor) -> RowProcess:
-    """A part without a memory."""
+    """A row process of this variance, (B,), that is independent from row to row."""
     none = torch.zeros_like(variance)[:, None]
     return RowProcess(variance[:, None], none, none)

@@ -1,4 +1,4 @@
-"""Rows that remember the rows before: offsets that drift or oscillate down the frame or stay, a light that drifts."""
+"""Row noise correlated from row to row: offsets that drift, oscillate or stay down the frame, and drifting light."""
 
 import math
 from collections.abc import Sequence
@@ -29,55 +29,58 @@ from noiseflow.ops.readable import under_func
 __all__ = ["LIGHT", "OFFSET", "START_DECAYS", "WAVE", "RowMemory"]
 
 OFFSET, WAVE, LIGHT = 0, 1, 2
-"""Parts of the memory: an offset that decays, one that oscillates, and a relative light that decays."""
+"""Indices of the correlated parts: a decaying offset, an oscillating offset (banding), a decaying relative light."""
 
 START_DECAYS = (2.0, 3.0, 4.0)
-"""Logit φ of the parts before they are fitted."""
+"""Initial logit φ of the three parts."""
 
 Pair = tuple[Tensor, Tensor]
 
 
 class RowMemory(RowNoise):
-    """Whiten rows whose offsets and light are correlated from one row to the next.
+    """Whiten rows whose offset and relative light change are correlated from row to row.
 
-    The noise of pixel i in row t is s·ε + a_t·d′ + y·b_t: the offset a_t and the relative light b_t each have an
-    independent part, as in `RowNoise`, and a stationary Gaussian part down the rows with the covariances
+    The noise of a pixel in row t is s·ε + √β₂·a_t + y·b_t.  The offset a_t and the relative light change b_t each
+    have a part that is independent from row to row, as in `RowNoise`, and a stationary Gaussian part with the
+    covariances at a distance of l rows
 
         k_a(l) = v₀φ₀^|l| + v₁φ₁^|l| cos(ωl) + w_a,   k_b(l) = v₂φ₂^|l| + w_b,
 
-    in read-noise variances and relative to the light: memory of the row before, banding, and the drift of a lamp;
-    w is what all rows of a frame share, a black level or a lamp that changes from frame to frame.
+    k_a in units of the read-noise variance and k_b relative to the squared signal.  v₀ is memory of the rows
+    before, v₁ banding, v₂ the drift of a lamp; w is common to all rows of a frame, such as a black level or a lamp
+    that changes from frame to frame.
 
-    `RowNoise` whitens each row; what is left of an offset a and a light b lies along A c_a and A c_b.  With
-    q₁ = A c_a/|A c_a| and q₂ along what of A c_b is orthogonal to it, a row's projections on both are
+    First each row is whitened as in `RowNoise`.  A unit offset then has the direction A c_a and a unit light change
+    A c_b.  With q₁ = A c_a/|A c_a| and q₂ the unit vector of the part of A c_b orthogonal to q₁, the projections of
+    a row are
 
     û₁ = |A c_a|·a + α·b + ε₁,  û₂ = γ·b + ε₂,  α = q₁ᵀA c_b,  γ = q₂ᵀA c_b.
 
-    M is their covariance over all rows, I + Σ √D k √D of offset and light, which add.  With M = L Lᵀ
+    Their covariance over all rows is M = I + Σ √D k √D, summed over offset and light.  With M = L Lᵀ
 
-    z = x + Σ q (L⁻¹û − û),  log|det dz/dx| = −Σ log Lₜₜ,  and back with L in the place of L⁻¹.
+    z = x + Σ q (L⁻¹û − û),  log|det dz/dx| = −Σ log Lₜₜ;  the inverse has L in place of L⁻¹.
 
-    A row depends on the rows above: a frame cannot be sampled in strips before the sums of all its rows are known
-    (`whole_frame`).
+    A row depends on the rows above, so a frame can be sampled in strips only after the sums of all its rows are
+    known (`whole_frame`).
 
     Parameters
     ----------
     planes : int
-        1 or 4; in packed planes the rows of the sensor alternate between planes 0, 1 and 2, 3.
+        1, or the planes of a square CFA cell: 4, 16 or 36.
     cameras : int
         Number of cameras.
     isos : sequence of float
         Fitted ISOs, rising; log v, logit φ and ω are linear in log ISO between them.
     start : float
-        Starting r of the independent offset.
+        Initial variance r of the offset part that is independent from row to row.
     flicker : float
-        Starting f of the independent light.
+        Initial relative variance f of the light part that is independent from row to row.
     memory : float
-        Starting v₀ and v₁.
+        Initial v₀ and v₁.
     drift : float
-        Starting v₂.
+        Initial v₂.
     frame : float
-        Starting w of the offset and of the light.
+        Initial w_a and w_b.
     """
 
     whole_frame = True
@@ -105,7 +108,7 @@ class RowMemory(RowNoise):
         self.log_frame = nn.Parameter(torch.full((2, cameras, len(isos)), frame).log())
 
     def processes(self, cond: Resolved) -> tuple[RowProcess, RowProcess]:
-        """The memory of the offset and of the light, for each element."""
+        """The row processes of the offset and of the relative light, without their independent parts."""
         camera, knots = cond.camera, self.log_isos.to(self.log_memory.dtype)
 
         def at(table: Tensor) -> Tensor:
@@ -122,32 +125,39 @@ class RowMemory(RowNoise):
         )
 
     def offset_variance(self) -> Tensor:
-        """Variance of the whole offset in read-noise variances, (cameras, isos)."""
+        """Variance of the total offset in units of the read-noise variance, (cameras, isos)."""
         parts = (self.log_variance, self.log_memory[OFFSET], self.log_memory[WAVE], self.log_frame[0])
         return torch.stack([each.exp() for each in parts]).sum(0)
 
     def light_variance(self) -> Tensor:
-        """Relative variance of the whole light at the fitted ISOs, (cameras, isos)."""
+        """Relative variance of the total light change at the fitted ISOs, (cameras, isos)."""
         return self.log_flicker.exp() + self.log_memory[LIGHT].exp() + self.log_frame[1].exp()
 
     def scale_offsets(self, log_factor: Tensor) -> None:
-        """Add to the logarithm of every variance of the offset, (cameras, isos)."""
+        """Multiply every offset variance by exp(`log_factor`), shape (cameras, isos)."""
         super().scale_offsets(log_factor)
         self.log_memory[OFFSET].add_(log_factor)
         self.log_memory[WAVE].add_(log_factor)
         self.log_frame[0].add_(log_factor)
 
     def coefficients(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> tuple[Pair, Tensor]:
-        """Factors on d and e of each row that bring data to latent, and log|det|, (B,), from the `sums` of the data.
+        """Factors on d and e of each row that map data to latent, and log|det| in nats, (B,).
 
-        Without `memory` those of independent rows.
+        Parameters
+        ----------
+        sums : Tensor, shape (5, B, rows of a cell, 1, H, 1)
+            `RowNoise.sums` of the data.
+        cond : Resolved
+            Camera and ISO of each element.
+        memory : bool
+            If False, rows are whitened as independent ones.
         """
         return self._coefficients(sums, cond, memory=memory)
 
     def _coefficients(
         self, sums: Tensor, cond: Resolved, *, memory: bool, one: bool | None = None
     ) -> tuple[Pair, Tensor]:
-        """As of `coefficients`; `one` as of `_projections`."""
+        """As `coefficients`; for `one` see `_projections`."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
@@ -161,7 +171,7 @@ class RowMemory(RowNoise):
         return _plus(found, seen.step(moved, p[0])), log_det + log
 
     def resolve(self, sums: Tensor, cond: Resolved) -> Tensor:
-        """Factors on d and e that bring latent to data, (2, B, 2 or 1, 1, H, 1), from the sums of a frame's rows."""
+        """Factors on d and e that map latent to data, (2, B, rows of a cell, 1, H, 1), from the `sums` of a frame."""
         p, gram, sizes, s = self._given(sums, cond)
         root = _root(s)
         within = _inverse(_product(root, _plus_one(root)))
@@ -172,22 +182,23 @@ class RowMemory(RowNoise):
         return torch.stack(_plus(found, rest))
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         (offset, light), log_det = self.coefficients(self.sums(x, noise), cond)
         return x + self._spread(x, noise, offset, light), log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return self.inverse_of_part(z, cond, self.resolve(self.sums(z, noise), cond), noise)
 
     def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data of a part of a frame, given what `resolve` found for its rows."""
+        """Map latent to data on a tile of a frame, given the factors from `resolve` for its rows."""
         return z + self._spread(z, noise, sums[0], sums[1])
 
     def log_density_of_rows(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> Tensor:
-        """What the rows add to the log-density of independent pixels, nats, (B,), from their sums.
+        """What row noise adds to the log-density of independent pixels, nats, (B,), from the rows' `sums`.
 
-        Of a light that remembers by what follows the offset along a row alone: the exact density of that.
+        Correlated light changes enter only by their projection on the offset direction; the result is the exact
+        density of that projection.
         """
         found, log_det = self._coefficients(sums, cond, memory=memory, one=True)
         p, gram, *_ = self._given(sums, cond)
@@ -196,18 +207,18 @@ class RowMemory(RowNoise):
 
     @property
     def lights(self) -> bool:
-        """Whether the light of any camera's rows remembers; under torch.func, whose weights stand for many, it may."""
+        """Whether any camera's light change is correlated between rows; True under torch.func, whose weights vary."""
         if under_func():
             return True
         parts = (self.log_memory[LIGHT], self.log_frame[1])
         return any(bool((part.exp() > 2 * NO_FLICKER).any()) for part in parts)
 
     def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
-        """In runs of before, frames had no offset of their own."""
+        """Earlier versions had no offset per frame (w)."""
         weights.setdefault(f"{prefix}log_frame", torch.full_like(self.log_frame, NO_FLICKER).log().detach())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Weights of `LineNoise` and `RowNoise` are those of rows without a memory."""
+        """Accept weights of `LineNoise` and `RowNoise`: rows without memory."""
         none = math.log(NO_FLICKER)
         given = {
             "log_memory": torch.full_like(self.log_memory, none),
@@ -221,10 +232,22 @@ class RowMemory(RowNoise):
     def _projections(
         self, p: Pair, gram: Symmetric, sizes: Pair, within: Symmetric, cond: Resolved, *, one: bool | None
     ) -> "_Projections":
-        """What rows that are whitened by themselves show of their memory.
+        """Project independently whitened rows onto the directions of offset and light.
 
-        By `one` projection a row, which costs an eighth of both; if None, by one where that is all there is in every
-        row.  A frame is sampled by both, so that its bits do not depend on those beside it in a batch.
+        Parameters
+        ----------
+        p : pair of Tensor
+            dᵀx and eᵀx of each row.
+        gram, within : Symmetric
+            AᵀA of [d, e], and the matrix that whitens a row.
+        sizes : pair of Tensor
+            √r and √f.
+        cond : Resolved
+            Camera and ISO of each element.
+        one : bool, optional
+            Use the projection on the offset only, at an eighth of the cost of both.  If None, one projection is
+            used when no row shows light beyond it.  Sampling always uses both, so that a frame's values do not
+            depend on the other frames of a batch.
         """
         along, light = (_direction(unit, gram, sizes, within) for unit in _UNITS)
         size = _length(along, gram)
@@ -247,28 +270,28 @@ class RowMemory(RowNoise):
         return _Projections(u, loads_of, (offset, lamp), tuple(directions))
 
     def _given(self, sums: Tensor, cond: Resolved) -> tuple[Pair, Symmetric, Pair, Symmetric]:
-        """Aᵀx, G = AᵀA, (√r, √f) and S = I + diag(√r, √f) G diag(√r, √f)."""
+        """[d, e]ᵀx, its Gram matrix G, (√r, √f), and S = I + diag(√r, √f) G diag(√r, √f)."""
         first, second, dd, de, ee = sums.unbind()
         a, b = (each.sqrt()[:, None, None, None, None] for each in (self.variance(cond), self.flicker(cond)))
         return (first, second), (dd, de, ee), (a, b), (1 + a * a * dd, a * b * de, 1 + b * b * ee)
 
 
 _UNITS = ((1.0, 0.0), (0.0, 1.0))
-"""Along d, and along e."""
+"""Unit vectors along d and along e."""
 
 LARGEST = 10.0
-"""Largest log v: beyond any camera, and far from where a factorisation loses its precision."""
+"""Largest log v: beyond any real camera, and safely below where the Cholesky factorisation loses precision."""
 
 LEAST = 1e-30
-"""Added to squared lengths, for rows without an observed pixel or without light."""
+"""Added to squared lengths, so that rows without observed pixels or without light do not divide by 0."""
 
 APART = 1e-3
-"""Least variance, over that of its white noise, of what in a row shows the light and not the offset, to count."""
+"""A row's second projection, light orthogonal to the offset, counts from this ratio of its variance to white noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Projections:
-    """Projections of rows from top to bottom, the sizes of the processes in them, and their directions."""
+    """Projections u of rows from top to bottom, (B, N), the √D of each process in them, and their directions."""
 
     u: Tensor
     sizes: Tensor
@@ -276,7 +299,7 @@ class _Projections:
     along: tuple[Pair, ...]
 
     def step(self, moved: Tensor, like: Tensor) -> Pair:
-        """Factors on d and e that move the projections there."""
+        """Factors on d and e that move the projections from `u` to `moved`; `like` gives the shape of the rows."""
         change = (moved - self.u).reshape(len(moved), -1, len(self.along))
         steps = [
             _scaled(_both(_unordered(each, like)), q) for each, q in zip(change.unbind(2), self.along, strict=True)
@@ -289,7 +312,7 @@ def _process(variances: list[Tensor], decays: list[Tensor], frequencies: list[Te
 
 
 def _direction(unit: tuple[float, float], gram: Symmetric, sizes: Pair, within: Symmetric) -> Pair:
-    """Coefficients c of what whitening the rows leaves of a unit offset or light, A c."""
+    """Coefficients c for which [d, e] c is a unit offset or light change after its row is whitened."""
     one = torch.ones_like(gram[0])
     k = (unit[0] * one, unit[1] * one)
     lost = _scaled(sizes, _times(within, _scaled(sizes, _times(gram, k))))
@@ -297,7 +320,7 @@ def _direction(unit: tuple[float, float], gram: Symmetric, sizes: Pair, within: 
 
 
 def _length(c: Pair, gram: Symmetric) -> Tensor:
-    """|A c|."""
+    """Length of the vector with coefficients c on d and e."""
     return (_dot(c, _times(gram, c)).clamp(min=0) + LEAST).sqrt()
 
 
@@ -322,7 +345,7 @@ def _dot(one: Pair, other: Pair) -> Tensor:
 
 
 def _ordered(rows: Tensor) -> Tensor:
-    """(B, 2 or 1, 1, H, 1) as the rows of the mosaic from top to bottom, (B, 2H or H)."""
+    """Reorder (B, rows of a cell, 1, H, 1) to the rows of the mosaic from top to bottom, (B, rows of a cell · H)."""
     return rows[:, :, 0, :, 0].transpose(1, 2).reshape(len(rows), -1)
 
 

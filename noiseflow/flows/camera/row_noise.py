@@ -1,4 +1,4 @@
-"""Row noise in two parts: an offset, and a gain that the light of a whole row shares (flicker of a lamp)."""
+"""Row noise in two parts: an offset, and a relative light change common to a whole row (lamp flicker)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from noiseflow.ops.line_noise import unit_offset
 __all__ = ["RowNoise"]
 
 NO_FLICKER = 1e-14
-"""A relative variance of the light that nobody can measure: 10⁻⁷ of the signal, squared."""
+"""Relative light variance that counts as no flicker: the square of 10⁻⁷ of the signal, too small to measure."""
 
 Symmetric = tuple[Tensor, Tensor, Tensor]
 """Entries (0, 0), (0, 1) and (1, 1) of symmetric 2×2 matrices."""
@@ -24,28 +24,28 @@ Symmetric = tuple[Tensor, Tensor, Tensor]
 class RowNoise(LineNoise):
     """Whiten rows that share an offset and a relative change of their light.
 
-    The noise of pixel i in a row is s·ε + a·u + y·b·v, with ε, u, v standard normal, s² the variance of
-    shot and read noise, a² = r·β₂ the variance of the offset and b² = f that of the row's relative light.
+    The noise of a pixel is s·ε + a·u + y·b·v, with ε, u, v standard normal, u and v common to a row.  s² is the
+    variance of shot and read noise, a² = r·β₂ that of the offset and b² = f that of the row's relative light change.
     After division by s a row's covariance is I + A Aᵀ, A = [√r·d, √f·y/s], d = √(β₂/s²).  With the 2×2
     matrix S = I + AᵀA
 
     z = x − A S^(−1/2)(I + S^(1/2))^(−1) Aᵀx,  log|det dz/dx| = −½ Σ log det S over rows,
     x = z + A (I + S^(1/2))^(−1) Aᵀz.
 
-    A rolling shutter under a lamp on alternating current has such rows, at f of 10⁻⁷ to 10⁻⁵.
+    A rolling shutter under mains-powered light produces such rows, with f of 10⁻⁷ to 10⁻⁵.
 
     Parameters
     ----------
     planes : int
-        1, or those of a cell: 4, 16 or 36.
+        1, or the planes of a square CFA cell: 4, 16 or 36.
     cameras : int
         Number of cameras.
     isos : sequence of float
         Fitted ISOs, rising; log r and log f are linear in log ISO between them.
     start : float
-        Starting r.
+        Initial r, in units of the read-noise variance β₂.
     flicker : float
-        Starting f.
+        Initial f, the relative variance of a row's light.
     """
 
     def __init__(
@@ -55,33 +55,36 @@ class RowNoise(LineNoise):
         self.log_flicker = nn.Parameter(torch.full((cameras, len(isos)), flicker).log())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Weights of `LineNoise` are those of rows without flicker."""
+        """Accept weights of `LineNoise`: rows without flicker."""
         state_dict.setdefault(f"{prefix}log_flicker", torch.full_like(self.log_flicker, NO_FLICKER).log())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def flicker(self, cond: Resolved) -> Tensor:
-        """Relative variance f of the light of each element, (B,)."""
+        """Relative variance f of a row's light, for each element, (B,)."""
         knots = self.log_isos.to(self.log_flicker.dtype)
         return at_iso(self.log_flicker[cond.camera], knots, cond.iso).exp()
 
     def light_variance(self) -> Tensor:
-        """Relative variance of the whole light at the fitted ISOs, (cameras, isos)."""
+        """Relative variance of the total light change at the fitted ISOs, (cameras, isos)."""
         return self.log_flicker.exp()
 
     def relative_signal(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
-        """y/s, its planes as (2, 2) of a cell or (1, 1), (B, 2, 2, H, W) or (B, 1, 1, H, W)."""
+        """Signal over noise σ, e = y/s, 0 at masked pixels, (B, rows of a cell, columns of a cell, H, W)."""
         found = required(noise, self)
         signal = found.clean if found.observed is None else found.clean * found.observed
         return (signal * found.variance().rsqrt()).reshape(x.shape[0], *self.cells, *x.shape[2:])
 
     def sums(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
-        """Along each row dᵀx, eᵀx, dᵀd, dᵀe and eᵀe with e = y/s, (5, B, 2 or 1, 1, H, 1); of parts they add up."""
+        """Sums dᵀx, eᵀx, dᵀd, dᵀe and eᵀe along each row, with e = y/s, (5, B, rows of a cell, 1, H, 1).
+
+        The sums of the tiles of a row add up to those of the row.
+        """
         d, e = self._offset(x, noise), self.relative_signal(x, noise)
         x = x.reshape(d.shape)
         return torch.stack([term.sum(self.along, keepdim=True) for term in (d * x, e * x, d * d, d * e, e * e)])
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         projections, s, sizes = self._rows(self.sums(x, noise), cond)
         root = _root(s)
         first, second = _times(_inverse(_product(root, _plus_one(root))), projections)
@@ -89,7 +92,7 @@ class RowNoise(LineNoise):
         return z, -0.5 * _determinant(s).log().flatten(1).sum(1)
 
     def inverse_of_part(self, z: Tensor, cond: Resolved, sums: Tensor, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data of a part of a frame, given the `sums` of its rows over the whole width."""
+        """Map latent to data on a tile of a frame, given the `sums` of its rows over the whole width."""
         projections, s, sizes = self._rows(sums, cond)
         first, second = _times(_inverse(_plus_one(_root(s))), projections)
         return z + self._spread(z, noise, first * sizes[0], second * sizes[1])
@@ -102,12 +105,13 @@ class RowNoise(LineNoise):
         noise: NoiseParameters | None = None,
         bands: Tensor | None = None,
     ) -> None:
-        """Data-dependent start by moments: r and f by a line through rows, for each camera at each of its ISOs.
+        """Initialise r and f by moments, per camera and ISO.  Parameters as in `LineNoise.start_from`.
 
-        Of two pixels of a row E(xᵢxⱼ) = r·dᵢdⱼ + f·eᵢeⱼ, e = y/s.  Summed with the weights dᵢdⱼ and divided
-        by what they are at r = 1 a row estimates r + f·κ, κ = ((dᵀe)² − Σd²e²)/(|d|⁴ − Σd⁴), the square of
-        its light in read noise: a line in κ.  The light is that of a lamp, whatever the ISO: f where an ISO
-        does not show it by `SURE` standard errors is that of all ISOs.  Parameters as of `LineNoise.start_from`.
+        For two different pixels of a row E(xᵢxⱼ) = r·dᵢdⱼ + f·eᵢeⱼ, e = y/s.  Summed with the weights dᵢdⱼ and
+        divided by the same sum at r = 1, f = 0, each row gives an estimate of r + f·κ, with
+        κ = ((dᵀe)² − Σd²e²)/(|d|⁴ − Σd⁴), the row's squared signal in units of the read-noise variance.
+        r and f are the intercept and slope of a line through all rows.  Flicker comes from the lamp and does not
+        depend on the ISO, so an ISO whose f is not `SURE` standard errors above 0 takes the f of all ISOs.
         """
         super().start_from(x, cond, noise, bands)
         d, e = self._offset(x, noise), self.relative_signal(x, noise)
@@ -139,11 +143,11 @@ class RowNoise(LineNoise):
 
     @property
     def flickers(self) -> bool:
-        """Whether any camera's rows were found to change with the light."""
+        """Whether any camera has flicker: a relative light variance f clearly above `NO_FLICKER`."""
         return bool((self.log_flicker.exp() > 2 * NO_FLICKER).any())
 
     def _offset(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
-        """√(β₂/s²), in the shape of `relative_signal`."""
+        """Size d = √(β₂/s²) of a unit offset, in the shape of `relative_signal`."""
         return unit_offset(x, *required(noise, self).line_signal, self.cells)
 
     def _rows(self, sums: Tensor, cond: Resolved) -> tuple[tuple[Tensor, Tensor], Symmetric, tuple[Tensor, Tensor]]:
@@ -158,9 +162,10 @@ class RowNoise(LineNoise):
 
 
 def _line(light: Tensor, estimate: Tensor, norm: Tensor) -> tuple[float, float, bool]:
-    """Offset r and flicker f of estimate = r + f·light, and whether f is `SURE` standard errors above 0.
+    """Fit estimate = r + f·light; return r, f, and whether f is `SURE` standard errors above 0.
 
-    Neither is negative.  A row's estimate has the variance 2(1/|d|² + r + f·light)², by which it is weighted.
+    Neither r nor f is negative.  The inverse weight of a row is the variance of its estimate,
+    2(1/|d|² + r + f·light)².
     """
     r = f = error = 0.0
     light, estimate, norm = light.double(), estimate.double(), norm.double()
@@ -187,14 +192,14 @@ def _plus_one(m: Symmetric) -> Symmetric:
 
 
 def _root(m: Symmetric) -> Symmetric:
-    """Of a positive definite matrix: (S + √det S·I) / √(tr S + 2√det S)."""
+    """Square root of a positive definite matrix S: (S + √det S·I) / √(tr S + 2√det S)."""
     root = _determinant(m).sqrt()
     scale = (m[0] + m[2] + 2 * root).rsqrt()
     return (m[0] + root) * scale, m[1] * scale, (m[2] + root) * scale
 
 
 def _product(m: Symmetric, n: Symmetric) -> Symmetric:
-    """Of two matrices that commute."""
+    """Product of two matrices that commute."""
     return m[0] * n[0] + m[1] * n[1], m[0] * n[1] + m[1] * n[2], m[1] * n[1] + m[2] * n[2]
 
 

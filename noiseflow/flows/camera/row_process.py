@@ -1,4 +1,4 @@
-"""Stationary Gaussian processes down the rows of a frame, seen in white noise: their whitening and its inverse."""
+"""Whitening of stationary Gaussian processes down the rows of a frame, observed in white noise, and its inverse."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from torch import Tensor
 __all__ = ["RowProcess", "both", "colour", "filtered", "unfiltered", "whiten"]
 
 LONG = 512
-"""Rows beyond which the recursion is faster than a factorisation, and has no gradient."""
+"""Number of rows above which a Kalman recursion is used: faster than a Cholesky factorisation, but without gradient."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class RowProcess:
-    """k(l) = Σ vₖ φₖ^|l| cos(ωₖ l), of each element.
+    """A stationary Gaussian process with the covariance k(l) = Σ vₖ φₖ^|l| cos(ωₖ l) at a distance of l rows.
 
     Parameters
     ----------
     variance, decay, frequency : Tensor, shape (B, K)
-        v, φ from 0 to 1, and ω in radians a row.
+        For each element: v; φ from 0 to 1; ω in radians per row.
     """
 
     variance: Tensor
@@ -31,9 +31,9 @@ class RowProcess:
     frequency: Tensor
 
     def covariance(self, rows: int, each: int = 1) -> Tensor:
-        """k(t − s), (B, rows·each, rows·each), float64, each row `each` times."""
+        """Covariance matrix k(t − s), (B, rows·each, rows·each), float64, each row repeated `each` times."""
         t = torch.arange(rows, dtype=torch.float64, device=self.variance.device)
-        # A decay of exactly 0 or 1 would have no gradient.
+        # At a decay of exactly 0 or 1 there would be no gradient.
         decay = self.decay.double().clamp(1e-12, 1 - 1e-12)
         terms = (decay.log()[..., None] * t).exp() * (self.frequency.double()[..., None] * t).cos()
         lagged = (self.variance.double()[..., None] * terms).sum(1)
@@ -50,20 +50,25 @@ def both(one: RowProcess, other: RowProcess) -> RowProcess:
 def whiten(
     u: Tensor, sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None = None, each: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Standard normal innovations of u = Σ √D·g + ε, with log|det|, (B,).
+    """Whiten u = Σ √D·g + ε, with ε standard normal and independent.
 
     Parameters
     ----------
     u : Tensor, shape (B, N)
-        Seen values, from top to bottom.
+        Observed values, from top to bottom.
     sizes : Tensor, shape (B, N, P)
-        √D, the size of each process in units of the white noise of each value.
+        √D, the scale of each process at each value, in units of the white-noise σ.
     processes : sequence of RowProcess
-        Covariances of the P independent g.
+        The P independent processes g.
     taps : Tensor, shape (B, T), optional
-        A filter down the rows that √D·g has passed, see `filtered`.
+        A filter down the rows that √D·g has passed through, see `filtered`.
     each : int
-        Values of a row that follow each other, which see the same g.
+        Number of consecutive values that belong to one row and share its g.
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        Standard normal innovations L⁻¹u, (B, N), with L Lᵀ the covariance of u; and −Σ log Lₜₜ, nats, (B,).
     """
     if u.shape[1] > LONG * each:
         found, log_det = _recursion(u, sizes, processes, taps, each, back=False)
@@ -76,14 +81,14 @@ def whiten(
 def colour(
     z: Tensor, sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None = None, each: int = 1
 ) -> Tensor:
-    """The inverse of `whiten`."""
+    """Inverse of `whiten`: the values u, (B, N), that have the innovations z."""
     if z.shape[1] > LONG * each:
         return _recursion(z, sizes, processes, taps, each, back=True)[0]
     return (_factor(sizes, processes, taps, each) @ z.double()[..., None])[..., 0].to(z.dtype)
 
 
 def filtered(u: Tensor, taps: Tensor) -> Tensor:
-    """Σ taps_j u_(t − j) down the rows, with 0 above the first, (B, rows)."""
+    """Filter u, (B, rows), down the rows: Σ taps_j u_(t − j), with u = 0 above the first row."""
     rows, count = u.shape[1], taps.shape[1]
     above = torch.nn.functional.pad(u, (count - 1, 0))
     return sum(
@@ -92,7 +97,7 @@ def filtered(u: Tensor, taps: Tensor) -> Tensor:
 
 
 def unfiltered(v: Tensor, taps: Tensor) -> Tensor:
-    """The inverse of `filtered`; beyond `LONG` rows it has no gradient."""
+    """Inverse of `filtered`, (B, rows); for more than `LONG` rows it has no gradient."""
     if v.shape[1] <= LONG:
         lower = _lower(taps, v.shape[1])
         solved: Tensor = torch.linalg.solve_triangular(lower, v.double()[..., None], upper=False)
@@ -107,14 +112,14 @@ def unfiltered(v: Tensor, taps: Tensor) -> Tensor:
 
 
 def _lower(taps: Tensor, rows: int) -> Tensor:
-    """The filter as a matrix, (B, rows, rows), float64."""
+    """The filter as a lower triangular matrix, (B, rows, rows), float64."""
     ones = torch.ones(rows, dtype=torch.float64, device=taps.device)
     terms = [tap[:, None, None] * torch.diag(ones[lag:], -lag) for lag, tap in enumerate(taps.double().T) if lag < rows]
     return torch.stack(terms).sum(0)
 
 
 def _factor(sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None, each: int) -> Tensor:
-    """L of M = I + Σ √D k √D = L Lᵀ, float64; of I + H (Σ √D k √D) Hᵀ with a filter H."""
+    """Cholesky factor L of M = I + Σ √D k √D, or of I + H (Σ √D k √D) Hᵀ with a filter H; float64."""
     count = sizes.shape[1]
     total = torch.eye(count, dtype=torch.float64, device=sizes.device)
     for size, process in zip(sizes.double().unbind(2), processes, strict=True):
@@ -131,10 +136,10 @@ def _factor(sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None,
 def _recursion(
     given: Tensor, sizes: Tensor, processes: Sequence[RowProcess], taps: Tensor | None, each: int, *, back: bool
 ) -> tuple[Tensor, Tensor]:
-    """The same row by row: the innovations of a Kalman filter, whose state is a rotating decay for each part of k.
+    """Whiten, or colour if `back`, row by row with a Kalman filter; its state has a rotating decay per term of k.
 
-    νₜ = (uₜ − hᵀm)/√Sₜ,  Sₜ = 1 + hᵀP h,  log|det| = −½ Σ log Sₜ, with √Dₜ in h; a filter also sees the values of
-    √D·g of the rows above, which are states too.
+    νₜ = (uₜ − hᵀm)/√Sₜ,  Sₜ = 1 + hᵀP h,  log|det| = −½ Σ log Sₜ, with √Dₜ in h.  With `taps`, the values of
+    √D·g of the rows above are states as well.
 
     References
     ----------

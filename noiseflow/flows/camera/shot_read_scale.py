@@ -1,4 +1,4 @@
-"""Scale by the standard deviation of shot and read noise, and that of a camera, continuous in ISO and per plane."""
+"""Scaling by the standard deviation of shot and read noise: the base class, and a table per camera, ISO and plane."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class NoiseScale(Transform):
     Parameters
     ----------
     shares_features : bool
-        Whether all transforms of its flow get its noise parameters, computed once for all.
+        Whether this layer computes the noise parameters for all transforms of its flow.
     """
 
     elementwise = True
@@ -34,16 +34,16 @@ class NoiseScale(Transform):
 
     @abstractmethod
     def betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
+        """Shot-noise slope β₁ and read-noise variance β₂ per element and plane, each (B, C, 1, 1), normalised."""
 
     def noise_parameters(self, cond: Resolved, noise: NoiseParameters | None = None) -> NoiseParameters:
-        """The clean signal with its betas: those that it shares with its flow, or computed here."""
+        """Clean signal, β₁ and β₂ of each pixel: `noise` if this layer shares its own, else computed here."""
         if self.shares_features and noise is not None:
             return noise
         return NoiseParameters(cond.clean, *self.betas(cond), observed=cond.observed)
 
     def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
-        """Its noise parameters, if it `shares_features`."""
+        """Noise parameters of this layer if it `shares_features`, else `noise` unchanged."""
         return self.noise_parameters(cond) if self.shares_features else noise
 
     def variance(self, cond: Resolved) -> Tensor:
@@ -51,20 +51,20 @@ class NoiseScale(Transform):
         return self.noise_parameters(cond).variance()
 
     def read_share(self, cond: Resolved) -> Tensor:
-        """β₂ / s², shape (B, C, H, W): the part of the variance that is read noise; 1 in the dark."""
+        """Read noise's share β₂ / s² of the variance, shape (B, C, H, W); 1 in the dark."""
         return self.noise_parameters(cond).read_share()
 
     def shot_moments(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """Skewness and excess kurtosis of all noise, by the shot noise in it, each (B, C, H, W)."""
+        """Skewness and excess kurtosis of the total noise that come from its shot noise, each (B, C, H, W)."""
         return self.noise_parameters(cond).shot_moments()
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         z, log_det = divide_by_std(x, *self.noise_parameters(cond, noise).signal)
         return z, log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         x: Tensor = multiply_by_std(z, *self.noise_parameters(cond, noise).signal)
         return x
 
@@ -72,20 +72,19 @@ class NoiseScale(Transform):
 class ShotReadScale(NoiseScale):
     """Divide by the standard deviation of shot and read noise.
 
-    z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β are tables per
-    camera over the fitted ISOs, linear in log ISO between and beyond them (β₂ but for switches of the
-    conversion gain: `read_at_iso`), plus offsets per
-    camera, ISO and plane, which start at 0 and stay constant beyond the fitted ISOs.  With one
-    fitted ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
+    z = x / s,  s² = max(β₁·y + β₂, β₂/10);  log|det dz/dx| = −Σ log s.  log β₁ and log β₂ are tables per camera
+    over the fitted ISOs, linear in log ISO between and beyond them; where the conversion gain is switched, β₂
+    follows `read_at_iso` instead.  Offsets per camera, ISO and plane are added, which start at 0 and stay constant
+    beyond the fitted ISOs.  With a single fitted ISO, β₁ is proportional to the ISO and β₂ to ISO^`READ_SLOPE`.
 
     Parameters
     ----------
     planes, cameras : int
-        Planes and cameras of the noise that it is for.
+        Number of planes and of cameras.
     isos : sequence of float
         Fitted ISOs, rising.
     shares_features : bool
-        Whether all transforms of its flow get its noise parameters, computed once for all.
+        Whether this layer computes the noise parameters for all transforms of its flow.
 
     References
     ----------
@@ -104,7 +103,7 @@ class ShotReadScale(NoiseScale):
         self._constant("log_isos", log_of(isos))
 
     def betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """β₁ and β₂ per element and plane, each (B, C, 1, 1)."""
+        """Shot-noise slope β₁ and read-noise variance β₂ per element and plane, each (B, C, 1, 1), normalised."""
         camera, planes = cond.camera, self.plane_beta1.shape[1]
         place = IsoPlace.of(self.log_isos.to(self.log_beta1.dtype), cond.iso)
         shot = place.read(self.log_beta1[camera], SHOT_SLOPE)
@@ -115,7 +114,7 @@ class ShotReadScale(NoiseScale):
         return beta1, beta2
 
     def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
-        """Runs of before had one offset per camera and plane, the same at every ISO."""
+        """Earlier versions had one offset per camera and plane, the same at every ISO."""
         for name in ("plane_beta1", "plane_beta2"):
             saved, own = weights.get(prefix + name), getattr(self, name)
             if saved is not None and saved.ndim == 2 and saved.shape == own.shape[:2]:

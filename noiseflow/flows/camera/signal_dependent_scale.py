@@ -1,4 +1,4 @@
-"""Signal-dependent scale: shot and read noise, the published `sdn5` layer."""
+"""Scaling by the standard deviation of shot and read noise: the published signal-dependent layer `sdn5`."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ __all__ = ["SignalDependentScale"]
 
 
 class SignalDependentScale(NoiseScale):
-    """Divide by the standard deviation that shot and read noise predict.
+    """Divide by the standard deviation of shot and read noise, in the published parametrisation.
 
     z = x / s,  s² = β₁·y / gain + β₂,  with y the clean signal and, for camera m at ISO v,
 
     gain = v · exp(g(v)·c₃ₘ),  β₁ = exp(b₁·c₁ₘ),  β₂ = exp(b₂·c₂ₘ),  c = exp(k);
 
-    log|det dz/dx| = −Σ log s.  g is a table over the fitted ISOs, read in between by linear
-    interpolation in log ISO, so that at a fitted ISO it is the published layer.  With one fitted ISO the
-    published law would make the noise fall as the ISO rises; β₁ then goes with the ISO and β₂ by `READ_SLOPE`.
+    log|det dz/dx| = −Σ log s.  g is a table over the fitted ISOs, interpolated linearly in log ISO; at a fitted
+    ISO this is the published layer.  With a single fitted ISO the published law would make the noise fall as the
+    ISO rises; instead β₁/gain is then proportional to the ISO and β₂ to ISO^`READ_SLOPE`.
 
-    A clean signal that is itself an estimate can lie below black; s² is held above a
-    tenth of β₂, which no signal at or above black reaches.
+    An estimated clean signal can lie below black, so s² is clamped to at least β₂/10.  The clamp never acts on a
+    signal at or above black.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class SignalDependentScale(NoiseScale):
     isos : sequence of float
         Fitted ISOs, rising.
     shares_features : bool
-        Whether all transforms of its flow get its noise parameters, computed once for all.
+        Whether this layer computes the noise parameters for all transforms of its flow.
 
     References
     ----------
@@ -53,11 +53,11 @@ class SignalDependentScale(NoiseScale):
         self._constant("log_isos", log_of(isos))
 
     def log_betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """log(β₁/gain) and log β₂ per element, each of shape (B,)."""
+        """log(β₁/gain) and log β₂ of each element, each of shape (B,)."""
         c1, c2, c3 = self.cam_params.exp()[:, cond.camera]
         knots = self.log_isos.to(self.gain_params.dtype)
         log_iso = cond.iso.to(knots.dtype).log()
-        # The slopes are those of log β₁ and log β₂, for a table of one ISO.
+        # For a table with one ISO: the slope of g that makes β₁/gain proportional to the ISO.
         log_gain = at_iso(self.gain_params, knots, cond.iso, -(1 + SHOT_SLOPE) / c3) * c3 + log_iso
         log_beta2 = self.beta2 * c2
         if len(knots) == 1:

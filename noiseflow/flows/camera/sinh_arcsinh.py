@@ -1,4 +1,4 @@
-"""Skewed noise of few photo-electrons made normal, by its own first four moments."""
+"""Skewed noise of a few photo-electrons, mapped to a normal distribution by its first four moments."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ __all__ = ["SinhArcsinh"]
 
 
 class SinhArcsinh(Transform):
-    """Make values of a known skewness and kurtosis normal.
+    """Map values of known skewness and kurtosis to normal ones.
 
     z = sinh(δ·asinh(μ + τx) − ε),  log dz/dx = log(δτ) + ½ log(1 + z²) − ½ log(1 + (μ + τx)²).
-    ε and δ are those of the sinh-arcsinh distribution with the wanted skewness γ and excess
-    kurtosis κ; μ and τ are its mean and standard deviation, so that z of mean 0 and variance
-    1 means x of mean 0 and variance 1.  Without skewness and excess it is the identity.
-    |γ| is held below 1, κ − γ² between −0.3 and 1.5.
+    ε and δ are the parameters of the sinh-arcsinh distribution with skewness γ and excess kurtosis κ; μ and τ are
+    its mean and standard deviation, so that x has mean 0 and variance 1 if z is standard normal.  With γ = κ = 0
+    the transform is the identity.  |γ| is limited to 1 and κ − γ² to −0.3 … 1.5.
 
-    The γ wanted is that of the noise parameters times a table per camera, linear in log ISO, which starts
-    at 1: real noise against an estimate of the clean signal is less skewed than the photons.
+    γ is the skewness of the shot noise (`NoiseParameters.shot_moments`) times a factor from a table per camera,
+    linear in log ISO and initially 1: noise measured against an estimated clean signal is less skewed than
+    photon noise.
 
     Parameters
     ----------
@@ -52,21 +52,21 @@ class SinhArcsinh(Transform):
         self._constant("spreads", torch.from_numpy(spreads_by_shape()))
 
     def factor(self, cond: Resolved) -> Tensor:
-        """On the skewness, (B,)."""
+        """Factor on the shot-noise skewness for each element, (B,)."""
         return at_iso(self.skewness[cond.camera], self.log_isos.to(self.skewness.dtype), cond.iso)
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         z, log_det = skew(x, *self._given(cond, noise))
         return z, log_det
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         x: Tensor = skew_inverse(z, *self._given(cond, noise))
         return x
 
     def _given(self, cond: Resolved, noise: NoiseParameters | None) -> tuple[Tensor, ...]:
-        """What the operation takes besides the values."""
+        """Arguments of the operation after the values."""
         noise = required(noise, self)
         factor = self.factor(cond)
         excess = torch.zeros_like(factor) if noise.read_excess is None else noise.read_excess

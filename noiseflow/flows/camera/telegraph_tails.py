@@ -1,4 +1,4 @@
-"""Heavy tails of read noise as a mixture: normal noise, to which few pixels add a jump (random telegraph noise)."""
+"""Heavy-tailed read noise as a mixture: normal noise plus rare jumps of a pixel (random telegraph noise)."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,32 +19,33 @@ from noiseflow.ops.readable import under_func
 __all__ = ["KINDS", "TelegraphTails"]
 
 KINDS = 2
-"""Kinds of jumps, each with a rate, a size and a spread of it."""
+"""Number of kinds of jumps, each with a probability, a size and a spread of the size."""
 
 STEPS = 40
-"""Most steps of the inverse; nearly all values take 4 to 8."""
+"""Most Newton steps of the inverse; nearly all values take 4 to 8."""
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 LEAST_TAIL = -80.0
-"""Log of the smallest tail of a normal value that `torch.special.ndtri` takes; in float32 e⁻⁸⁷ is 0."""
+"""Log of the smallest tail probability passed to `torch.special.ndtri`; float32 ends near e⁻⁸⁷."""
 
 Part = tuple[Tensor, Tensor, Tensor]
-"""Log weight, mean and standard deviation of a part of the mixture, each (B, C, H, W)."""
+"""Log weight, mean and standard deviation of a component of the mixture, each (B, C, H, W)."""
 
 
 class TelegraphTails(Transform):
-    """Make read noise with jumps normal, at equal variance, by its distribution function.
+    """Map read noise with rare jumps to normal noise of the same variance, by its distribution function.
 
-    In units of the standard deviation of read noise without jumps, read noise is e + j with e standard normal and
-    j = 0, or with probability p_k of the kind k normal about ±d_k with deviation t_k, both signs alike.  With
-    V = 1 + Σ p_k (d_k² + t_k²) and w the share of all read noise, jumps included, in the variance of the pixel, x of
-    variance 1 is distributed as
+    In units of the standard deviation of read noise without jumps, read noise is e + j with e standard normal.
+    With probability p_k the jump j is of kind k: normal about +d_k or −d_k (equally likely) with standard deviation
+    t_k.  Otherwise j = 0.  Let V = 1 + Σ p_k (d_k² + t_k²), and w the share of the read noise, jumps included, in
+    the variance of the pixel.  Then x, of variance 1, has the distribution function
 
         F(x) = Σ π Φ((x − m)/s),  s² = 1 − w + w(1 + t²)/V,  m = ±d √(w/V) or 0,
 
-    z = Φ⁻¹(F(x)), log dz/dx = log F′(x) + ½z² + ½ log 2π.  F is odd about ½, so that z is an odd function of x.
-    The inverse is a search by Newton's method within the quantiles of the parts, to the precision of the dtype.
+    over the components of the mixture with weights π, and z = Φ⁻¹(F(x)), log dz/dx = log F′(x) + ½z² + ½ log 2π.
+    F − ½ is odd, so z is an odd function of x.  The inverse uses Newton's method, bracketed by the quantiles of the
+    components, to the precision of the dtype.
 
     Parameters
     ----------
@@ -87,11 +88,11 @@ class TelegraphTails(Transform):
         return (fourth / variance.square() - 3).clamp(0, MOST_EXCESS)
 
     def shared_features(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters | None:
-        """The noise parameters with the kurtosis of the read noise, if there are any."""
+        """The noise parameters with the read noise's excess kurtosis added; None if there are none."""
         return replace(noise, read_excess=self.read_excess(cond)) if noise else noise
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         given, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
         parts = self._parts(x, cond, noise)
         with full_precision(x):
@@ -101,7 +102,7 @@ class TelegraphTails(Transform):
         return (sign * z).to(given), sum_per_sample(log_slope)
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         given, z = z.dtype, z.to(torch.promote_types(z.dtype, torch.float32))
         parts = self._parts(z, cond, noise)
         with full_precision(z):
@@ -109,7 +110,7 @@ class TelegraphTails(Transform):
             with torch.no_grad():
                 x = _quantile(parts, sign * z)
             if torch.is_grad_enabled():
-                # Steps of Newton's method from the solution: two have its first and second derivatives.
+                # Two Newton steps from the solution carry its first and second derivatives.
                 target = _log_ndtr(-sign * z)
                 for _ in range(2):
                     upper = _log_upper(parts, x)
@@ -130,22 +131,22 @@ class TelegraphTails(Transform):
 
 
 def _log_upper(parts: Sequence[Part], x: Tensor) -> Tensor:
-    """Log(1 − F(x))."""
+    """Log of the upper tail, log(1 − F(x))."""
     return _log_sum(weight + _log_ndtr((mean - x) / own) for weight, mean, own in parts)
 
 
 def _log_density(parts: Sequence[Part], x: Tensor) -> Tensor:
-    """Log F′(x)."""
+    """Log-density log F′(x)."""
     return _log_sum(
         weight - 0.5 * ((x - mean) / own).square() - own.log() - HALF_LOG_TAU for weight, mean, own in parts
     )
 
 
 def _quantile(parts: Sequence[Part], z: Tensor) -> Tensor:
-    """The x of z ≥ 0 with the same upper tail; each is searched for by itself, whatever lies beside it."""
+    """The x with the same upper tail as z ≥ 0; each value's result is independent of the others in the batch."""
     parts = [(weight.flatten(), mean.flatten(), own.flatten()) for weight, mean, own in parts]
     z, shape = z.flatten(), z.shape
-    # Symmetric jumps make the tail of the core heavier: its quantile is the least.
+    # Symmetric jumps only make the tail heavier, so the quantile of the jump-free component is a lower bound.
     low, high = parts[0][2] * z, torch.stack([mean + own * z for _, mean, own in parts]).amax(0)
     target = _log_ndtr(-z)
     x, found, rest = low, low.clone(), torch.arange(len(z), device=z.device)
@@ -159,7 +160,7 @@ def _quantile(parts: Sequence[Part], z: Tensor) -> Tensor:
         moved = torch.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
         moving = (over.abs() > tiny * (1 - target)) & (high - low > tiny * high)
         if under_func():
-            # Of many values at once none can be left out: those that have arrived stay.
+            # Under torch.func no value can be dropped from the batch: converged values keep their result.
             still = moving if still is None else still & moving
             x = found = torch.where(arrived, x, moved)
             arrived = ~still
@@ -178,7 +179,10 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def _log_sum(terms: Iterator[Tensor]) -> Tensor:
-    """Log Σ exp; `torch.logaddexp` has other last bits at the end of an array than within it."""
+    """Log Σ exp of the terms.
+
+    `torch.logaddexp` is not used: its last bits depend on where in the array a value is.
+    """
     every = list(terms)
     with torch.no_grad():
         largest = reduce(torch.maximum, every).clamp(min=torch.finfo(every[0].dtype).min)
@@ -186,24 +190,24 @@ def _log_sum(terms: Iterator[Tensor]) -> Tensor:
 
 
 def _log_ndtr(x: Tensor) -> Tensor:
-    """Log Φ(x), by functions that `torch.func.vmap` knows."""
+    """Log Φ(x), by functions that `torch.func.vmap` supports."""
     low = x < -1
     tail = (0.5 * torch.special.erfcx(torch.where(low, -x, 1.0) * math.sqrt(0.5))).log() - 0.5 * x.square()
     return torch.where(low, tail, torch.log1p(-0.5 * torch.erfc(torch.where(low, 0.0, x) * math.sqrt(0.5))))
 
 
 def _normal_of(log_tail: Tensor) -> Tensor:
-    """The z ≥ 0 with this logarithm of the upper tail."""
+    """The z ≥ 0 whose upper tail 1 − Φ(z) has this logarithm."""
     far = log_tail < LEAST_TAIL
     tail = log_tail.clamp(min=LEAST_TAIL).exp()
-    # Rounding may lead above ½; the gradient at x = 0 stays.
+    # Rounding may lift the tail above ½; it is clamped so that the gradient at x = 0 is kept.
     near: Tensor = -torch.special.ndtri(tail - (tail - 0.5).clamp(min=0).detach())
     if not under_func() and not bool(far.any()):
         return near
-    # Where a value is not far the branch that is not taken stays finite, and so does its gradient.
+    # Replace near values, so that the branch not taken, and its gradient, stay finite.
     log_tail = torch.where(far, log_tail, 2 * LEAST_TAIL)
     with torch.no_grad():
-        # −log tail = z²/2 + log z + ½ log 2π + 1/z² …, a contraction where z is large.
+        # −log tail = z²/2 + log z + ½ log 2π + 1/z² …; solving for z² is a contraction where z is large.
         rest = -2 * (log_tail + HALF_LOG_TAU)
         z = rest.sqrt()
         for _ in range(6):
@@ -212,5 +216,5 @@ def _normal_of(log_tail: Tensor) -> Tensor:
             z = (rest - square.log() + 2 * series.log()).sqrt()
         tail = _log_ndtr(-z)
         hazard = (-0.5 * z.square() - HALF_LOG_TAU - tail).exp()
-    # As of the inverse: no change of the value, but the gradient.
+    # As in the inverse: the extra term is 0 but carries the gradient.
     return torch.where(far, z + (tail - log_tail) / hazard, near)

@@ -17,7 +17,7 @@ __all__ = ["AffineCoupling"]
 
 
 class AffineCoupling(Transform):
-    """Scale and shift the last planes by a function of the first.
+    """Scale and shift the second half of the planes by a function of the first half.
 
     z_a = x_a,  z_b = x_b · exp(s) + t,  with (t, r) = net(x_a) and s = bound · tanh(r);
     log|det dz/dx| = Σ s.  Exact both ways, one pass each.
@@ -25,11 +25,11 @@ class AffineCoupling(Transform):
     Parameters
     ----------
     net : nn.Module
-        (B, C // 2, H, W) to (B, 2·(C − C // 2), H, W): t, then r.  The first C // 2 of C planes condition the rest.
+        Maps the first C // 2 of C planes, (B, C // 2, H, W), to t and r, stacked as (B, 2·(C − C // 2), H, W).
     reach : int
-        Receptive radius of `net` in pixels.
+        Receptive radius of `net` in pixels of a plane.
     bound : float
-        Where the learned bound on |log scale| starts.
+        Initial bound on |log scale|; it is learned.
 
     References
     ----------
@@ -45,30 +45,30 @@ class AffineCoupling(Transform):
         self.bound = nn.Parameter(torch.tensor(float(bound)))
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         return couple(x, self.net, self.bound)
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return uncouple(z, self.net, self.bound)
 
 
 class Scale(Protocol):
-    """A layer that divides by the σ of its noise parameters, and may do so in a chain (`Transform.ends`)."""
+    """A layer that divides by the σ of its noise parameters, which a fused chain can do as well (`Transform.ends`)."""
 
     def noise_parameters(self, cond: Resolved, noise: NoiseParameters | None) -> NoiseParameters:
-        """Those of each pixel."""
+        """Noise parameters of each pixel."""
 
 
 class CouplingChain(Fusion):
-    """Affine couplings and the mixings of planes between them; at the end of sampling also the scale by σ."""
+    """Fuse affine couplings and the plane mixings between them; in sampling also the final scaling by σ."""
 
     name = "coupling_chain"
 
     def forward(
         self, layers: Sequence[Transform], x: Tensor, cond: Resolved, noise: NoiseParameters | None
     ) -> tuple[Tensor, Tensor] | None:
-        """In evaluation by one kernel; in training couplings one by one, with a mixing for each run of mixings."""
+        """In evaluation use one kernel; in training run the couplings one by one and merge runs of mixings."""
         couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
         nets, bounds = [each.net for each in couplings], [each.bound for each in couplings]
         kernels = coupling_chain.kernels(x, nets, bounds, (), False, None, None, None, False)
@@ -92,7 +92,7 @@ class CouplingChain(Fusion):
         *,
         own: bool,
     ) -> tuple[Tensor, int] | None:
-        """By one kernel, in evaluation."""
+        """In evaluation use one kernel; return None in training or if no kernel supports the layers."""
         couplings = [layer for layer in layers if isinstance(layer, AffineCoupling)]
         nets, bounds = [each.net for each in couplings], [each.bound for each in couplings]
         signal: tuple[Tensor, Tensor, Tensor] | tuple[None, None, None] = None, None, None
@@ -124,12 +124,12 @@ def _one_by_one(
 
 
 def _mixes(layers: Sequence[Transform], x: Tensor, *, inverse: bool) -> list[Tensor | None]:
-    """What multiplies a pixel's planes before the first coupling and after each, (C, C) in float64, or None."""
+    """The matrices between couplings, (C, C) in float64: before the first and after each; None if there is none."""
     by_class: dict[type[PlaneMixing], list[PlaneMixing]] = {}
     for layer in layers:
         if isinstance(layer, PlaneMixing):
             by_class.setdefault(type(layer), []).append(layer)
-    # All layers of a class at once: their matrices are small, and the calls are what costs time.
+    # Compute the matrices of all layers of a class at once: they are small, and the number of calls costs time.
     matrices = {kind: iter(kind.matrices(own, x.shape[1], inverse=inverse)) for kind, own in by_class.items()}
     mixes: list[Tensor | None] = [None]
     for layer in layers:

@@ -9,24 +9,24 @@ from torch import Tensor
 __all__ = ["Mask", "channel", "checkerboard", "rows"]
 
 Mask = Callable[[Tensor], Tensor]
-"""From a tensor (B, C, H, W) to booleans (C, H, W), true where a value conditions and stays.
+"""A function of a tensor (B, C, H, W) that returns booleans (C, H, W), True where a value conditions the others.
 
-A partial of a function of this module, so that a model can be pickled.
+Masks are `functools.partial` objects of functions of this module, so that models can be pickled.
 """
 
 
 def channel(flip: bool = False) -> Mask:
-    """The first half of the planes conditions; with `flip` the second."""
+    """Mask of the first half of the planes; with `flip`, of the second half."""
     return partial(_channel, flip)
 
 
 def checkerboard(flip: bool = False) -> Mask:
-    """The pixels of even row + column condition; with `flip` the odd ones."""
+    """Mask of the pixels with even row + column; with `flip`, of those with odd row + column."""
     return partial(_checkerboard, flip)
 
 
 def rows(flip: bool = False) -> Mask:
-    """The even rows condition; with `flip` the odd ones."""
+    """Mask of the even rows; with `flip`, of the odd rows."""
     return partial(_rows, flip)
 
 

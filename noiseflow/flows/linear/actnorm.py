@@ -11,10 +11,10 @@ __all__ = ["ActNorm"]
 
 
 class ActNorm(Transform):
-    """Scale and shift each plane by learned numbers; it never looks at batch statistics.
+    """Scale and shift each plane by learned numbers; batch statistics are never used.
 
-    z = (x + b)·exp(s);  log|det dz/dx| = H·W · Σ s.  It starts as the identity; `start_from`
-    sets it so that given data leave it with mean 0 and variance 1 per plane.
+    z = (x + b)·exp(s);  log|det dz/dx| = H·W · Σ s.  The layer starts as the identity; `start_from`
+    initialises it from data.
 
     Parameters
     ----------
@@ -35,15 +35,15 @@ class ActNorm(Transform):
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
-        """Data-dependent start: whiten the planes of `x`, shape (B, C, H, W), one by one."""
+        """Set b and s so that each plane of `x`, shape (B, C, H, W), gets mean 0 and variance 1."""
         self.shift.copy_(-x.mean((0, 2, 3)))
         self.log_scale.copy_(-0.5 * x.var((0, 2, 3), correction=0).clamp(min=1e-12).log())
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         z = (x + self.shift[:, None, None]) * self.log_scale.exp()[:, None, None]
         return z, (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         return z * (-self.log_scale).exp()[:, None, None] - self.shift[:, None, None]

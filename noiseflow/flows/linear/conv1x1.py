@@ -16,7 +16,7 @@ __all__ = ["InvertibleConv1x1"]
 
 
 class InvertibleConv1x1(PlaneMixing):
-    """Mix the planes of each pixel by one invertible matrix.
+    """Multiply the planes of every pixel by the same invertible matrix.
 
     z = Wᵀ x per pixel (the row vector x times W),  W = P L (U + diag(s)),  with P a fixed
     permutation, L unit lower and U strictly upper triangular, s = ±exp(log_s);
@@ -27,7 +27,7 @@ class InvertibleConv1x1(PlaneMixing):
     planes : int
         Number of planes.
     generator : torch.Generator, optional
-        Draws the random rotation that W starts as; without one W starts as the identity.
+        Draws a random rotation as the initial W; if None, W starts as the identity.
 
     References
     ----------
@@ -52,7 +52,7 @@ class InvertibleConv1x1(PlaneMixing):
 
     @torch.no_grad()
     def set_matrix(self, weight: Tensor) -> None:
-        """Take the factors of an invertible matrix W, (C, C) in float64."""
+        """Set W to an invertible matrix, (C, C), float64."""
         permutation, lower, upper = torch.linalg.lu(weight)
         scale = upper.diagonal()
         self.permutation.copy_(permutation)
@@ -67,32 +67,32 @@ class InvertibleConv1x1(PlaneMixing):
         return lower[0].to(self.lower.dtype), upper[0].to(self.upper.dtype)
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         with full_precision(x):
             z = mix_planes(x, self.matrices([self], x.shape[1], inverse=False)[0].to(self.log_scale.dtype))
         return z, self.log_det(x).expand(x.shape[0])
 
     def log_det(self, x: Tensor) -> Tensor:
-        """log|det dz/dx| of each element."""
+        """log|det dz/dx| in nats, one number for all elements."""
         return self.log_scale.sum() * (x.shape[2] * x.shape[3])
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data: Uᵀ a = z, Lᵀ b = a, x = P b."""
+        """Map latent z to data x: solve (U + diag(s))ᵀ a = z and Lᵀ b = a; x = P b."""
         with full_precision(z):
             x: Tensor = mix_planes(z, self.matrices([self], z.shape[1], inverse=True)[0].to(z.dtype))
         return x
 
     def exportable(self) -> Transform:
-        """The inverse as one matrix: ONNX has no triangular solve."""
+        """The inverse as a single matrix, because ONNX has no triangular solve."""
         inverse = self.matrices([self], self.log_scale.shape[0], inverse=True)[0]
         return _InverseMix(inverse.detach().to(self.log_scale.dtype))
 
     @classmethod
     def matrices(cls, layers: Sequence[Any], planes: int, *, inverse: bool) -> Tensor:
-        """Wᵀ of some layers of as many planes, or its inverse, (layers, C, C) in float64.
+        """Wᵀ of several layers with equal numbers of planes, or its inverse, (layers, C, C), float64.
 
-        In float64, so that forward and inverse are those of the very same factors; the inverse by two triangular
-        systems for the unit vectors instead of for every pixel.
+        float64 keeps forward and inverse consistent with the same factors.  The inverse solves two triangular
+        systems for the unit vectors once, instead of for every pixel.
         """
         lower, upper = _factors(layers)
         permutation = torch.stack([each.permutation for each in layers]).double()
@@ -114,17 +114,17 @@ class _InverseMix(Transform):
         self.register_buffer("matrix", matrix)
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Not exported: a graph has the sampling direction only."""
+        """Not implemented: exported graphs contain only the sampling direction."""
         raise NotImplementedError
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         x: Tensor = mix_planes(z, self.matrix)
         return x
 
 
 def _factors(mixings: Sequence[InvertibleConv1x1]) -> tuple[Tensor, Tensor]:
-    """L and U + diag(s) of some layers, each (layers, C, C) in float64."""
+    """L and U + diag(s) of several layers, each (layers, C, C), float64."""
     size = mixings[0].log_scale.shape[0]
     lower = from_strict_lower(torch.stack([each.lower for each in mixings]).double(), size)
     upper = from_strict_lower(torch.stack([each.upper for each in mixings]).double(), size)
@@ -134,13 +134,13 @@ def _factors(mixings: Sequence[InvertibleConv1x1]) -> tuple[Tensor, Tensor]:
 
 
 def strict_lower(matrix: Tensor) -> Tensor:
-    """The entries below the diagonal, row by row."""
+    """The entries of a matrix below its diagonal, row by row."""
     size = matrix.shape[0]
     return matrix[tuple(torch.tril_indices(size, size, -1))]
 
 
 def from_strict_lower(entries: Tensor, size: int) -> Tensor:
-    """The strictly lower triangular matrices with these entries, row by row, in the last axis."""
+    """Strictly lower triangular matrices from their entries, row by row in the last axis."""
     matrix = entries.new_zeros(*entries.shape[:-1], size, size)
     rows, columns = torch.tril_indices(size, size, -1, device=entries.device)
     matrix[..., rows, columns] = entries

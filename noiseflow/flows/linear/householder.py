@@ -11,7 +11,7 @@ __all__ = ["HouseholderConv1x1"]
 
 
 class HouseholderConv1x1(Transform):
-    """Rotate the planes of each pixel by an orthogonal matrix that cannot become singular.
+    """Rotate the planes of every pixel by an orthogonal matrix, which can never become singular.
 
     z = Q x,  Q = H₁ H₂ … H₂ₙ,  H = I − 2 v vᵀ / vᵀv;  log|det dz/dx| = 0 and the inverse is Qᵀ.
     The reflections start in equal pairs, so that Q starts as the identity.
@@ -21,9 +21,9 @@ class HouseholderConv1x1(Transform):
     planes : int
         Number of planes.
     pairs : int
-        Pairs of reflections; planes // 2 of them reach every rotation.
+        Number of pairs of reflections; by default planes // 2, which can represent every rotation.
     generator : torch.Generator, optional
-        Draws the starting reflection vectors.
+        Draws the initial reflection vectors.
 
     References
     ----------
@@ -45,11 +45,11 @@ class HouseholderConv1x1(Transform):
         return product
 
     def forward(self, x: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent."""
+        """Map data x to latent z; return z and log|det dz/dx| in nats, shape (B,)."""
         with full_precision(x):
             return nn.functional.conv2d(x, self.matrix()[:, :, None, None]), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """Latent to data."""
+        """Map latent z to data x."""
         with full_precision(z):
             return nn.functional.conv2d(z, self.matrix().T[:, :, None, None])

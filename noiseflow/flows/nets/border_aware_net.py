@@ -1,4 +1,4 @@
-"""The published conditioner of Noise Flow's couplings, which knows where the border is."""
+"""The published conditioner of Noise Flow's couplings, with an input that marks the border."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ __all__ = ["BorderAwareNet"]
 
 
 class BorderAwareNet(nn.Module):
-    """conv 3×3 → norm → ReLU → conv 1×1 → norm → ReLU → border mask → conv 3×3 · exp(3·logs).
+    """Convolutional net: conv 3×3 → norm → ReLU → conv 1×1 → norm → ReLU → border mask → conv 3×3 · exp(3·logs).
 
     The first convolution pads with zeros.  Before the last one the features are padded by
     one pixel and get a channel that is 1 on that padding and 0 inside.  The norm is batch
@@ -25,7 +25,7 @@ class BorderAwareNet(nn.Module):
     width : int
         Hidden planes.
     generator : torch.Generator, optional
-        Draws the starting weights, normal with σ = 0.05.
+        Draws the initial weights, normal with σ = 0.05.
 
     References
     ----------
@@ -34,7 +34,7 @@ class BorderAwareNet(nn.Module):
 
     reach = 2
     border_aware = True
-    """For `noiseflow.ops`, which has kernels for nets of this form."""
+    """Tells `noiseflow.ops` that its kernels support a net of this form."""
 
     def __init__(self, inputs: int, outputs: int, width: int = 4, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class BorderAwareNet(nn.Module):
         nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
 
     def forward(self, a: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         weight, bias = self.normalised(self.conv1, self.norm1)
         hidden = self._norm(self.norm1, conv2d(a, weight, bias, padding=1)).relu()
         weight, bias = self.normalised(self.conv2, self.norm2)
         hidden = self._norm(self.norm2, mix_planes(hidden, weight[:, :, 0, 0]) + bias[:, None, None]).relu()
-        # What the border's own channel adds is the same for all elements: it is convolved once.
+        # The border channel is the same for all elements, so it is convolved once.
         border = pad(a.new_zeros(1, 1, *a.shape[2:]), (1, 1, 1, 1), value=1.0)
         at_border = conv2d(border, self.conv3.weight[:, -1:], self.conv3.bias)
         scale = (3 * self.logs).exp()
@@ -64,7 +64,7 @@ class BorderAwareNet(nn.Module):
         return conv2d(hidden, inner, padding=1) + at_border * scale[:, None, None]
 
     def normalised(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-        """Weight and bias of a convolution; in evaluation with the norm after it, whose numbers are then constants."""
+        """Weight and bias of a convolution; in evaluation with the then constant statistics of the norm folded in."""
         weight, bias = conv.weight, conv.bias
         assert bias is not None
         if self.training:

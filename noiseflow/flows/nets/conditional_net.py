@@ -1,4 +1,4 @@
-"""Networks that see the conditions: clean signal, ISO and camera, by inputs and FiLM."""
+"""Networks conditioned on clean signal, ISO and camera, through input planes and FiLM."""
 
 import math
 
@@ -13,38 +13,38 @@ from noiseflow.ops.random import sampling
 __all__ = ["ConditionalNet", "SampleFeatures", "SpatialFilm", "signal_features"]
 
 DARK = 1e-3
-"""Normalised signal below which the logarithmic feature turns linear: a few DN of 12 bits."""
+"""Normalised signal below which the logarithmic feature becomes linear: about 4 DN at 12 bits."""
 
 ISO_SPAN = math.log(64.0)
-"""Log ISO is counted in units of six stops from ISO 800, and saturates softly beyond ±2 units."""
+"""Unit of the log-ISO feature: six stops, counted from ISO 800; the feature saturates softly at ±2 units."""
 
 
 def signal_features(clean: Tensor) -> Tensor:
-    """Clean signal as nets see it: two planes for each, (B, C, H, W) to (B, 2C, H, W).
+    """Signal features for nets: two planes for each plane of the clean signal, (B, C, H, W) to (B, 2C, H, W).
 
-    √y is what stabilises the variance of shot noise; log(1 + y/10⁻³) resolves the shadows,
-    where read noise takes over.  Both are about 0 to 1; signals below black count as black.
+    √y stabilises the variance of shot noise; log(1 + y/10⁻³) resolves the shadows, where read noise dominates.
+    Both range from 0 to about 1; signals below black count as black.
     """
     signal = clean.clamp(min=0)
     return torch.cat([signal.sqrt(), (signal / DARK).log1p() / math.log1p(1 / DARK)], 1)
 
 
 class SampleFeatures(nn.Module):
-    """Log ISO and a learned embedding of the camera, (B, `count`).
+    """Features of each element: log ISO and a learned embedding of the camera, (B, `count`).
 
-    Index `cameras` of the embedding is an unknown camera; in training it replaces a camera
-    with probability `dropout`, drawn from torch's generator as any dropout is.
+    Index `cameras` of the embedding stands for an unknown camera.  In training it replaces the camera
+    with probability `dropout`, drawn from torch's global generator like any dropout.
 
     Parameters
     ----------
     cameras : int
         Number of cameras.
     embedding : int
-        Length of the camera's vector.
+        Length of a camera's embedding vector.
     dropout : float
-        Probability that a camera counts as unknown, in training.
+        Probability in training that a camera counts as unknown.
     generator : torch.Generator, optional
-        Draws the starting vectors.
+        Draws the initial vectors.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SampleFeatures(nn.Module):
         self.cameras = nn.Parameter(0.5 * torch.randn(cameras + 1, embedding, generator=generator))
 
     def forward(self, cond: Resolved) -> Tensor:
-        """Features of each element."""
+        """Features of each element, (B, `count`)."""
         unknown = self.cameras.shape[0] - 1
         index = cond.camera
         if self.training and self.dropout:
@@ -67,7 +67,14 @@ class SampleFeatures(nn.Module):
 
 
 class SpatialFilm(nn.Module):
-    """Scale and shift of hidden planes by the features of the element: h·(1 + γ) + β.
+    """Scale and shift hidden planes by the features of the element: h·(1 + γ) + β, with γ and β linear in them.
+
+    Parameters
+    ----------
+    features : int
+        Number of features.
+    width : int
+        Hidden planes.
 
     References
     ----------
@@ -81,7 +88,7 @@ class SpatialFilm(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, hidden: Tensor, features: Tensor) -> Tensor:
-        """(B, width, …) and (B, features) to (B, width, …)."""
+        """Modulate hidden planes, (B, width, …), by features, (B, features)."""
         gain, shift = (each.reshape(*each.shape, *[1] * (hidden.ndim - 2)) for each in self.gain_and_shift(features))
         return hidden * gain + shift
 
@@ -92,33 +99,33 @@ class SpatialFilm(nn.Module):
 
 
 class ConditionalNet(nn.Module):
-    """The conditioner of all new layers: conv → FiLM → tanh → conv 1×1 → FiLM → tanh → conv.
+    """Conditioner net: conv → FiLM → tanh → conv 1×1 → FiLM → tanh → conv.
 
-    Its hidden values are bounded, so that an outlier in its input cannot grow without
-    limit; its last convolution starts at zero, so that a layer starts as the identity.
+    Hidden values are bounded by tanh, so outliers in the input have a bounded effect.  The last convolution
+    starts at zero, so that layers start as the identity.
 
     Parameters
     ----------
     inputs : int
-        Planes of the values that condition; 0 if it sees the conditions alone.
+        Planes of the conditioning values; 0 if the net sees only the conditions.
     outputs : int
         Planes of the output.
     planes, cameras : int
-        Planes and cameras of the conditions.
+        Planes of the clean signal, and number of cameras.
     width : int
         Hidden planes.
     kernel : int
         Size of the first and the last convolution, odd.
     dropout : float
-        Chance in training that the camera counts as unknown.
+        Probability in training that the camera counts as unknown.
     generator : torch.Generator, optional
-        Draws the starting weights.
+        Draws the initial weights.
     from_noise : bool
-        Whether it sees the noise parameters (`NoiseParameters.net_inputs`) instead of the signal (`signal_features`).
+        Whether the net sees the noise parameters (`NoiseParameters.net_inputs`) instead of `signal_features`.
     own_signal : bool
-        Sees the signal at its own pixel only, and its last convolution has kernel 1.  Of a
-        burst the clean signal is a mean of other frames: from a neighbourhood of it a net could
-        tell those frames' noise, and with it a part of the noise that it is to model.
+        Whether the net sees the signal at its own pixel only; the last convolution then has kernel 1.  In a burst
+        the clean signal is the mean of other frames.  From a neighbourhood of it, a net could infer the noise of
+        those frames, and so part of the noise it should model.
     """
 
     def __init__(
@@ -155,7 +162,7 @@ class ConditionalNet(nn.Module):
         nn.init.zeros_(self.conv3.bias)  # type: ignore[arg-type]
 
     def hidden(self, values: Tensor | None, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """What the last convolution sees, (B, width, H, W)."""
+        """Hidden planes that enter the last convolution, (B, width, H, W)."""
         signal = required(noise, self).net_inputs if self.from_noise else signal_features(cond.clean)
         features = self.features(cond)
         out: Tensor = hidden_layers(
@@ -172,6 +179,6 @@ class ConditionalNet(nn.Module):
         return out
 
     def forward(self, values: Tensor | None, cond: Resolved, noise: NoiseParameters | None = None) -> Tensor:
-        """(B, inputs, H, W), or nothing, and conditions to (B, outputs, H, W) in the dtype of the signal."""
+        """Map values, (B, inputs, H, W) or None, and conditions to (B, outputs, H, W), in the signal's dtype."""
         out: Tensor = self.conv3(self.hidden(values, cond, noise))
         return out.to(cond.clean.dtype)

@@ -1,4 +1,4 @@
-"""The conditioner of autoregressive transforms: a net that sees what comes before, in raster order."""
+"""The conditioner of autoregressive transforms: a net whose outputs depend only on earlier values in raster order."""
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,15 @@ __all__ = ["MaskedNet"]
 
 
 class MaskedNet(SavedState):
-    """Masked conv → FiLM → tanh → masked 1×1 → FiLM → tanh → masked 1×1, with the conditions.
+    """Causal net: masked conv → FiLM → tanh → masked 1×1 → FiLM → tanh → masked 1×1, with the conditions.
 
-    The order is raster: row by row, pixel by pixel, plane by plane.  The outputs for a value
-    depend on the values before it alone: on the pixels of a window of `above` rows above and
-    `beside` columns to either side, on its own row to the left, and on earlier planes of its
-    own pixel; and on the clean signal there, the ISO and the camera.  In packed planes the
-    plane is the position modulo the CFA, and has weights of its own.  Hidden planes form a
-    group for each plane: group g knows all earlier pixels, and of its own the planes below g.
+    The order is raster: row by row, pixel by pixel, plane by plane.  The outputs for a value depend only on earlier
+    values: pixels in a window of `above` rows above and `beside` columns to either side, pixels of its own row to
+    the left, and earlier planes of its own pixel.  They also depend on the clean signal at the pixel, the ISO and
+    the camera.  Each plane, that is each CFA position, has its own weights: hidden planes form one group per plane,
+    and group g sees all earlier pixels and the planes below g of its own pixel.
 
-    Hidden values are bounded, and the last layer starts at zero, as in `ConditionalNet`.
+    Hidden values are bounded by tanh, and the last layer starts at zero, as in `ConditionalNet`.
 
     Parameters
     ----------
@@ -32,9 +31,14 @@ class MaskedNet(SavedState):
     above, beside : int
         Size of the window, in pixels of a plane.
     dropout : float
-        Chance in training that the camera counts as unknown.
+        Probability in training that the camera counts as unknown.
     generator : torch.Generator, optional
-        Draws the starting weights.
+        Draws the initial weights.
+
+    Raises
+    ------
+    ModelError
+        A width that is not a multiple of `planes`, or a negative window.
 
     References
     ----------
@@ -88,7 +92,7 @@ class MaskedNet(SavedState):
             nn.init.zeros_(bias)  # type: ignore[arg-type]
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights of window, hidden and output layer, with zeros where the order forbids."""
+        """Weights of the window, hidden and output layers, with zeros where raster order forbids a dependence."""
         return (
             self.window.weight * self.window_mask,
             self.hidden.weight * self.hidden_mask,
@@ -96,7 +100,7 @@ class MaskedNet(SavedState):
         )
 
     def forward(self, values: Tensor, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """Values (B, C, H, W) and conditions to shift and raw log scale, both in shape and dtype of the values."""
+        """Map values, (B, C, H, W), and conditions to shift and raw log scale, both in the values' shape and dtype."""
         window, hidden_weight, output_weight = self.weights()
         padded = nn.functional.pad(values, (self.beside, self.beside, self.above, 0))
         features = self.features(cond)

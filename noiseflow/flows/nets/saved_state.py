@@ -1,4 +1,4 @@
-"""What of a module is saved: not the constants that follow from its arguments, and weights in today's form."""
+"""State dicts of modules: constants are not saved, and weights of earlier versions are converted on loading."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,25 +10,26 @@ __all__ = ["SavedState", "brought_up", "log_of"]
 
 
 class SavedState(nn.Module):
-    """A module that says what of its state is saved, and reads the weights of earlier versions.
+    """A module whose constants are not saved, and which converts the weights of earlier versions.
 
-    Constants that follow from its arguments are not saved.  They move with the module.  Whatever moves it, they are
-    filled again from what was computed at first: a module that was made on the meta device gets them with its memory.
+    Constants that follow from the constructor's arguments are not part of the state dict.  They move with the module,
+    and every move restores them from the values computed at construction.  So a module built on the meta device gets
+    its constants when it is given memory.
     """
 
     def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
-        """Bring weights of an earlier version into the form of this one, in place; here they stay as they are.
+        """Convert the weights of an earlier version to this one, in place; by default nothing changes.
 
         Parameters
         ----------
         weights : dict of str to Tensor
-            Weights of a whole model, by name.
+            Weights of the whole model, by name.
         prefix : str
-            What the names of this module's weights begin with.
+            Prefix of the names of this module's weights.
         """
 
     def _constant(self, name: str, values: Tensor) -> None:
-        """Add a constant, an attribute of that name; the values lie on the CPU."""
+        """Register a constant as an attribute of that name; `values` is a tensor on the CPU."""
         self.__dict__.setdefault("_constant_values", {})[name] = values
         self.register_buffer(name, values.clone(), persistent=False)
 
@@ -52,7 +53,7 @@ class SavedState(nn.Module):
 
 
 def brought_up(module: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a module, those of earlier versions in the form of this one."""
+    """Copy the weights of a module, with those of earlier versions converted to this one."""
     weights = dict(weights)
     for name, part in module.named_modules():
         if isinstance(part, SavedState):
@@ -61,5 +62,5 @@ def brought_up(module: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tenso
 
 
 def log_of(isos: Any) -> Tensor:
-    """Natural log of ISOs, float64, on the CPU whatever the default device is."""
+    """Natural log of ISOs, float64, on the CPU regardless of the default device."""
     return torch.tensor(isos, dtype=torch.float64, device="cpu").log()

@@ -1,4 +1,4 @@
-"""Gaussian noise: base class of models with an independent Gaussian per pixel, and the one with a single variance."""
+"""Gaussian noise: the base class of models with independent Gaussian pixels, and the model with a single variance."""
 
 import math
 from abc import abstractmethod
@@ -35,15 +35,15 @@ class GaussianModel(NoiseModel):
         """Noise variance, normalised, (B, C, H, W)."""
 
     def approximate_sigma(self, cond: Resolved) -> Tensor:
-        """σ at each pixel, (B, C, H, W); exact."""
+        """Exact σ of the noise at each pixel, (B, C, H, W), normalised."""
         return self.variance(cond).sqrt()
 
     def latent(self, noise: Tensor, cond: Resolved) -> Tensor:
-        """Noise ÷ σ."""
+        """Noise divided by its σ, (B, C, H, W)."""
         return noise / self.variance(cond).sqrt()
 
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-        """Maximise the likelihood of the integers, clipped ones included."""
+        """Maximise the likelihood of the integer codes, including clipped ones."""
         self.load_state_dict(maximise_code_likelihood(self, codes, cond, levels).state_dict())
 
     def _log_prob(self, noise: Tensor, cond: Resolved) -> Tensor:
@@ -65,11 +65,11 @@ class Gaussian(GaussianModel):
         self.log_variance = nn.Parameter(torch.tensor(math.log(1e-4)))
 
     def variance(self, cond: Resolved) -> Tensor:
-        """σ² everywhere, (B, C, H, W)."""
+        """The single variance σ², expanded to (B, C, H, W)."""
         return self.log_variance.exp().expand_as(cond.clean)
 
     def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """β₁ = 0 and β₂ = σ²."""
+        """The coefficients β₁ = 0 and β₂ = σ², each (B, 1, 1, 1)."""
         variance = self.log_variance.exp().expand(len(cond.clean), 1, 1, 1)
         return torch.zeros_like(variance), variance
 

@@ -19,16 +19,17 @@ from noiseflow.models.noise_statistics import NoiseStatistics
 __all__ = ["NoiseLevelFunction"]
 
 LIFT = 0.01
-"""Least part of the mean variance that each of shot and read noise starts with: at 0 the gradient by its log is 0."""
+"""Smallest initial share of shot and of read noise in the mean variance; at 0, the gradient by the log would be 0."""
 
 
 @register("nlf")
 class NoiseLevelFunction(GaussianModel):
     """N(0, β₁·clean + β₂) with β₁, β₂ per camera and ISO.
 
-    β₁ = K / (white − black) for a conversion gain K in DN/e⁻, and β₂ the read-noise
-    variance, both of the normalised signal.  Between the fitted ISOs log β is linear in
-    log ISO; fitted at one ISO, β₁ goes with the ISO and β₂ by `READ_SLOPE`.
+    β₁ = K / (white − black) for a conversion gain K in DN/e⁻, and β₂ is the read-noise variance in units of the
+    normalised signal squared.  Between the fitted ISOs log β is linear in log ISO, except at switches of the
+    conversion gain (see `read_at_iso`).  With a single fitted ISO, β₁ is proportional to the ISO and β₂ to
+    ISO^`READ_SLOPE`.
 
     References
     ----------
@@ -47,30 +48,35 @@ class NoiseLevelFunction(GaussianModel):
         self._constant("log_isos", log_of(spec.isos))
 
     def betas(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """β₁ and β₂ per element, each (B, 1, 1, 1)."""
+        """Shot-noise slope β₁ and read-noise variance β₂ of each element, each (B, 1, 1, 1), normalised."""
         camera, knots = cond.camera, self.log_isos.to(self.log_beta1.dtype)
         beta1 = at_iso(self.log_beta1[camera], knots, cond.iso, SHOT_SLOPE)
         beta2 = read_at_iso(self.log_beta2[camera], knots, cond.iso)
         return beta1.exp()[:, None, None, None], beta2.exp()[:, None, None, None]
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
-        """Ln β₂ at the fitted ISOs, of each camera."""
+        """For each camera, ln β₂ at the fitted ISOs, and these ISOs."""
         return [(table, self.spec.isos) for table in self.log_beta2]
 
     def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """β₁ and β₂."""
+        """The `betas`."""
         return self.betas(cond)
 
     def variance(self, cond: Resolved) -> Tensor:
-        """Noise variance, shape (B, C, H, W)."""
+        """Noise variance max(β₁·clean + β₂, `FLOOR`·β₂), (B, C, H, W)."""
         beta1, beta2 = self.betas(cond)
         return torch.maximum(beta1 * cond.clean + beta2, FLOOR * beta2)
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Maximise the likelihood, for each camera at each of its ISOs.
+        """Maximise the likelihood, per camera and ISO.
 
-        At an ISO without data of a camera, its β are interpolated from its other ISOs in log ISO; from a single
-        ISO they follow `SHOT_SLOPE` and `READ_SLOPE`.
+        Where a camera has no data at an ISO, its β are interpolated in log ISO from its other ISOs, or from a single
+        other ISO by `SHOT_SLOPE` and `READ_SLOPE`.
+
+        Raises
+        ------
+        DataError
+            There is no data of a camera.
         """
         index_of = {iso: index for index, iso in enumerate(statistics.isos)}
         for camera, name in enumerate(self.cameras):
@@ -82,7 +88,7 @@ class NoiseLevelFunction(GaussianModel):
                     knots.append(math.log(iso))
                     betas.append(fit_line(cells).log())
             if not knots:
-                raise DataError(f"camera {name!r}: the training data has no patch of it")
+                raise DataError(f"camera {name!r}: expected patches of it in the training data; found none")
             filled = torch.stack(betas, 1).to(torch.float64)
             isos = torch.tensor(self.spec.isos, dtype=torch.float64)
             log_knots = torch.tensor(knots, dtype=torch.float64)
@@ -92,7 +98,7 @@ class NoiseLevelFunction(GaussianModel):
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-        """Maximise the likelihood of the integers, from a start with both shot and read noise."""
+        """Maximise the likelihood of the integer codes, starting with both shot and read noise."""
         known = checked_conditions(self, cond)
         variance, signal = self.variance(known).mean(), known.clean.mean().clamp(min=1e-6)
         self.log_beta1.clamp_(min=float((LIFT * variance / signal).log()))

@@ -1,4 +1,4 @@
-"""Maximum-likelihood shot and read variance: a line through mean squares of zero-mean Gaussian noise."""
+"""Maximum-likelihood shot and read variance: a line fitted to mean squares of zero-mean Gaussian noise."""
 
 import math
 
@@ -16,26 +16,26 @@ __all__ = ["FLOOR", "LEAST", "fit_line", "line_nll"]
 Array = NDArray[np.float64]
 
 FLOOR = 0.1
-"""Least variance as a fraction of β₂, for clean estimates below black."""
+"""Smallest variance as a fraction of β₂, for clean estimates below black."""
 
 LEAST = 1e-12
-"""Least β₁ and β₂, about a hundredth of a 16-bit step squared."""
+"""Smallest β₁ and β₂: the variance of noise with σ = 10⁻⁶ of full scale, 0.07 DN at 16 bits."""
 
 STEP = 0.1
-"""Grid step in ln(β₁/β₂) between the candidates that the refinement starts from."""
+"""Grid step in ln(β₁/β₂) of the candidates from which the refinement starts."""
 
 REFINED = 3
-"""Local minima of the grid that are refined; the best of them is kept."""
+"""Number of local minima of the grid that are refined; the best is kept."""
 
 
 def fit_line(cells: NoiseStatistics) -> Tensor:
     """Maximum-likelihood β₁, β₂ of zero-mean Gaussian noise with variance β₁·clean + β₂.
 
-    With κ = β₁/β₂ and uᵢ = max(κyᵢ + 1, `FLOOR`) the variance of cell i is β₂uᵢ, and the best β₂ at
-    a given κ is known: the mean of qᵢ/uᵢ, with qᵢ the cell's mean squared noise, or the bound where
-    that is below it.  What is left is a function of κ alone.  A grid in ln κ covers all of it, both
-    boundaries (no shot noise, no read noise) included; its best local minima are refined by
-    Brent's method, so the result is never worse than the best point of the grid.
+    With κ = β₁/β₂ and uᵢ = max(κyᵢ + 1, `FLOOR`) the variance of cell i is β₂uᵢ.  The best β₂ for a given κ is
+    the mean of qᵢ/uᵢ, with qᵢ the cell's mean squared noise, or the lower bound if that is larger.  So the
+    likelihood is a function of κ alone.  A grid in ln κ covers its whole range, including the limits of no shot
+    noise and no read noise.  Its best local minima are refined by Brent's method, and the result is never worse
+    than the best grid point.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
     Raises
     ------
     DataError
-        No cell, or sums that are not finite.
+        There are no cells, or their sums are not finite.
     """
     weight, signal, square = (part.double().numpy() for part in (cells.count, cells.clean, cells.square))
     if not len(weight) or not all(np.isfinite(part).all() for part in (weight, signal, square)):
@@ -61,7 +61,7 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
     best, lowest = float(grid[np.argmin(values)]), float(values.min())
     inner = np.r_[values[0] < values[1], (values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:]), False]
     for at in np.flatnonzero(inner)[np.argsort(values[inner])][:REFINED]:
-        # Each side by itself: a point of the grid may be a kink.
+        # Refine each side separately, because a grid point may be a kink.
         for bounds in {(grid[max(at - 1, 0)], grid[max(at, 1)]), (grid[at], grid[at + 1])}:
             found = minimize_scalar(
                 lambda ratio: float(_profile_nll(np.array([ratio]), weight, signal, square)[0]),
@@ -76,18 +76,18 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
 
 
 def line_nll(betas: Tensor, cells: NoiseStatistics) -> float:
-    """Mean NLL of a value of the cells' noise under β₁, β₂, nats, without the constant ½ ln 2π."""
+    """Mean NLL per value of the cells' noise under β₁ and β₂, nats, without the constant ½ ln 2π."""
     variance = torch.maximum(betas[0] * cells.clean + betas[1], FLOOR * betas[1])
     each = 0.5 * (variance.log() + cells.square / variance)
     return float((cells.count * each).sum() / cells.count.sum())
 
 
 def _ratios(signal: Array, square: Array) -> Array:
-    """Grid of ln κ from no shot noise to no read noise, with the κ at which a cell below black meets the floor."""
+    """Grid of ln κ from no shot noise to no read noise, plus the κ at which each cell below black reaches the floor."""
     largest = max(float(square.max()), LEAST)
     lit = np.abs(signal[signal != 0])
     low = math.log(LEAST * FLOOR / largest)
-    # Without any light κ means nothing, but for the bound on β₁ = κβ₂, which must leave β₂ free.
+    # Without light κ has no effect except through the bound on β₁ = κβ₂, which must not restrict β₂.
     dark = math.log(LEAST / max(float(square.min()), LEAST))
     high = math.log(largest / float(lit.min()) / LEAST) if len(lit) else dark
     even = np.linspace(low, max(high, low + STEP), 2 + round(max(high - low, STEP) / STEP))
@@ -100,14 +100,14 @@ def _units(log_ratio: Array, signal: Array) -> Array:
 
 
 def _read_variance(log_ratio: Array, weight: Array, signal: Array, square: Array) -> Array:
-    """Best β₂ at each ln κ that keeps β₁ = κβ₂ and β₂ within their bounds."""
+    """The best β₂ at each ln κ, subject to β₁ = κβ₂ ≥ `LEAST` and β₂ ≥ `LEAST`."""
     least = LEAST * np.maximum(1.0, np.exp(-log_ratio))
     best: Array = np.maximum((square / _units(log_ratio, signal)) @ weight, least)
     return best
 
 
 def _profile_nll(log_ratio: Array, weight: Array, signal: Array, square: Array) -> Array:
-    """Mean NLL at each ln κ and its best β₂."""
+    """Mean NLL at each ln κ, with the best β₂ there, nats without a constant."""
     unit = _units(log_ratio, signal)
     read = _read_variance(log_ratio, weight, signal, square)
     nll: Array = 0.5 * (np.log(unit) @ weight + np.log(read) + ((square / unit) @ weight) / read)

@@ -1,7 +1,6 @@
-"""Parts of a camera's noise beside rows that a start tries, and keeps where held-out patches pay for them.
+"""Optional components of a camera's noise besides row noise; each is kept if it improves held-out patches.
 
-To add one, write its transform and a function that returns its started candidates, and give it a line in
-`COMPONENTS`.
+To add one, write its transform and a function that yields initialised candidates, and add a line to `COMPONENTS`.
 """
 
 import math
@@ -21,31 +20,31 @@ from noiseflow.flows.transform import Transform
 __all__ = ["COMPONENTS", "MOST", "Component", "Kept", "Seen", "Sizes", "choose"]
 
 SURE = 3.0
-"""Standard errors of the held-out gain from which a component is kept: 1 in 700 by chance, were the gain 0."""
+"""A component is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
 
 HELD_OUT = 4
-"""One patch in this many is held out to decide, and not fitted to."""
+"""One patch in this many is held out for the decision; the others are fitted."""
 
 MOST = 2048
-"""Most patches on which components are started and tried: 2 million values of a plane."""
+"""Most patches on which components are fitted and tried: 2 million values of a plane."""
 
 Value = bool | str
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Patches as they enter a component: unit variance, rows whitened.
+    """Patches as they enter a component: noise of unit variance with whitened rows.
 
     Parameters
     ----------
     x : Tensor, shape (B, C, H, W)
-        Values.
+        Noise values.
     cond : Resolved
-        Resolved conditions.
+        Clean signal, ISO and camera of the patches.
     noise : NoiseParameters
-        Noise parameters of them.
+        Their noise parameters.
     rows : LineNoise, optional
-        The rows that were whitened.
+        The transform that whitened the rows.
     """
 
     x: Tensor
@@ -54,7 +53,7 @@ class Seen:
     rows: LineNoise | None = None
 
     def at(self, rows: Tensor) -> "Seen":
-        """Some of the patches."""
+        """Select some of the patches."""
         cond, noise, observed = self.cond, self.noise, self.cond.observed
         observed = None if observed is None else observed[rows]
         given = Resolved(cond.clean[rows], cond.iso[rows], cond.camera[rows], observed)
@@ -64,7 +63,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a transform is built for."""
+    """Planes, number of cameras and fitted ISOs for which a transform is built."""
 
     planes: int
     cameras: int
@@ -76,18 +75,18 @@ Candidates = Iterator[tuple[Value, Transform]]
 
 @dataclass(frozen=True)
 class Component:
-    """A part of a camera's noise.
+    """An optional component of a camera's noise.
 
     Parameters
     ----------
     option : str
         Option of the spec that builds it.
     candidates : callable
-        From sizes and training patches to started transforms and their values of the option.
+        Function of sizes and training patches that yields values of the option with initialised transforms.
     worth : float
-        Least held-out gain for which it is kept, nats/dim: it costs time, or a pass over the frame.
+        Smallest held-out gain for which it is kept, nats/dim, because it costs time or a pass over the frame.
     most : int
-        Patches that it is started and tried on.
+        Most patches on which it is fitted and tried.
     """
 
     option: str
@@ -98,18 +97,18 @@ class Component:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """A component that was tried.
+    """Result of trying a component.
 
     Parameters
     ----------
     option : str
         Option of the spec.
     value : bool or str
-        Its value.
+        Value of that option.
     transform : Transform, or None
-        The started transform; None if it is not kept.
+        The initialised transform; None if it is not kept.
     note : str
-        What was found, in words.
+        The finding in words, for users.
     """
 
     option: str
@@ -131,7 +130,7 @@ def _columns(sizes: Sizes, seen: Seen) -> Candidates:
 
 def _neighbours(sizes: Sizes, seen: Seen) -> Candidates:
     if sizes.planes not in FILTERED_PLANES:
-        # Of the planes of larger cells few lie side by side: no filter knows their grid.
+        # The filter does not know the pixel grid of cells larger than 2×2.
         return
     for grid in GRIDS if sizes.planes > 1 else GRIDS[:1]:
         neighbours = NeighbourFilter(sizes.planes, sizes.cameras, sizes.isos, grid).to(seen.x)
@@ -143,23 +142,29 @@ COMPONENTS: Mapping[str, Component] = {
     "columns": Component("column_noise", _columns, worth=1e-5, most=MOST),
     "neighbours": Component("neighbours", _neighbours, worth=3e-4, most=1024),
 }
-"""Name → component, in the order data → latent, after the rows."""
+"""Name → component, in the order data → latent, after row noise."""
 
 
 @torch.no_grad()
 def choose(name: str, sizes: Sizes, seen: Seen) -> Kept:
-    """Start a component on three quarters of the patches, and try it on the others.
+    """Fit a component to three quarters of the patches, try it on the others, and decide whether to keep it.
 
-    It is kept if the log-density of these gains by `SURE` standard errors, and by what the component must be worth.
+    It is kept if its mean gain in log-density on the held-out patches exceeds `SURE` standard errors and
+    `Component.worth`.
 
     Parameters
     ----------
     name : str
-        A name of `COMPONENTS`.
+        A name in `COMPONENTS`.
     sizes : Sizes
-        What it is built for.
+        Planes, cameras and ISOs to build it for.
     seen : Seen
         Patches that enter it.
+
+    Returns
+    -------
+    Kept
+        The best candidate, and whether it is kept.
     """
     component = COMPONENTS[name]
     count = len(seen.x)
@@ -185,7 +190,7 @@ def choose(name: str, sizes: Sizes, seen: Seen) -> Kept:
 
 
 def _gain(transform: Transform, seen: Seen, variance: float) -> Tensor:
-    """Gain of the log-density of each patch over independent values of this variance, nats/dim."""
+    """Gain in log-density of each patch over independent values of this variance, nats/dim, (B,)."""
     z, log_det = transform(seen.x, seen.cond, seen.noise)
     without, within = (each.square().mean((1, 2, 3), dtype=torch.float64) for each in (seen.x, z))
     gain: Tensor = log_det.double() / seen.x[0].numel() + 0.5 * (without / variance + math.log(variance) - within)

@@ -1,4 +1,4 @@
-"""Base classes of models that are flows: any flow, and a flow behind a shot-and-read head."""
+"""Base classes of flow models: any flow, and a flow behind a shot-and-read head."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -37,31 +37,31 @@ RESIDUAL_OPTIONS = ("width", "unknown_camera", "seed")
 
 
 class FlowModel(NoiseModel):
-    """A noise model with the density of its ``flow``."""
+    """A noise model whose density and samples come from its ``flow``."""
 
     flow: Flow
 
     period: int = 1
-    """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
+    """Tiles of a frame must start at a multiple of this many pixels of a plane."""
 
     @property
     def elementwise(self) -> bool:
-        """Whether the flow transforms each value by itself."""
+        """Whether the flow transforms each value independently of the others."""
         return self.flow.elementwise
 
     def _working_dtype(self, given: torch.dtype) -> torch.dtype:
-        """That of its weights: nets take no other."""
+        """The dtype of the weights, because nets accept no other."""
         for each in self.parameters():
             return each.dtype
         return super()._working_dtype(given)
 
     def latent(self, noise: Tensor, cond: Resolved) -> Tensor:
-        """Latent z of the flow."""
+        """Latent z of the flow, (B, C, H, W)."""
         z: Tensor = self.flow(noise, cond)[0]
         return z
 
     def scale_variance(self, cond: Resolved) -> Tensor:
-        """Product of the variances that its layers divide by, (B, C, H, W)."""
+        """Product of the variances of all scale layers, (B, C, H, W), normalised."""
         scales = [layer for layer in self.flow.transforms if isinstance(layer, NoiseScale)]
         found = torch.ones_like(cond.clean)
         for layer in scales:
@@ -81,19 +81,19 @@ class FlowModel(NoiseModel):
 
 
 class ResidualFlow(FlowModel):
-    """A flow behind a shot-and-read head, which starts as the noise level function.
+    """A flow behind a shot-and-read head; before training it equals the noise level function.
 
-    A subclass implements `residual`: the transforms after the head, which at the start must map standard
+    A subclass implements `residual`: the transforms after the head.  Before training they must map standard
     normal noise to standard normal noise.
 
-    Options of every such spec: ``width`` of the nets (16), ``unknown_camera``, the probability in training that
-    a net does not get the camera (0), and ``seed`` of the starting weights (0).
+    Options of the spec: ``width`` of the nets (default 16), ``unknown_camera``, the probability in training that
+    the camera is hidden from a net (0), and ``seed`` of the initial weights (0).
     """
 
     _one_iso_rule = ONE_ISO_LAW
 
     shares_features: bool = False
-    """Whether the head shares its noise parameters with the later transforms."""
+    """Whether the head computes the noise parameters for the later transforms."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -102,7 +102,7 @@ class ResidualFlow(FlowModel):
         self.flow = Flow([head, *self.residual(head, spec, generator)])
 
     def head_of(self, spec: ModelSpec) -> ShotReadScale:
-        """The head of the flow, not fitted."""
+        """A new head for the flow, with initial parameters."""
         return ShotReadScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
 
     @abstractmethod
@@ -111,25 +111,25 @@ class ResidualFlow(FlowModel):
 
     @property
     def shot_read(self) -> ShotReadScale:
-        """Head of the flow; a property, so that its weights are saved once."""
+        """Head of the flow; a property, because a second attribute would save its weights twice."""
         head = self.flow.transforms[0]
         assert isinstance(head, ShotReadScale)
         return head
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
-        """Ln β₂ at the fitted ISOs, of each camera."""
+        """For each camera, ln β₂ at the fitted ISOs, and these ISOs."""
         return [(table, self.spec.isos) for table in self.shot_read.log_beta2]
 
     def approximate_sigma(self, cond: Resolved) -> Tensor:
-        """σ of the head, which the residual flow starts from."""
+        """Noise σ of the head, (B, C, H, W); the residual flow changes it little."""
         return self.shot_read.variance(cond).sqrt()
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Start as the maximum-likelihood noise level function."""
+        """Initialise the head as the maximum-likelihood noise level function."""
         start_head(self.shot_read, self.spec, statistics)
 
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-        """Move the start to the noise level function with the highest likelihood of the integers."""
+        """Set the head to the noise level function with the highest likelihood of the integer codes."""
         start_head_from_codes(self.shot_read, self.spec, codes, cond, levels)
 
     def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
@@ -142,7 +142,7 @@ class ResidualFlow(FlowModel):
 
 @torch.no_grad()
 def start_head(head: ShotReadScale, spec: ModelSpec, statistics: NoiseStatistics) -> None:
-    """Start a head as the maximum-likelihood noise level function."""
+    """Initialise a head as the maximum-likelihood noise level function."""
     nlf = NoiseLevelFunction(spec)
     nlf.start_from(statistics)
     head.log_beta1.copy_(nlf.log_beta1)
@@ -151,7 +151,7 @@ def start_head(head: ShotReadScale, spec: ModelSpec, statistics: NoiseStatistics
 
 @torch.no_grad()
 def start_head_from_codes(head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-    """Move a head to the noise level function with the highest likelihood of the integers."""
+    """Set a head to the noise level function with the highest likelihood of the integer codes."""
     nlf = NoiseLevelFunction(spec)
     nlf.log_beta1.copy_(head.log_beta1)
     nlf.log_beta2.copy_(head.log_beta2)
@@ -179,7 +179,7 @@ def count_option(spec: ModelSpec, name: str, default: int, least: int = 1) -> in
     Raises
     ------
     ModelError
-        The value is no whole number, or less than `least`.
+        The value is not a whole number, or is less than `least`.
     """
     value = spec.options.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -188,7 +188,7 @@ def count_option(spec: ModelSpec, name: str, default: int, least: int = 1) -> in
 
 
 def flag_option(spec: ModelSpec, name: str) -> bool:
-    """Read a boolean option of a spec; false if it is left out.
+    """Read a boolean option of a spec; False if it is missing.
 
     Raises
     ------

@@ -20,15 +20,15 @@ __all__ = ["Glow"]
 
 @register("glow", ("scales", "steps", *RESIDUAL_OPTIONS))
 class Glow(ResidualFlow):
-    """Shot and read noise, then Glow's steps on the planes, and on half of them at coarser scales.
+    """Shot and read noise, then Glow steps on all planes, and at coarser scales on half of them.
 
     Data → latent: `ShotReadScale`; at each scale, steps of `ActNorm`, `InvertibleConv1x1` and a
     `MaskedAffineCoupling` by planes; then half of the planes are final (`Split`) and the rest is squeezed
-    (`Squeezed`) to the next scale.  Packing to planes already is the first squeeze; a single plane is squeezed
-    first.  Both directions are one pass.  |log scale| ≤ 1 per coupling.  If the height or width of a frame is
-    no multiple of `period`, its last rows or columns stay at the finest scale.
+    (`Squeezed`) to the next scale.  Packing a mosaic to planes counts as the first squeeze; a single plane is
+    squeezed first.  Both directions take one pass.  |log scale| ≤ 1 per coupling.  If the height or width of a
+    frame is not a multiple of `period`, its last rows or columns stay at the finest scale.
 
-    Options of the spec: ``scales`` (2), ``steps`` per scale (3), ``width``, ``unknown_camera``, ``seed``.
+    Options of the spec: ``scales`` (default 2), ``steps`` per scale (3), ``width``, ``unknown_camera``, ``seed``.
 
     References
     ----------
@@ -37,12 +37,12 @@ class Glow(ResidualFlow):
 
     @property
     def period(self) -> int:  # type: ignore[override]
-        """Cell size of the coarsest scale, in pixels of a plane."""
+        """Side of a cell at the coarsest scale, in pixels of a plane; tiles must start at a multiple of it."""
         scales = count_option(self.spec, "scales", 2)
         return int(2 ** (scales if self.planes == 1 else scales - 1))
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Scales, each nested in the one before."""
+        """The scales, each nested in the previous one."""
         cameras, steps = len(spec.cameras), count_option(spec, "steps", 3)
         width, dropout = count_option(spec, "width", 16), float(spec.options.get("unknown_camera", 0.0))
 

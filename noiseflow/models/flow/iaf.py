@@ -23,7 +23,7 @@ class InverseAutoregressiveFlow(ResidualFlow):
     wavefront and is about forty times slower; a fit by likelihood therefore takes long, and the model is meant
     as the student of a `maf` (``noiseflow distill``).  |log scale| ≤ 1 per block.
 
-    Options of the spec: those of ``maf``, with ``blocks`` (1).
+    Options of the spec: those of ``maf``, with 1 as the default of ``blocks``.
 
     References
     ----------
@@ -32,7 +32,7 @@ class InverseAutoregressiveFlow(ResidualFlow):
     """
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Inverse autoregressive blocks; sampling starts with the last."""
+        """Inverse autoregressive blocks; sampling starts with the last one."""
         return [
             Inverse(Reversed(block) if index % 2 else block)
             for index, block in enumerate(autoregressive_blocks(spec, generator, 1))

@@ -1,4 +1,4 @@
-"""A flow of any layers, by their names: a stack that needs no model class."""
+"""A flow built from a list of layer names, so that a new stack needs no model class."""
 
 from math import lcm
 
@@ -18,18 +18,18 @@ from noiseflow.models.noise_statistics import NoiseStatistics
 __all__ = ["LayeredFlow"]
 
 LAYERS = ({"name": "shot_read_scale"}, {"name": "pixel_spline", "odd": True, "width": 8})
-"""Layers of a spec that lists none: shot and read noise, and a spline for any symmetric distribution."""
+"""Default layers: shot and read noise, and a spline for any symmetric distribution."""
 
 
 @register("flow", ("layers", "seed"))
 class LayeredFlow(FlowModel):
-    """A flow of the layers that its spec lists, in the order data → latent.
+    """A flow of the layers listed in its spec, in the order data → latent.
 
-    It starts with a first `ShotReadScale` as the noise level function, and every `ActNorm` whitening what
-    a batch of patches brings to it; all other layers start as they are built.
+    A fit initialises the first layer, if it is a `ShotReadScale`, as the noise level function, and every `ActNorm`
+    so that it whitens a batch of patches.  All other layers keep their initial parameters.
 
-    Options of the spec: ``layers``, a list of ``{"name": …}`` of `noiseflow.flows.TRANSFORMS` with the layer's
-    options, (`LAYERS`), and ``seed`` of the starting weights (0).
+    Options of the spec: ``layers``, a list of mappings with a ``"name"`` in `noiseflow.flows.TRANSFORMS` and the
+    layer's options (default `LAYERS`); and ``seed`` of the initial weights (default 0).
 
     Examples
     --------
@@ -50,26 +50,26 @@ class LayeredFlow(FlowModel):
 
     @property
     def period(self) -> int:  # type: ignore[override]
-        """Tiles of a frame must start at a multiple of it, in pixels of a plane."""
+        """Tiles of a frame must start at a multiple of this many pixels of a plane."""
         flow: Flow = self.flow
         return lcm(flow.period, flow.cell)
 
     @property
     def head(self) -> ShotReadScale | None:
-        """The first layer, if it is a `ShotReadScale`."""
+        """The first layer if it is a `ShotReadScale`, else None."""
         first = self.flow.transforms[0]
         return first if isinstance(first, ShotReadScale) else None
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Start the head at the maximum-likelihood noise level function."""
+        """Initialise the head, if there is one, as the maximum-likelihood noise level function."""
         if self.head is not None:
             start_head(self.head, self.spec, statistics)
 
     def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
-        """After `start_from`: every `ActNorm` whitens what a batch of training patches brings to it."""
+        """Initialise every `ActNorm` so that it whitens a batch of training patches; call `start_from` first."""
         start_norms(self.flow, noise, checked_conditions(self, cond))
 
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-        """Bring the head to the noise level function of the highest likelihood of the integers."""
+        """Set the head to the noise level function with the highest likelihood of the integer codes."""
         if self.head is not None:
             start_head_from_codes(self.head, self.spec, codes, cond, levels)

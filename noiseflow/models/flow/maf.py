@@ -27,8 +27,8 @@ class MaskedAutoregressiveFlow(ResidualFlow):
     times slower, so distil the model (``noiseflow distill``) for sampling.  A sample depends on the whole frame
     above it, so a frame cannot be sampled in tiles.  |log scale| ≤ 1 per block.
 
-    Options of the spec: ``blocks`` (2), ``above`` (2) and ``beside`` (2), the window in pixels of a plane,
-    ``width``, a multiple of the planes (16, or 36 of X-Trans), ``unknown_camera``, ``seed``.
+    Options of the spec: ``blocks`` (default 2); ``above`` (2) and ``beside`` (2), the window in pixels of a plane;
+    ``width``, a multiple of the number of planes (the smallest one of 16 or more); ``unknown_camera``; ``seed``.
 
     References
     ----------
@@ -46,7 +46,7 @@ class MaskedAutoregressiveFlow(ResidualFlow):
 def autoregressive_blocks(spec: ModelSpec, generator: torch.Generator, blocks: int) -> list[Transform]:
     """`MaskedAutoregressive` blocks from the options of a spec; `blocks` is the default number."""
     above, beside = count_option(spec, "above", 2, 0), count_option(spec, "beside", 2, 0)
-    # The least multiple of the planes that is not below 16.
+    # The smallest multiple of the number of planes that is 16 or more.
     least = spec.planes * math.ceil(16 / spec.planes)
     width, dropout = count_option(spec, "width", least), float(spec.options.get("unknown_camera", 0.0))
     return [

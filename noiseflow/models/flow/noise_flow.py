@@ -47,11 +47,11 @@ LAYERS: dict[str, Layer] = {
     "gain4": lambda spec, generator: [Gain()],
     "unc": _unconditional,
 }
-"""Layer names of architecture strings, and the transforms that they stand for."""
+"""Layer name in an architecture string → function that builds its transforms."""
 
 
 def parse_architecture(text: str) -> list[str]:
-    """Split an architecture string into its layer names.
+    """Split an architecture string into its layer names; an unknown name raises a `ModelError`.
 
     >>> parse_architecture("sdn5|unc|gain4")
     ['sdn5', 'unc', 'gain4']
@@ -67,8 +67,8 @@ def parse_architecture(text: str) -> list[str]:
 class NoiseFlow(FlowModel):
     """Noise Flow (S-Ax4-G-Ax4-CAM).
 
-    Options of the spec: ``architecture``, the published string (`ARCHITECTURE` by default),
-    and ``seed`` of the starting weights (0 by default).
+    Options of the spec: ``architecture``, a string in the published syntax (default `ARCHITECTURE`),
+    and ``seed`` of the initial weights (default 0).
 
     References
     ----------
@@ -85,10 +85,10 @@ class NoiseFlow(FlowModel):
         self.flow = Flow(transform for word in words for transform in LAYERS[word](spec, generator))
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Set `sdn5` to its maximum likelihood; all other layers start as a rotation.
+        """Set `sdn5` to its maximum likelihood; the other layers together start as a rotation.
 
-        With one camera and one ISO this is exactly the noise level function.  With several ISOs it starts
-        somewhat worse: `sdn5` has one β₂ per camera, the noise level function one per camera and ISO.
+        With one camera and one ISO this is exactly the noise level function.  With several ISOs the start is
+        somewhat worse, because `sdn5` has one β₂ per camera, and the noise level function one per camera and ISO.
         """
         layers = [layer for layer in self.flow.transforms if isinstance(layer, SignalDependentScale)]
         if not layers:
@@ -99,7 +99,7 @@ class NoiseFlow(FlowModel):
         _maximise_likelihood(layers[0], statistics, self.cameras)
 
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-        """Set `sdn5` alone to the highest likelihood of the integers."""
+        """Set `sdn5` to the highest likelihood of the integer codes, without the other layers."""
         head = self.flow.transforms[0]
         if not isinstance(head, SignalDependentScale):
             return
@@ -109,7 +109,7 @@ class NoiseFlow(FlowModel):
 
 
 def _maximise_likelihood(layer: SignalDependentScale, statistics: NoiseStatistics, cameras: Sequence[str]) -> None:
-    """Set the layer to its maximum likelihood on cells of the data, by L-BFGS in float64."""
+    """Set the layer to its maximum likelihood on the cell statistics of the data, by L-BFGS in float64."""
     index = torch.tensor([cameras.index(name) for name in statistics.cameras])
     isos = torch.tensor(statistics.isos, dtype=torch.float64)[statistics.iso_index]
     cells = Resolved(statistics.clean[:, None, None, None], isos, index[statistics.camera])

@@ -23,7 +23,7 @@ from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.iso_table import conversion_steps
+from noiseflow.flows.iso_table import at_iso, conversion_steps
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
@@ -40,7 +40,14 @@ from noiseflow.models.flow.starts.codes import (
 )
 from noiseflow.models.flow.starts.neighbours import rows_among_neighbours
 from noiseflow.models.flow.starts.planes import LARGEST, start_planes
-from noiseflow.models.flow.starts.rows import choose_rows, even_signal, start_lines, within_rows
+from noiseflow.models.flow.starts.rows import (
+    choose_rows,
+    even_signal,
+    hides_read_noise,
+    less_offsets,
+    start_lines,
+    within_lines,
+)
 from noiseflow.models.flow.starts.telegraph import choose_tails
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -48,21 +55,24 @@ from noiseflow.models.noise_statistics import NoiseStatistics
 __all__ = ["DEFAULTS", "FOUND", "PhysicsFlow"]
 
 DEFAULTS: Mapping[str, Any] = {"couplings": 0, "width": 8, "bins": 8, "odd_spline": True}
-"""Options that a spec may leave out; ``docs/physics-flow.md`` shows the effect of larger sizes."""
+"""Default options; ``docs/physics-flow.md`` shows the effect of larger sizes."""
 
 DEFAULTS_OF_OLD: Mapping[str, Any] = {"couplings": 4, "width": 16, "bins": 8, "odd_spline": False}
-"""The same in earlier versions."""
+"""Default options of earlier versions."""
 
 FOUND = ("row_flicker", "row_memory", "column_noise", "neighbours", "neighbour_rows", "bend", "telegraph")
-"""Options that a fit sets by the data."""
+"""Options that a fit sets from the data."""
 
 ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
 STRONG, ROUNDS, BOUND = 1.0, 3, 0.999
-"""Variance of rows over the read noise's from which this is found within rows; rounds of it, since each is bounded; and
-the part of its bound from which a factor says nothing."""
+"""Variance of lines over the read noise's from which that is found within them; rounds of it, since each is bounded;
+and the part of its bound from which a factor says nothing."""
+
+FAINT = 0.25
+"""Largest variance of lines over that of read noise up to which a pixel alone shows the shape of its own noise."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -74,23 +84,28 @@ class PhysicsFlow(ResidualFlow):
     conditioned on light, ISO and camera; and optional masked affine couplings, for noise correlated between
     neighbouring pixels or planes.
 
-    The spline is odd, so that it gives noise no mean.  A mean of a thousandth of σ is invisible in a pixel, but
-    whitening rows of w pixels makes it √(1 + r·w) times as large, with the same sign in all of them.
+    The spline is odd, so that it does not shift the mean of the noise.  A mean of a thousandth of σ is invisible in
+    a pixel, but sampling rows of w pixels makes it √(1 + r·w) times as large, with the same sign in all of them.
 
-    Options of the spec: ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8), ``odd_spline``
-    (true), ``column_noise`` (a fit decides if it is left out; with it a frame is
-    sampled in two passes), ``row_flicker`` (false; a fit
-    sets it where rows change with the light, see `RowNoise`), ``row_memory`` (false; a fit sets it where rows depend
-    on the rows above, see `RowMemory`), ``neighbours`` (false, or a grid of `NeighbourFilter`, which a fit sets where
-    neighbours correlate), ``neighbour_rows`` (false; a fit sets it for rows beside these, see `NeighbourRows`),
-    ``bend`` (false; a fit sets it where the response bends, see `BentScale`), ``telegraph`` (false; a fit sets it
-    where pixels jump, see `TelegraphTails`, which takes the place of `CubicTails`),
-    ``unknown_camera``, the probability in training that
-    a net does not get the camera (0), and ``seed`` (0).  The defaults of the first four are written into the
-    model's own spec, so that a run keeps them.
+    Options of the spec, with their defaults:
+
+    - ``couplings`` (0), ``width`` of the nets (8), ``bins`` of the spline (8) and ``odd_spline`` (true).  These
+      defaults are written into the model's spec, so that a run keeps them.
+    - ``unknown_camera``, the probability in training that the camera is hidden from a net (0), and ``seed`` (0).
+
+    The following are set by a fit if the data show the component; false in the spec leaves it out (but
+    ``neighbour_rows``, which follows ``neighbours``):
+
+    - ``row_flicker``: rows follow the light (`RowNoise`).
+    - ``row_memory``: rows are correlated with the rows above (`RowMemory`).
+    - ``column_noise``: `ColumnNoise`; a frame is then sampled in two passes.
+    - ``neighbours``: ``"mosaic"`` or ``"plane"``, the grid on which neighbours are correlated (`NeighbourFilter`).
+    - ``neighbour_rows``: row noise together with such neighbours (`NeighbourRows`).
+    - ``bend``: the response is not linear (`BentScale`).
+    - ``telegraph``: some pixels jump (`TelegraphTails` instead of `CubicTails`).
     """
 
-    # Strips of even height keep the masks.
+    # Strips of even height keep the masks of couplings in place.
     period = 2
     shares_features = True
 
@@ -99,13 +114,13 @@ class PhysicsFlow(ResidualFlow):
         self.found: list[str] = []
 
     def head_of(self, spec: ModelSpec) -> ShotReadScale:
-        """A straight response, or one that bends."""
+        """The head: `BentScale` with the option ``bend``, else `ShotReadScale`."""
         if not flag_option(spec, "bend"):
             return super().head_of(spec)
         return BentScale(spec.planes, len(spec.cameras), spec.isos, shares_features=self.shares_features)
 
     def residual(self, head: ShotReadScale, spec: ModelSpec, generator: torch.Generator) -> Sequence[Transform]:
-        """Row noise, skew and tails with the parameters of the head, a spline, couplings."""
+        """Row noise, skew and tails with the head's noise parameters, a spline, and couplings."""
         options = spec.options
         planes, cameras = spec.planes, len(spec.cameras)
         couplings, width = count_option(spec, "couplings", 0, 0), count_option(spec, "width", 0)
@@ -143,7 +158,7 @@ class PhysicsFlow(ResidualFlow):
         return transforms
 
     def start_from(self, statistics: NoiseStatistics) -> None:
-        """Start as the maximum-likelihood noise level function, no component tried yet."""
+        """Initialise the head as the maximum-likelihood noise level function; no component has been tried yet."""
         self.found = []
         if isinstance(self.shot_read, BentScale):
             torch.nn.init.zeros_(self.shot_read.bend)
@@ -151,10 +166,17 @@ class PhysicsFlow(ResidualFlow):
 
     @torch.no_grad()
     def start_from_patches(self, noise: Tensor, cond: Resolved, bands: Tensor | None = None) -> None:
-        """Start planes, row noise and tails from moments of training patches.
+        """Initialise planes, row noise, tails and the components that the data show, from training patches.
 
-        With `bands` the row noise found here is kept fixed: it comes from whole sensor rows, which determine
-        it better than the likelihood of patches does.
+        Parameters
+        ----------
+        noise : Tensor, shape (B, C, H, W)
+            Normalised noise.
+        cond : Resolved
+            Clean signal, ISO and camera of the noise.
+        bands : Tensor of int, shape (B,) or (B, 2), optional
+            Equal for patches on the same sensor rows.  Row noise found with it is kept fixed in training: whole
+            sensor rows determine it better than the likelihood of patches.  Components are looked for only with it.
         """
         cond = checked_conditions(self, cond)
         self.found = []
@@ -172,8 +194,8 @@ class PhysicsFlow(ResidualFlow):
             each.requires_grad_(bands is None or not (each.whole_rows or each.whole_frame))
         if lines and isinstance(lines[0], RowNoise):
             self._subtract_light(lines[0], noise, cond)
-        if lines and bands is not None and bool((lines[0].offset_variance() > STRONG).any()):
-            self._start_beside_strong_rows(lines, noise, cond)
+        if lines and bands is not None and hides_read_noise(lines[0], STRONG):
+            self._start_within_lines(lines, noise, cond)
         if bands is not None:
             self._start_components(lines, noise, cond)
             self._start_rows_again(noise, cond, bands)
@@ -188,17 +210,16 @@ class PhysicsFlow(ResidualFlow):
             x, _ = before(x, cond, parameters)
         self._start_tails(x, cond, parameters, tries=bands is not None)
 
-    def _start_beside_strong_rows(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
-        """Fit shot and read noise again, within rows: a few rows know their own variance to some percent only.
-
-        What it leaves of the total is then no measure of the read noise.  The offsets stay as they are in DN.
-        """
-        head, within = self.shot_read, within_rows(noise, self.planes, cond.observed)
+    def _start_within_lines(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
+        """Fit shot and read noise again, within rows, and within columns if there are; offsets keep their DN."""
+        head, within = self.shot_read, noise
+        for axis in ("row", "column") if any(isinstance(each, ColumnNoise) for each in lines) else ("row",):
+            within = within_lines(within, self.planes, cond.observed, axis)
         before = head.log_beta2 + head.plane_beta2.mean(1)
         for _ in range(ROUNDS):
             start_planes(head, within, cond)
             shot, read = head.plane_beta1.mean(1), head.plane_beta2.mean(1)
-            # Without light nothing is known of β₁, and the fit goes to its bound.
+            # Without light β₁ is not identified, and the fit ends at its bound.
             shot = torch.where(shot.abs() < BOUND * LARGEST, shot, 0.0)
             head.log_beta1.add_(shot)
             head.log_beta2.add_(read)
@@ -208,7 +229,7 @@ class PhysicsFlow(ResidualFlow):
             each.scale_offsets(before - head.log_beta2)
 
     def _start_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters, *, tries: bool) -> None:
-        """Start the tails; pixels that jump take the place of a cubic that leaves tails, in model and spec."""
+        """Initialise the tails; if a cubic is not enough, telegraph pixels replace it in model and spec."""
         tails, wanted = self.tails, self.spec.options.get("telegraph")
         cubic = tails
         if not isinstance(cubic, CubicTails):
@@ -232,9 +253,9 @@ class PhysicsFlow(ResidualFlow):
             self.spec = replace(self.spec, options={**self.spec.options, "telegraph": True})
 
     def _start_bend(self, noise: Tensor, cond: Resolved, bands: Tensor) -> str:
-        """Fit the bend of the response if the data show one, or the spec wants it; what was found, in words."""
+        """Fit the bend of the response if the data show one or the spec requires it; return the finding in words."""
         if self.spec.options.get("bend") is False:
-            return "bend: left out"
+            return "non-linear response: left out"
         found = choose_bend(self.shot_read, noise, cond, bands, planes=self.planes)
         if isinstance(found.head, BentScale):
             self.flow.transforms[0] = found.head
@@ -244,7 +265,7 @@ class PhysicsFlow(ResidualFlow):
         return found.note
 
     def _start_rows(self, lines: LineNoise, noise: Tensor, cond: Resolved, bands: Tensor | None) -> LineNoise:
-        """Start line noise; what rows are found to have beyond an offset takes its place in model and spec."""
+        """Initialise line noise; row noise that is found to be more than an offset replaces it in model and spec."""
         if not lines.whole_rows and not lines.whole_frame:
             start_lines(self.shot_read, lines, noise, cond, bands)
             return lines
@@ -257,7 +278,7 @@ class PhysicsFlow(ResidualFlow):
         return found.rows
 
     def _subtract_light(self, rows: RowNoise, noise: Tensor, cond: Resolved) -> None:
-        """Fit shot and read noise of the planes again, without the variance of a light that rows share."""
+        """Fit shot and read noise of the planes again, without the variance of light changes common to rows."""
         light = rows.light_variance()
         if not bool((light > 2 * NO_FLICKER).any()):
             return
@@ -267,16 +288,11 @@ class PhysicsFlow(ResidualFlow):
         self.shot_read.log_beta2.sub_(offsets)
 
     def _start_components(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
-        """Try the components that the spec does not name, and put those that are kept behind the rows."""
+        """Try the components that the spec does not name, and insert those that are kept after the rows."""
         some = torch.arange(0, len(noise), -(-len(noise) // MOST))
         observed = None if cond.observed is None else cond.observed[some]
         even = even_signal(Resolved(cond.clean[some], cond.iso[some], cond.camera[some], observed))
-        parameters = self.shot_read.noise_parameters(even)
-        x, _ = self.shot_read(noise[some], even, parameters)
-        for before in self._before_shape():
-            if isinstance(before, NeighbourFilter):
-                before.start_from(x, even)
-            x, _ = before(x, even, parameters)
+        x, parameters = self._whitened(noise[some], even)
         sizes = Sizes(self.planes, len(self.cameras), self.spec.isos)
         for name, component in COMPONENTS.items():
             if component.option in self.spec.options:
@@ -289,16 +305,33 @@ class PhysicsFlow(ResidualFlow):
             self.flow.transforms.insert(1 + len(self._before_shape()), kept.transform)
             self.spec = replace(self.spec, options={**self.spec.options, kept.option: kept.value})
             if isinstance(kept.transform, LineNoise):
-                share = kept.transform.offset_variance().log1p()
-                self.shot_read.log_beta2.sub_(share)
-                for line in [*lines, kept.transform]:
-                    line.scale_offsets(share)
+                columns, head = kept.transform, self.shot_read
+                self._leave(less_offsets(head.log_beta2, columns.offset_variance()), [*lines, columns])
+                if bool((columns.offset_variance() > STRONG).any()):
+                    self._start_within_lines([*lines, columns], noise, cond)
+                    x, parameters = self._whitened(noise[some], even)
+
+    def _whitened(self, noise: Tensor, even: Resolved) -> tuple[Tensor, NoiseParameters]:
+        """What patches are behind lines and neighbours, which start here where the spec names them."""
+        parameters = self.shot_read.noise_parameters(even)
+        x, _ = self.shot_read(noise, even, parameters)
+        for before in self._before_shape():
+            if isinstance(before, NeighbourFilter):
+                before.start_from(x, even)
+            x, _ = before(x, even, parameters)
+        return x, parameters
+
+    def _leave(self, log_beta2: Tensor, lines: list[Any]) -> None:
+        """Set the read variance; offsets stay as they are in DN."""
+        for line in lines:
+            line.scale_offsets(self.shot_read.log_beta2 - log_beta2)
+        self.shot_read.log_beta2.copy_(log_beta2)
 
     def _left_out(self) -> list[str]:
         return [name for name in ROW_OPTIONS if self.spec.options.get(name) is False]
 
     def _start_rows_again(self, noise: Tensor, cond: Resolved, bands: Tensor) -> None:
-        """Where neighbours were found, give the place of the rows to such as take their filter into account."""
+        """If correlated neighbours were found, replace the row noise by one that accounts for their filter."""
         lines: list[Any] = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         neighbours = [transform for transform in self.flow.transforms if isinstance(transform, NeighbourFilter)]
         if not neighbours or not lines:
@@ -316,10 +349,10 @@ class PhysicsFlow(ResidualFlow):
         for line in lines[1:]:
             if isinstance(line, ColumnNoise):
                 line.log_variance.sub_(neighbours[0].spectrum_of_columns().log().to(line.log_variance))
-        share = found.rows.offset_variance().log1p() - rows.offset_variance().log1p()
-        head.log_beta2.sub_(share)
-        for line in [found.rows, *lines[1:]]:
-            line.scale_offsets(share)
+        offsets, others = found.rows.offset_variance(), rows.offset_variance()
+        # Beside strong rows the read noise was found within them, and is not what they leave.
+        left = torch.where(others > STRONG, head.log_beta2, less_offsets(head.log_beta2, offsets - others))
+        self._leave(left, [found.rows, *lines[1:]])
 
     def _before_shape(self) -> list[Transform]:
         """The transforms between the head and the skew: lines and neighbours, in the order data → latent."""
@@ -329,7 +362,7 @@ class PhysicsFlow(ResidualFlow):
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-        """Fit shot and read noise and tails to the integers, and subtract the line noise from the read noise."""
+        """Fit shot noise, read noise and tails to the integer codes, and subtract line noise from the read noise."""
         before = self.shot_read.log_beta2.clone()
         if isinstance(self.shot_read, BentScale):
             start_read_noise_on_codes(self.shot_read, self.spec, codes, checked_conditions(self, cond), levels)
@@ -342,7 +375,25 @@ class PhysicsFlow(ResidualFlow):
         passed = offsets_in_codes(self.shot_read, codes, checked_conditions(self, cond), levels)
         keep_offsets(self.shot_read, lines, before - passed.log())
 
+    def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
+        """Latent of each value by itself, line noise part of its variance; None beside strong lines or couplings."""
+        lines = [each for each in self.flow.transforms if isinstance(each, LineNoise)]
+        rest: list[Any] = [each for each in self.flow.transforms[1:] if not isinstance(each, LineNoise)]
+        offsets = torch.stack([each.offset_variance() for each in lines]).sum(0)
+        if bool((offsets > FAINT).any()) or not all(each.elementwise for each in rest):
+            return None
+        lights = [each.light_variance() for each in lines if isinstance(each, RowNoise)]
+        knots = lines[0].log_isos.to(offsets)
+        tables = (offsets, sum(lights, torch.zeros_like(offsets)))
+        share, light = (at_iso(each[cond.camera], knots, cond.iso)[:, None, None, None] for each in tables)
+        found = self.shot_read.noise_parameters(cond)
+        wide = NoiseParameters(found.clean, found.beta1, found.beta2 * (1 + share), observed=found.observed)
+        z = noise * (wide.variance() + light * found.clean.square()).rsqrt()
+        for each in rest:
+            z, _ = each(z, cond, wide)
+        return z
+
     @property
     def tails(self) -> CubicTails | TelegraphTails:
-        """Tails of the read noise; a property, so that their weights are saved once."""
+        """Tails of the read noise; a property, because a second attribute would save their weights twice."""
         return next(each for each in self.flow.transforms if isinstance(each, (CubicTails, TelegraphTails)))

@@ -22,9 +22,9 @@ class RealNVP(ResidualFlow):
 
     Data → latent: `ShotReadScale`, then pairs of `MaskedAffineCoupling` with a mask and its complement, each
     pair behind an `ActNorm`, which replaces batch normalisation.  With a single plane, masks alternate between
-    checkerboard and rows.  Both directions are one pass.  |log scale| ≤ 1 per coupling.
+    checkerboard and rows.  Both directions take one pass.  |log scale| ≤ 1 per coupling.
 
-    Options of the spec: ``couplings`` (6), ``width``, ``unknown_camera``, ``seed``.
+    Options of the spec: ``couplings`` (default 6), ``width``, ``unknown_camera``, ``seed``.
 
     References
     ----------

@@ -1,1 +1,1 @@
-"""Noise models of others, read behind our contract: one format a file, one line in `formats`."""
+"""Noise models of other programs, read as `NoiseModel`: one file per format, and one line each in `formats`."""

@@ -1,4 +1,4 @@
-"""A folder of dark frames as a model: sampled themselves, or noise with the spectrum of one."""
+"""A folder of dark frames as a model: crops of the frames themselves, or noise with the spectrum of one frame."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,11 +22,11 @@ from noiseflow.raw.reading import read_raw
 __all__ = ["DARK_FRAMES", "SPECTRAL"]
 
 LARGEST = 1024
-"""Pixels a side of a plane that are kept of the one frame of the spectral method, its middle."""
+"""Largest height and width, in pixels of a plane, of the central crop that the spectral method keeps of its frame."""
 
 
 ROUNDING = 12**-0.5
-"""σ of rounding to whole DN, uniform over ±½: no frame's noise is less."""
+"""σ of rounding to whole DN, uniform over ±½: the smallest noise a frame can have."""
 
 
 def _claims(path: Path) -> bool:
@@ -34,7 +34,7 @@ def _claims(path: Path) -> bool:
 
 
 def _never(path: Path) -> bool:
-    """A method, not a format: it is chosen by name."""
+    """Never claim a path: this is a method, chosen by name."""
     return False
 
 
@@ -63,23 +63,26 @@ def _by_iso(images: list[RawImage], path: Path) -> dict[float, list[RawImage]]:
     found: dict[float, list[RawImage]] = {}
     for image in images:
         if image.iso is None:
-            raise DataError(f"{image.source}: its ISO is not known; say --iso")
+            raise DataError(f"{image.source}: its ISO is not known; give --iso")
         found.setdefault(float(image.iso), []).append(image)
     return dict(sorted(found.items()))
 
 
 def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> Profile:
-    """Gain and levels: of a profile, of the gain that is given, or of the NoiseProfile tags of the frames."""
+    """Profile with gain and levels: the given profile, the given gain, or the NoiseProfile tags of the frames."""
     if source.profile is not None:
         profile = profile_named(source.profile)
         if profile is None:
-            raise DataError(f"{source.profile}: no profile of `noiseflow calibrate` and no shipped camera")
+            raise DataError(
+                f"{source.profile}: expected a profile of `noiseflow calibrate` or a shipped camera (list them with "
+                "`noiseflow profiles`)"
+            )
         return profile
     first = [of_iso[0] for of_iso in images.values()]
     if source.gain_dn_per_e is None:
         if not all(image.noise_profile for image in first):
             raise DataError(
-                f"{source.path}: dark frames do not say the gain of shot noise: give --profile, or --gain in DN/e-"
+                f"{source.path}: dark frames do not contain the gain of shot noise: give --profile, or --gain in DN/e-"
             )
         return from_noise_profile(first)
     lowest = min(images)
@@ -100,20 +103,20 @@ def _profile(images: Mapping[float, list[RawImage]], source: ForeignSource) -> P
 
 
 def _temporal_sigma(frames: NDArray[np.float64]) -> float:
-    """σ of what differs from frame to frame of a plane, (n, h, w), by differences of successive frames, DN.
+    """Temporal noise σ of the frames of a plane, (n, h, w), DN, from differences of successive frames.
 
-    The frames' own means go out, as does the body's pattern.  One frame alone cannot tell its pattern from noise:
-    all that varies over it counts.
+    The frames' means are subtracted, and the fixed pattern cancels.  With a single frame, pattern and noise cannot be
+    separated, and both count.
     """
     centred = frames - frames.mean((1, 2), keepdims=True)
     return float(centred.std() if len(frames) == 1 else np.diff(centred, axis=0).std() / 2**0.5)
 
 
 def _middle(planes: NDArray[Any]) -> NDArray[Any]:
-    """At most `LARGEST` rows and columns of the planes, (C, h, w), about their middle."""
+    """Central crop of the planes, (C, h, w), to at most `LARGEST` rows and columns."""
     top, left = (max(side - LARGEST, 0) // 2 for side in planes.shape[1:])
     return planes[:, top : top + LARGEST, left : left + LARGEST]
 
 
-DARK_FRAMES = ForeignFormat("a folder of dark frames, cut into and sampled themselves", _claims, _dark_frames)
-SPECTRAL = ForeignFormat("random phases at the spectrum of one dark frame, its histogram matched", _never, _spectral)
+DARK_FRAMES = ForeignFormat("a folder of dark frames, whose crops are the read noise", _claims, _dark_frames)
+SPECTRAL = ForeignFormat("noise with the spectrum and histogram of one dark frame", _never, _spectral)

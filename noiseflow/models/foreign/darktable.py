@@ -23,15 +23,15 @@ def _claims(path: Path) -> bool:
 
 
 def _read(source: ForeignSource) -> NoiseModel:
-    """Poisson-Gaussian: K and read noise by the rule of darktable's demosaicing, read noise at least that of rounding.
+    """Poisson-Gaussian model with K and read noise converted from darktable's a and b.
 
-    darktable's offset b is of the same filtered green as its slope a, so that the same rule brings it back to the
-    mosaic; where its fit crosses zero below black, b < 0, nothing is known of the read noise.
+    darktable fits a and b to a green channel filtered by its demosaicing, so the same rule converts both to the
+    mosaic.  Where its fit gives b < 0, the read noise is unknown, and that of rounding is used.
     """
     camera, raw = source.raw.camera, source.raw
     if camera is None or raw.black is None or raw.white is None:
         raise ModelError(
-            f"{source.path}: a darktable database holds many cameras and no levels: say --camera 'Maker Model', "
+            f"{source.path}: a darktable database has many cameras and no levels: give --camera 'Maker Model', "
             "--black and --white"
         )
     black, white = source.levels(0.0, 1.0)
@@ -52,7 +52,7 @@ def _read(source: ForeignSource) -> NoiseModel:
 
 
 def _names(path: Path, camera: str) -> tuple[str, str]:
-    """Maker and model of a camera by the two together."""
+    """Maker and model of the camera whose "Maker Model" is `camera`, in any case."""
     content = read_json(path, "darktable's noiseprofiles.json", ModelError)
     try:
         for maker in content["noiseprofiles"]:
@@ -60,7 +60,7 @@ def _names(path: Path, camera: str) -> tuple[str, str]:
                 if f"{maker['maker']} {model['model']}".casefold() == camera.casefold():
                     return str(maker["maker"]), str(model["model"])
     except (KeyError, TypeError) as error:
-        raise ModelError(f"{path}: is no darktable noise database ({error!r})") from error
+        raise ModelError(f"{path}: expected a darktable noise database; found another structure ({error!r})") from error
     raise ModelError(f"{path}: no camera {json.dumps(camera)}; `noiseflow profiles --darktable {path}` lists them")
 
 

@@ -1,4 +1,4 @@
-"""ELD's camera parameters: the authors' ``NAME_params.npy``, or JSON of the same tables.
+"""ELD's camera parameters: the authors' ``NAME_params.npy``, or JSON with the same tables.
 
 References
 ----------
@@ -20,10 +20,10 @@ from noiseflow.models.model import NoiseModel
 __all__ = ["ELD"]
 
 MOST_BYTES = 4 << 20
-"""Largest parameter file: the authors' have 3 kB."""
+"""Largest parameter file that is read; the authors' files have 3 kB."""
 
 PROFILE = "Profile-1"
-"""The table of lines that the authors' code takes."""
+"""The table of lines that the authors' code uses."""
 
 LINE = Table({"slope": Number(-1e3, 1e3), "bias": Number(-1e3, 1e3)}, {"sigma": Number(0, 1e3)})
 CAMERA = Table(

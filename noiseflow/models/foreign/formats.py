@@ -1,4 +1,4 @@
-"""The table of foreign formats: a new one is a new file and a new line here."""
+"""The table of foreign formats; a new format is one new file and one new line here."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ FORMATS = Registry[ForeignFormat](
 
 
 def format_of(path: Path) -> str:
-    """The format that claims a file or folder by what it holds.
+    """Name of the format that recognises a file or folder by its content.
 
     Raises
     ------
     ModelError
-        There is no such file, or no format claims it.
+        There is no such file, or no format recognises it.
     """
     for name in FORMATS:
         if FORMATS[name].claims(path):
@@ -40,7 +40,7 @@ def format_of(path: Path) -> str:
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder; expected a noise model of another program")
     raise ModelError(
-        f"{path}: is in none of the formats {', '.join(FORMATS)} by its content; name one with --format if it is"
+        f"{path}: its content is in none of the formats {', '.join(FORMATS)}; if it is one of them, give --format"
     )
 
 
@@ -50,21 +50,21 @@ def import_model(source: ForeignSource, name: str | None = None) -> NoiseModel:
     Parameters
     ----------
     source : ForeignSource
-        The file or folder, and what it does not say itself.
+        The file or folder, and facts that it does not contain.
     name : str, optional
-        A format in `FORMATS`; recognised by its content if None.
+        A format in `FORMATS`; if None, it is recognised by the content.
 
     Returns
     -------
     NoiseModel
-        In evaluation mode.
+        The model, in evaluation mode.
 
     Raises
     ------
     ModelError
-        No format of that name, content of another format, implausible numbers.
+        An unknown format, content of another format, or implausible numbers.
     DataError
-        What the format does not say is missing, such as the gain of dark frames.
+        A fact that the format lacks is missing, such as the gain for dark frames.
     """
     if name is not None and name not in FORMATS:
         raise ModelError(f"format {name!r}: expected one of {', '.join(FORMATS)}")
@@ -72,15 +72,15 @@ def import_model(source: ForeignSource, name: str | None = None) -> NoiseModel:
 
 
 def renamed(model: NoiseModel, old: str, new: str) -> NoiseModel:
-    """The same model with another name for one of its cameras, to match that of a store.
+    """Copy of a model with one of its cameras renamed, to match the camera name of a store.
 
     Raises
     ------
     ModelError
-        It has no such camera, or has one of the new name.
+        The model has no camera `old`, or already has one named `new`.
     """
     if old not in model.cameras:
-        raise ModelError(f"camera {old!r}: not one of this model's: {', '.join(model.cameras)}")
+        raise ModelError(f"camera {old!r}: this model does not have it; expected one of {', '.join(model.cameras)}")
     options = dict(model.spec.options)
     if isinstance(options.get("profile"), dict):
         options["profile"] = {new if name == old else name: table for name, table in options["profile"].items()}

@@ -1,4 +1,4 @@
-"""LED's calibrated cameras: the ``noise_g`` options of its code, YAML or JSON.
+"""LED's calibrated cameras: the ``noise_g`` options of its code, in YAML or JSON.
 
 References
 ----------
@@ -65,7 +65,7 @@ def _read(source: ForeignSource) -> NoiseModel:
 
 
 def _yaml(text: str, path: Path) -> Any:
-    """Values of a YAML file: `safe_load` builds numbers, texts, lists and tables only."""
+    """Parse YAML; `safe_load` creates only numbers, strings, lists and mappings."""
     try:
         import yaml
     except ImportError as error:
@@ -73,7 +73,7 @@ def _yaml(text: str, path: Path) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ModelError(f"{path}: is not YAML ({str(error).splitlines()[0]}); expected {WHAT}") from error
+        raise ModelError(f"{path}: is not valid YAML ({str(error).splitlines()[0]}); expected {WHAT}") from error
 
 
 LED = ForeignFormat("LED's calibrated cameras: YAML or JSON of its noise_g options", _claims, _read)

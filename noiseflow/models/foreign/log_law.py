@@ -1,4 +1,4 @@
-"""Cameras whose noise is a line of log scale over log gain, as ELD's calibration and LED's give them."""
+"""Cameras whose log noise scale is linear in log gain, as in the calibrations of ELD and LED."""
 
 import math
 from collections.abc import Sequence
@@ -16,17 +16,18 @@ from noiseflow.simulate.physics import tukey_lambda_variance
 __all__ = ["BASE_ISO", "BLACK", "WHITE", "Line", "LogLawCamera", "chosen"]
 
 BLACK, WHITE = 800.0, 16383.0
-"""Levels of the authors' code, DN; their files do not say any."""
+"""Default black and white level in DN, from the authors' code; their files contain none."""
 
 BASE_ISO = 100.0
-"""ISO at the smallest gain unless one is given: the files state gains, not ISOs."""
+"""Default ISO at the smallest gain; the files contain gains, not ISOs."""
 
 LARGEST_GAIN = 1e6
+"""Gains must be below this, DN/e-."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """log(scale in DN) = slope · log(K in DN/e-) + bias."""
+    """A linear law of logarithms: log(scale in DN) = slope · log(K in DN/e-) + bias."""
 
     slope: float
     bias: float
@@ -38,22 +39,22 @@ class Line:
 
 @dataclass(frozen=True)
 class LogLawCamera:
-    """One camera of such a file.
+    """One camera of an ELD or LED file.
 
-    The middle of each line is taken, and the mean of the Tukey shapes: the files also say how far frames scatter
-    about them, which a training set is drawn with and one camera's model is not.  Colour biases, a mean and no
-    noise, are left out.
+    The model uses the centre of each line and the mean of the Tukey shapes.  The files also contain the scatter of
+    frames about the lines, which serves to draw varied training sets and is not part of one camera's noise.  Colour
+    biases are offsets, not noise, and are ignored.
 
     Parameters
     ----------
     name : str
-        As in the file.
+        Name in the file.
     gains : tuple of float
-        Least and largest K, DN/e-.
+        Smallest and largest K, DN/e-.
     read, row : Line
-        Tukey-lambda scale of the read noise, and σ of the row noise.
+        Laws of the read noise's Tukey-lambda scale and of the row noise's σ.
     shapes : sequence of float
-        Tukey-lambda shapes that were measured.
+        Measured Tukey-lambda shapes.
     """
 
     name: str
@@ -63,7 +64,7 @@ class LogLawCamera:
     shapes: Sequence[float]
 
     def model(self, source: ForeignSource) -> NoiseModel:
-        """The physics model `eld` of it: K grows with the ISO from the least gain on."""
+        """Build the physics model `eld`; K is proportional to the ISO, starting at the smallest gain."""
         low, high = self.gains
         if not 0 < low <= high < LARGEST_GAIN or not self.shapes:
             raise ModelError(
@@ -93,12 +94,12 @@ class LogLawCamera:
 
 
 def chosen(cameras: Sequence[LogLawCamera], source: ForeignSource) -> LogLawCamera:
-    """The only camera of a file, or the requested one.
+    """The requested camera of a file, or its only one.
 
     Raises
     ------
     ModelError
-        There are several and none or another one is named.
+        The file has several cameras, and none of them is requested.
     """
     if len(cameras) == 1:
         return cameras[0]
@@ -106,5 +107,5 @@ def chosen(cameras: Sequence[LogLawCamera], source: ForeignSource) -> LogLawCame
         if source.raw.camera is not None and camera.name.casefold() == source.raw.camera.casefold():
             return camera
     names = ", ".join(camera.name for camera in cameras)
-    asked = "none was named" if source.raw.camera is None else f"{source.raw.camera!r} is none of them"
-    raise ModelError(f"{source.path}: holds {names or 'no camera'}; {asked}: say which with --camera")
+    given = "" if source.raw.camera is None else f", not {source.raw.camera!r}"
+    raise ModelError(f"{source.path}: contains {names or 'no camera'}{given}: choose one with --camera")

@@ -1,13 +1,13 @@
 """Import the raw flow published with Noise2NoiseFlow.
 
-It is Noise Flow's `sdn5|unc×4|gain4|unc×4` in other coordinates, so that no layer is new:
+It is Noise Flow's `sdn5|unc×4|gain4|unc×4` in other coordinates, so it needs no new layer:
 
 * The parameters of its signal-dependent scale are divided by ten: they enter as exp(b/10 · exp(k/10)).
-* Its 1×1 convolution is z = W x, ours z = Wᵀ x: ours gets the factors of Wᵀ = P L (U + diag s).
+* Its 1×1 convolution is z = W x and ours is z = Wᵀ x, so ours takes the factors of Wᵀ = P L (U + diag s).
 * Its batch norms have ε = 1e-5, a scale and a shift.  In evaluation they are linear and are folded into the
-  convolution before them; the norm that is left does nothing.
+  convolution before them; our norm then becomes the identity.
 
-The golden outputs of the authors' own code decided all three (tests/models/foreign/test_noise2noise_flow.py).
+Golden outputs of the authors' code confirm all three (tests/models/foreign/test_noise2noise_flow.py).
 
 References
 ----------
@@ -36,10 +36,10 @@ __all__ = ["NOISE2NOISE_FLOW"]
 
 PREFIX = "noise_flow.model."
 PARAMETER_SCALE = 0.1
-"""What the parameters of the signal-dependent scale are multiplied by in the authors' code."""
+"""Factor on the parameters of the signal-dependent scale in the authors' code."""
 
 EPSILON = 1e-5
-"""Of PyTorch's batch norm, which the authors left as it is."""
+"""ε of the authors' batch norms, PyTorch's default."""
 
 
 def _claims(path: Path) -> bool:
@@ -61,7 +61,7 @@ def _read(source: ForeignSource) -> NoiseModel:
 
 
 class _Layer:
-    """The variables of one of its layers, in float64."""
+    """The variables of one layer of the checkpoint, in float64."""
 
     def __init__(self, variables: Variables, prefix: str) -> None:
         self.variables, self.prefix = variables, prefix

@@ -1,4 +1,4 @@
-"""The weights published with the Noise Flow paper, as a format."""
+"""The format of the weights published with the Noise Flow paper."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ __all__ = ["NOISE_PROFILE"]
 
 
 def _claims(path: Path) -> bool:
-    """A single DNG; a folder of them may as well be one of dark frames, and must be named."""
+    """Claim a single DNG; a folder of DNGs may also be dark frames, so there the format must be named."""
     return path.is_file() and path.suffix.lower() == ".dng"
 
 
@@ -22,7 +22,7 @@ def _read(source: ForeignSource) -> NoiseModel:
     images = [read_raw(path, source.raw) for path in raw_paths(source.path)]
     by_iso = {image.iso: image for image in images}
     if not by_iso:
-        raise DataError(f"{source.path}: no raw file; expected DNGs with a NoiseProfile tag")
+        raise DataError(f"{source.path}: contains no raw file; expected DNGs with a NoiseProfile tag")
     return from_profile("poisson_gaussian", from_noise_profile(list(by_iso.values())))
 
 

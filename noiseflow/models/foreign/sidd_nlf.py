@@ -11,7 +11,7 @@ from noiseflow.models.physics.profile_models import from_profile
 __all__ = ["SIDD_NLF"]
 
 LEVELS = 0.0, 1023.0
-"""Black and white level of SIDD's phones with 10 bits, DN; the table is of the normalised signal."""
+"""Default black and white level in DN, for SIDD's 10-bit phones; the table refers to the normalised signal."""
 
 
 def _claims(path: Path) -> bool:
@@ -23,7 +23,7 @@ def _claims(path: Path) -> bool:
 
 def _read(source: ForeignSource) -> NoiseModel:
     if source.raw.camera is None:
-        raise ModelError(f"{source.path}: holds several cameras: say which with --camera, such as S6")
+        raise ModelError(f"{source.path}: contains several cameras: choose one with --camera, such as S6")
     black, white = source.levels(*LEVELS)
     profile = from_sidd_nlf(source.path, source.raw.camera, black, white)
     return from_profile("poisson_gaussian", profile)

@@ -1,4 +1,4 @@
-"""What a foreign noise model is read from, and what a format is."""
+"""The source of a foreign noise model, and the definition of a format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ NON_COMMERCIAL = "CC BY-NC-SA 4.0: not for commercial use"
 
 @dataclass(frozen=True)
 class ForeignSource:
-    """A file or folder, and what it does not say itself.
+    """A file or folder to import, and facts that it does not contain.
 
     Parameters
     ----------
     path : Path
         File or folder.
     raw : RawSettings
-        Camera, ISO, black and white level, and what raw files without a header lack.
+        Camera, ISO, black and white level, and settings for raw files without a header.
     gain_dn_per_e : float, optional
-        Conversion gain K, DN/e-, where only the noise in the dark is given.
+        Conversion gain K in DN/e-, for sources of dark noise only.
     profile : Path, optional
-        Profile of `noiseflow calibrate`, or name of a shipped camera, whose gain is taken instead.
+        Profile of `noiseflow calibrate`, or name of a shipped camera, from which to take the gain instead.
     """
 
     path: Path
@@ -34,9 +34,9 @@ class ForeignSource:
     profile: Path | None = None
 
     def levels(self, black: float, white: float) -> tuple[float, float]:
-        """Black and white level in DN as told, else the given ones."""
-        told = self.raw.black
-        return black if told is None else float(told[0]), white if self.raw.white is None else self.raw.white
+        """Black and white level in DN from `raw`, or the given defaults where it has none."""
+        own = self.raw.black
+        return black if own is None else float(own[0]), white if self.raw.white is None else self.raw.white
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class ForeignFormat:
     Parameters
     ----------
     what : str
-        What it is, in a few words.
+        Description in a few words.
     claims : callable
-        Whether a path holds it by its content; cheap, and False for whatever cannot be read.
+        Function of a path that returns whether its content has this format; fast, and False for unreadable files.
     read : callable
-        Function from a `ForeignSource` to the model.
+        Function of a `ForeignSource` that returns the model.
     licence : str, optional
-        Licence of what is usually imported so, where it restricts its use.
+        Licence of the files usually imported in this format, if it restricts their use.
     """
 
     what: str

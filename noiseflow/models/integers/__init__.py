@@ -1,1 +1,1 @@
-"""Probabilities of integer codes."""
+"""Likelihoods of integer codes."""

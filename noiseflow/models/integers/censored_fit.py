@@ -20,14 +20,14 @@ Model = TypeVar("Model", bound=NoiseModel)
 def maximise_code_likelihood(
     model: Model, codes: Tensor, cond: Conditions, levels: Levels, iterations: int = 100
 ) -> Model:
-    """Maximise Σ log P(codes) from the model's parameters on, by L-BFGS in float64.
+    """Maximise Σ log P(codes) by L-BFGS in float64, starting from the model's parameters.
 
     Clipped codes contribute their whole tail (censored, or Tobit, regression).
 
     Parameters
     ----------
     model : NoiseModel
-        Model with few parameters and exact code probabilities; it stays as it is.
+        Model with few parameters and exact code probabilities; it is not changed.
     codes : Tensor, shape (B, C, H, W)
         Whole numbers in DN.
     cond : Conditions
@@ -35,7 +35,7 @@ def maximise_code_likelihood(
     levels : Levels
         Black and white levels of the codes.
     iterations : int
-        Most iterations.
+        Largest number of iterations.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Dequantisation: draw an analogue value within the interval of each integer code."""
+"""Dequantisation: draws of an analogue value within the interval of each integer code."""
 
 import math
 from collections.abc import Callable
@@ -18,11 +18,11 @@ FAR = 25.0
 """Distance from the mean in σ beyond which the normal is approximated by an exponential."""
 
 Proposal = Callable[[Tensor, Cells, Tensor], tuple[Tensor, Tensor]]
-"""Function of quantiles u in (0, 1), cells and σ: the values there and log q, both float64, (B, C, H, W)."""
+"""Function of quantiles u in (0, 1), cells and σ; returns noise values and their log q, both float64, (B, C, H, W)."""
 
 
 def uniform(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Uniform over the code; `truncated_normal` over the tail of a clipped code, which no uniform can cover.
+    """Uniform distribution over the code's interval; for clipped codes, whose tail is unbounded, `truncated_normal`.
 
     References
     ----------
@@ -38,10 +38,10 @@ def uniform(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def truncated_normal(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """N(0, σ²) truncated to the code's interval or tail; the exact posterior if the noise is N(0, σ²).
+    """N(0, σ²) truncated to the code's interval or tail: the exact posterior if the noise is N(0, σ²).
 
-    Drawn by its quantile function on the left half, where Φ keeps its precision, and beyond 25 σ by an
-    exponential, which there is close to the normal.
+    Values are drawn by the quantile function on the left half, where Φ keeps its precision.  Beyond 25 σ an
+    exponential distribution, which is close to the normal there, is used instead.
 
     References
     ----------
@@ -70,15 +70,15 @@ def truncated_normal(u: Tensor, cells: Cells, scale: Tensor) -> tuple[Tensor, Te
 
 
 class Dequantiser(nn.Module):
-    """The stochastic inverse of rounding and clipping, from codes to analogue values.
+    """The stochastic inverse of rounding and clipping: draws analogue noise for integer codes.
 
     Rounding and clipping map many values to one code; their inverse is a distribution q(x|code) on the code's
-    interval.  With it log P(code) ≥ E_q [log p(x) − log q(x|code)], the evidence lower bound (ELBO).
+    interval.  It gives the evidence lower bound (ELBO) log P(code) ≥ E_q [log p(x) − log q(x|code)].
 
     Parameters
     ----------
     proposal : Proposal
-        `truncated_normal`, or `uniform` as is usual in the literature.
+        `truncated_normal`, or `uniform`, which is usual in the literature.
 
     References
     ----------
@@ -100,11 +100,11 @@ class Dequantiser(nn.Module):
         cells : Cells
             Intervals of the codes.
         cond : Resolved
-            Resolved conditions.
+            Clean signal, ISO and camera of the codes.
         scale : Tensor, shape (B, C, H, W)
             Approximate σ of the noise, normalised.
         generator : torch.Generator, optional
-            Generator of the draws.
+            Random generator.
 
         Returns
         -------
@@ -118,19 +118,19 @@ class VariationalDequantiser(Dequantiser):
     """A trainable dequantiser: a spline per pixel transforms the quantiles of its proposal.
 
     v = spline(u; net(code, cond)) on [0, 1], x is the proposal's quantile at v, and
-    log q(x|code) = log q_proposal(x|code) − log spline′(u).  It starts as the proposal, and is trained by
-    maximising the bound.
+    log q(x|code) = log q_proposal(x|code) − log spline′(u).  Before training it equals the proposal; training
+    maximises the bound.
 
     Parameters
     ----------
     planes, cameras : int
         Numbers of planes and cameras.
     proposal : Proposal
-        Distribution that it starts from.
+        Distribution whose quantiles are transformed.
     bins, width : int
-        Bins of the spline, and hidden planes of the net.
+        Number of bins of the spline, and hidden planes of the net.
     generator : torch.Generator, optional
-        Generator of the starting weights.
+        Draws the initial weights.
 
     References
     ----------
@@ -154,7 +154,7 @@ class VariationalDequantiser(Dequantiser):
     def forward(
         self, cells: Cells, cond: Resolved, scale: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw noise within each code: see `Dequantiser`."""
+        """Draw noise within each code; see `Dequantiser.forward`."""
         height = cells.high - cells.low
         clipped = cells.at_white.double() - cells.at_black.double()
         inputs = [((cells.low + cells.high) / (2 * height)).asinh(), (scale / height).log(), clipped]
@@ -167,7 +167,7 @@ class VariationalDequantiser(Dequantiser):
 
 
 def _below(z: Tensor) -> Tensor:
-    """Φ(z) by erfc, since `torch.special.ndtr` is 0 below −8.3."""
+    """Φ(z) by erfc, because `torch.special.ndtr` returns 0 below −8.3."""
     return 0.5 * torch.erfc(-math.sqrt(0.5) * z)
 
 

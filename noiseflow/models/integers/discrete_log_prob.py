@@ -1,4 +1,4 @@
-"""Likelihood of integer codes: exact if the model knows it, else a bound by dequantisation."""
+"""Likelihood of integer codes: exact if the model can compute it, else a lower bound by dequantisation."""
 
 import math
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class DiscreteLogProb:
     Parameters
     ----------
     values : Tensor of float64, shape (B,)
-        Log-probability, summed over C·H·W pixels, or over those that are observed.
+        Log-probability, summed over the C·H·W pixels, or over the observed ones.
     exact : bool
-        False for a lower bound, which is at most the exact value in expectation.
+        Whether the values are exact; if False, they are lower bounds in expectation.
     samples : int
-        Samples of a bound; 0 for an exact value.
+        Number of samples of a bound; 0 for an exact value.
     per_plane : Tensor of float64, shape (B, C), or None
         Log-probability of each plane; None for a joint density, which cannot be split by plane.
     """
@@ -58,15 +58,15 @@ def discrete_log_prob(
 ) -> DiscreteLogProb:
     """Log-probability of integer codes under a noise model.
 
-    The probability of code c is ∫ p(x) dx over the noise x between c − ½ and c + ½; code 0 has the whole lower
-    tail and the white level the whole upper one, as a sensor clips.  The probabilities sum to 1.  In nats per
-    pixel the result does not depend on the normalisation of the signal, is at most 0, and its mean over data
-    is at most minus the entropy of the data.
+    The probability of code c is ∫ p(x) dx over the noise x that puts the signal between c − ½ and c + ½.  Because a
+    sensor clips, code 0 has the whole lower tail and the white level the whole upper one.  The probabilities sum to
+    1.  In nats per pixel the result does not depend on the normalisation of the signal, is at most 0, and its mean
+    over data is at most minus the entropy of the data.
 
-    It is exact if the model knows the probability of codes (`noiseflow.models.capabilities.exact_codes`).
-    Otherwise it is log (1/K) Σₖ p(xₖ)/q(xₖ|codes) with K draws of a dequantiser q: in expectation a lower
-    bound, which rises with K; K = 1 is the ELBO.  Weights belong to whole patches, so the more pixels a patch
-    has, the less K helps.
+    The result is exact if the model has exact code probabilities (`noiseflow.models.capabilities.exact_codes`).
+    Otherwise it is log (1/K) Σₖ p(xₖ)/q(xₖ|codes) with K draws from a dequantiser q: in expectation a lower bound
+    that rises with K; K = 1 is the ELBO.  The weights p/q are those of whole patches, so K helps less, the more
+    pixels a patch has.
 
     Parameters
     ----------
@@ -81,12 +81,17 @@ def discrete_log_prob(
     samples : int
         Number of draws K for a bound.
     dequantiser : Dequantiser, optional
-        Compute a bound with this dequantiser, even if the model could be exact.  If None, a bound uses the
+        Computes a bound with this dequantiser, even if the model could be exact.  If None, a bound uses the
         normal distribution with the model's σ, truncated to each code.
     scale : Tensor, shape (B, C, H, W), optional
-        Approximate σ of the noise for a bound, normalised; `approximate_sigma` of the model if None.
+        Approximate σ of the noise for a bound, normalised; if None, `approximate_sigma` of the model.
     generator : torch.Generator, optional
-        Generator of the draws.
+        Random generator of the draws.
+
+    Returns
+    -------
+    DiscreteLogProb
+        Log-probability of each element, and whether it is exact.
 
     Raises
     ------

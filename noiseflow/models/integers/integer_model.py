@@ -1,4 +1,4 @@
-"""Base class of models of integer codes, whose density is flat over each code."""
+"""Base class of models of integer codes, whose density is constant over each code."""
 
 from abc import abstractmethod
 
@@ -14,15 +14,15 @@ __all__ = ["CodesModel"]
 
 
 class CodesModel(NoiseModel):
-    """Distribution of integer codes with levels of its own.
+    """A noise model that is a distribution of integer codes, with its own black and white levels.
 
     A subclass implements `levels` and `_log_prob_of_codes`.  `log_prob` is log P(code) + log(white − black)
-    for each value; noise that does not lie on whole codes is rounded to them.
+    for each value; noise that does not correspond to whole codes is rounded to them.
     """
 
     @abstractmethod
     def levels(self, cond: Resolved) -> Levels:
-        """Black and white levels under resolved conditions."""
+        """Black and white levels of each element under resolved conditions."""
 
     @abstractmethod
     def _log_prob_of_codes(self, codes: Tensor, cond: Resolved) -> Tensor:
@@ -31,21 +31,21 @@ class CodesModel(NoiseModel):
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
         """Log-probability of each code, nats, float64, (B, C, H, W).
 
-        If the clean signal is an estimate, the noise is divided by its spread, as for `log_prob`, and rounded;
-        P is then the probability of the nearest code over the spread.
+        If the clean signal is an estimate, the noise is divided by its spread (see `Levels`) and rounded; the result
+        is then the probability of the nearest code, divided by the spread.
 
         Raises
         ------
         ModelError
-            Levels that are not the model's.
+            Levels that differ from the model's.
         """
         cond = checked_conditions(self, cond)
         own = self.levels(cond)
         for name, ours, theirs in (("black", own.black, levels.black), ("white", own.white, levels.white)):
             if not torch.allclose(ours.double(), theirs.double().to(ours.device), rtol=0, atol=1e-3):
                 raise ModelError(
-                    f"{self.spec.model}: made for a {name} level of {ours.flatten()[0]:g} DN; the codes have "
-                    f"{theirs.flatten()[0]:g}: they are of another camera or setting"
+                    f"{self.spec.model}: expected a {name} level of {ours.flatten()[0]:g} DN; the codes have "
+                    f"{theirs.flatten()[0]:g} DN: they come from another camera or setting"
                 )
         if levels.spread is None or (levels.spread == 1).all():
             return self._log_prob_of_codes(torch.minimum(codes.double(), own.top()), cond)

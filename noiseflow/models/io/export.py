@@ -1,4 +1,4 @@
-"""Export the sampling pass of a model to ONNX or torch.export."""
+"""Export of a model's sampling pass to ONNX or torch.export."""
 
 import copy
 from collections.abc import Callable
@@ -40,22 +40,25 @@ def _nlf(model: NoiseModel) -> Sampler:
 
 
 SAMPLERS: dict[type[NoiseModel], Callable[[NoiseModel], Sampler]] = {Gaussian: _gaussian, NoiseLevelFunction: _nlf}
-"""Models without a flow that sample by a function of standard normal noise."""
+"""Model class without a flow → function that returns its sampler, a map of standard normal noise."""
 
 
 def latent_sampler(model: NoiseModel) -> Sampler:
-    """Map from standard normal noise to noise that `model.sample` applies at temperature 1.
+    """The map from standard normal noise to noise that `model.sample` applies at temperature 1.
 
     Raises
     ------
     ModelError
-        The model samples with other random numbers, or sequentially.
+        The model samples from other random numbers, or sequentially.
     """
     if type(model) in SAMPLERS:
         return SAMPLERS[type(model)](model)
     flow = getattr(model, "flow", None)
     if not isinstance(flow, Flow):
-        raise ModelError(f"{model.spec.model}: does not sample by a map of normal random numbers; nothing to export")
+        raise ModelError(
+            f"{model.spec.model}: cannot be exported, because it does not sample by a map of normal random numbers; "
+            "expected a flow, nlf or gaussian"
+        )
     if flow.sequential_inverse:
         raise ModelError(
             f"{model.spec.model}: samples sequentially, in steps whose number depends on the frame, which a graph "
@@ -82,7 +85,7 @@ class _Exported(nn.Module):
     def forward(self, clean: Tensor, iso: Tensor, camera: Tensor, z: Tensor) -> Tensor:
         count = len(self.model.cameras)
         noise = self.sampler(z, Resolved(clean, iso, camera.clamp(0, count - 1)))
-        # A graph raises nothing: what it cannot know it answers with NaN.
+        # A graph cannot raise errors, so it returns NaN for an invalid ISO or camera.
         known = (iso > 0) & (camera >= 0) & (camera < count)
         return torch.where(known[:, None, None, None], noise, torch.nan)
 
@@ -93,33 +96,37 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
     Inputs: ``clean`` (B, C, H, W), normalised; ``iso`` (B,); ``camera`` (B,) int64, the index in
     ``model.cameras``; ``z`` (B, C, H, W), standard normal numbers, multiplied by the temperature if it is not 1.
     Output: ``noise`` (B, C, H, W), normalised.  All are float32 except the camera.  The random numbers are an
-    input, so that outputs can be compared.  The graph raises nothing: an ISO of
-    0 or less and an index of no camera give NaN.  For ``glow``, height and width
-    must be multiples of its period, which is in the metadata of the graph together with the names of model,
-    layout and cameras.  A ``.pt2`` program needs batches of 2 or more, and heights and widths of at least 2
-    periods.
+    input, so that outputs can be compared.  The graph cannot raise errors: an ISO of 0 or less and a camera index
+    out of range give NaN.  For ``glow``, height and width must be multiples of its period.  The period is in the
+    metadata of the graph, together with the names of model, layout and cameras.  A ``.pt2`` program needs batches
+    of 2 or more, and heights and widths of at least 2 periods.
 
     Parameters
     ----------
     model : NoiseModel
-        Model to export; it stays as it is.
+        Model to export; it is not changed.
     path : path
-        File to write.  Its suffix selects the format: ``.onnx``, or ``.pt2`` for `torch.export.load`, which holds
-        the metadata in ``noiseflow.json``.
+        File to write.  Its suffix selects the format: ``.onnx``, or ``.pt2`` for `torch.export.load`, with the
+        metadata in ``noiseflow.json``.
     overwrite : bool
         Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file written.
 
     Raises
     ------
     ModelError
-        The model cannot be exported, `path` has another suffix, or the extra ``[export]`` that
-        ONNX needs is missing.
+        The model cannot be exported, `path` has another suffix, or the extra ``[export]``, which ONNX needs, is not
+        installed.
     OutputError
-        `path` exists and may not be replaced, or is not ours.
+        `path` exists and may not be replaced, or was not written by noiseflow.
     """
     path = Path(path)
     if path.suffix.lower() not in GRAPHS:
-        raise ModelError(f"{path}: cannot export {path.suffix or 'without suffix'}; expected {', '.join(GRAPHS)}")
+        raise ModelError(f"{path}: expected a file name that ends in {' or '.join(GRAPHS)}")
     check_output(path, overwrite=overwrite)
     latent_sampler(model)
     exported = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
@@ -134,7 +141,7 @@ def export_sampler(model: NoiseModel, path: str | Path, *, overwrite: bool = Fal
 
 
 def _example(planes: int, period: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Inputs to trace with, and their dynamic sizes."""
+    """Example inputs for tracing, and their dynamic sizes."""
     clean = torch.full((2, planes, 8 * period, 9 * period), 0.1)
     inputs = (clean, torch.full((2,), 100.0), torch.zeros(2, dtype=torch.long), torch.zeros_like(clean))
     batch, height, width = free_sizes()

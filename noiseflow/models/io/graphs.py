@@ -1,4 +1,4 @@
-"""Any module as a graph for any batch, height and width: ONNX, or a program of torch.export."""
+"""Graphs of modules for any batch, height and width: ONNX, or a program of torch.export."""
 
 import io
 import json
@@ -20,29 +20,34 @@ __all__ = ["GRAPHS", "free_sizes", "onnx_bytes", "onnx_graph", "program"]
 OPSET = 18
 
 LEAST = 2
-"""Smallest batch, height and width to trace with: a size of 1 would become a constant."""
+"""Smallest batch, height and width; a size of 1 would be traced as a constant."""
 
 MOST = 2**20
-"""Largest ones: PyTorch 2.4 cannot multiply a size without an end."""
+"""Largest batch, height and width; PyTorch 2.4 cannot multiply an unbounded size."""
 
 
 def free_sizes() -> tuple[Any, Any, Any]:
-    """Batch, rows and columns that stay free in a graph, as `torch.export.export` takes them."""
+    """Dynamic batch, rows and columns of a graph, for `torch.export.export`."""
     batch, rows, columns = (torch.export.Dim(name, min=LEAST, max=MOST) for name in ("batch", "rows", "columns"))
     return batch, rows, columns
 
 
 def onnx_bytes(module: nn.Module, example: Tensor, about: dict[str, str]) -> bytes:
-    """Graph of a module from ``signal`` to ``result``, both (B, C, H, W) of any B, H and W.
+    """ONNX graph of a module from ``signal`` to ``result``, both (B, C, H, W) with any B, H and W.
 
     Parameters
     ----------
     module : nn.Module
-        In evaluation mode.
+        Module in evaluation mode.
     example : Tensor, shape (B, C, H, W)
-        Input to trace with, 2 or more along every dynamic axis.
+        Example input for tracing, with a size of 2 or more along every dynamic axis.
     about : dict of str
         Metadata of the graph.
+
+    Returns
+    -------
+    bytes
+        Content of an ``.onnx`` file.
 
     Raises
     ------
@@ -56,20 +61,25 @@ def onnx_bytes(module: nn.Module, example: Tensor, about: dict[str, str]) -> byt
 def onnx_graph(
     module: nn.Module, inputs: Mapping[str, Tensor], shapes: Mapping[str, Any], output: str, about: dict[str, str]
 ) -> bytes:
-    """Graph of a module for ONNX Runtime.
+    """ONNX graph of a module, for ONNX Runtime.
 
     Parameters
     ----------
     module : nn.Module
-        In evaluation mode.
+        Module in evaluation mode.
     inputs : mapping of str to Tensor
-        Names, in order, and examples to trace with, 2 or more along every dynamic axis.
+        Names of the inputs, in order, with examples for tracing of a size of 2 or more along every dynamic axis.
     shapes : mapping of str to dict
-        Dynamic axes of each input, as `torch.export.export` takes them.
+        Dynamic axes of each input, in the form of `torch.export.export`.
     output : str
         Name of the output.
     about : dict of str
         Metadata of the graph.
+
+    Returns
+    -------
+    bytes
+        Content of an ``.onnx`` file.
 
     Raises
     ------
@@ -103,17 +113,17 @@ def onnx_graph(
 def program(
     module: nn.Module, inputs: Mapping[str, Tensor], shapes: Mapping[str, Any], output: str, about: dict[str, str]
 ) -> bytes:
-    """Graph of a module for `torch.export.load`, with the metadata in ``noiseflow.json``; as `onnx_graph`."""
+    """Program of a module for `torch.export.load`, with metadata in ``noiseflow.json``; arguments as `onnx_graph`."""
     with _quiet():
         sizes = tuple(shapes[name] for name in inputs)
         made = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=sizes, strict=False)
-        # torch 2.13 cannot load unused operations (an unbind without outputs).
+        # torch 2.13 cannot load programs with unused operations (an unbind without outputs).
         made.graph_module.graph.eliminate_dead_code()
-        # Nor decompose a loaded program with the range of an expression, as of 2·rows; that of rows implies it.
+        # It cannot decompose a loaded program with a range for an expression such as 2·rows; that for rows suffices.
         ranges = made.range_constraints
         for size in [size for size in ranges if not size.is_Symbol]:
             del ranges[size]
-        # In memory: its own writer aborts on names that are not UTF-8.
+        # Written to memory, because torch's own file writer aborts on names that are not UTF-8.
         content = io.BytesIO()
         torch.export.save(made, content, extra_files={f"{MARK}.json": json.dumps(about)})
     return content.getvalue()
@@ -122,7 +132,7 @@ def program(
 Graph = Callable[[nn.Module, Mapping[str, Tensor], Mapping[str, Any], str, dict[str, str]], bytes]
 
 GRAPHS: dict[str, Graph] = {".onnx": onnx_graph, ".pt2": program}
-"""Suffix of a file → function that makes its content."""
+"""Suffix of a file → function that returns its content."""
 
 
 @contextmanager

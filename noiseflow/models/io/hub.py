@@ -1,7 +1,7 @@
-"""Noise models on the Hugging Face Hub: fetched at one revision, published with a card made from the report.
+"""Noise models on the Hugging Face Hub: loading at a revision, and publishing with a card made from the report.
 
-A model there is the two files of a run folder that hold it, ``spec.json`` and ``model.safetensors``; nothing that is
-fetched is executed.  Needs the extra ``hub``.
+A published model consists of the run folder's ``spec.json`` and ``model.safetensors``; nothing that is fetched is
+executed.  Needs the extra ``hub``.
 """
 
 import io
@@ -25,7 +25,7 @@ from noiseflow.models.shown import facts_of, noise_curves
 __all__ = ["HUB", "card_of", "load_from_hub", "push"]
 
 HUB = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
-"""``hf://user/name`` or ``hf://user/name@revision``; one slash is what is left of two in a path."""
+"""``hf://user/name`` or ``hf://user/name@revision``; `Path` turns the two slashes into one."""
 
 LICENCE = re.compile(r"[a-z0-9.-]+$")
 
@@ -42,7 +42,7 @@ FIT = Table(
     },
     others=True,
 )
-"""What a card shows of ``fit.json``; a run that was not fitted has none of it."""
+"""The fields of ``fit.json`` that a card shows; all are optional, because imported models have none."""
 
 COUNT = Number(0, whole=True)
 REPORT = Table(
@@ -53,24 +53,29 @@ REPORT = Table(
     },
     others=True,
 )
-"""What a card shows of ``metrics.json``; its whole schema belongs to `noiseflow.evaluate`, which imports models."""
+"""The fields of ``metrics.json`` that a card shows; `noiseflow.evaluate`, which imports models, has the full schema."""
 
 log = logging.getLogger(__name__)
 
 
 def load_from_hub(source: str | Path) -> NoiseModel:
-    """Load a model that was published, in evaluation mode.
+    """Load a published model, in evaluation mode.
 
     Parameters
     ----------
     source : str
-        ``hf://user/name@revision``; a revision is a commit, tag or branch, ``main`` if it is left out.  What was
-        fetched before is taken from the cache of `huggingface_hub`, with ``HF_HUB_OFFLINE=1`` without asking.
+        ``hf://user/name@revision``.  The revision is a commit, tag or branch, by default ``main``.  Files fetched
+        before come from the cache of `huggingface_hub`; with ``HF_HUB_OFFLINE=1`` the Hub is not contacted at all.
+
+    Returns
+    -------
+    NoiseModel
+        The model.
 
     Raises
     ------
     ModelError
-        No such repository, revision or file; files that are no model; or the extra is not installed.
+        No such repository, revision or file; files that are not a model; or the extra is not installed.
     """
     found = HUB.match(str(source))
     if found is None:
@@ -78,14 +83,14 @@ def load_from_hub(source: str | Path) -> NoiseModel:
     hub = _hub()
     about = {"library_name": "noiseflow", "library_version": __version__}
     try:
-        # The weights are of the commit that the spec was of, whatever is pushed meanwhile.
+        # Fetch the weights from the same commit as the spec, even if something is pushed in between.
         spec = Path(hub.hf_hub_download(found["repo"], SPEC, revision=found["revision"], **about))
         folder, commit = spec.parent, spec.parent.name
         hub.hf_hub_download(found["repo"], WEIGHTS, revision=commit, **about)
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelError(f"{source}: cannot be fetched: {plain_text(str(error), 300)}") from error
     if found["revision"] != commit:
-        log.warning("hf://%s is at commit %s; name it to get the same model again", found["repo"], commit)
+        log.warning("hf://%s is at commit %s; add it as @revision to get the same model again", found["repo"], commit)
     return load_run(folder)
 
 
@@ -104,23 +109,23 @@ def push(
     run : path
         Run folder of a finished fit.
     repo : str
-        ``user/name``; the repository is made if it does not exist.
+        ``user/name``; the repository is created if it does not exist.
     report : path, optional
         Report folder of `noiseflow evaluate`, whose verdict and findings the card shows.
     licence : str
-        Licence of the weights, by its identifier on the Hub.
+        Identifier of the weights' licence on the Hub.
     private : bool
         Whether a new repository is private.
 
     Returns
     -------
     str
-        ``hf://user/name@commit``, which `noiseflow.load` takes.
+        ``hf://user/name@commit``, which `noiseflow.load` accepts.
 
     Raises
     ------
     ModelError
-        No finished run, a name that is none, or what the Hub refuses.
+        The run is not finished, the name or licence is invalid, or the Hub refuses.
     """
     if HUB.match(f"hf://{repo}") is None:
         raise ModelError(f"{repo}: expected user/name")
@@ -145,7 +150,7 @@ def push(
 
 
 def card_of(model: NoiseModel, repo: str, run: Path, report: str | Path | None, licence: str) -> str:
-    """The model card: what it is, how to load it, what it was fitted to, and the verdict of the report.
+    """Text of the model card: what the model is, how to load it, what it was fitted to, and the report's verdict.
 
     Parameters
     ----------
@@ -154,11 +159,11 @@ def card_of(model: NoiseModel, repo: str, run: Path, report: str | Path | None, 
     repo : str
         ``user/name``.
     run : path
-        Its run folder, whose ``fit.json`` says the data and the held-out NLL.
+        Its run folder; ``fit.json`` there has the data fingerprint and the held-out NLL.
     report : path, optional
-        Report folder.
+        Report folder of `noiseflow evaluate`.
     licence : str
-        Identifier for the head of the card.
+        Identifier of the licence.
     """
     head = (
         f"---\nlicense: {licence}\nlibrary_name: noiseflow\ntags:\n- camera-noise\n- raw\n- {model.spec.model}\n---\n"

@@ -1,4 +1,4 @@
-"""The noise model that a user names: a run folder, a camera's profile, or a camera that ships with us."""
+"""Noise models by name: a run folder, a camera profile, a shipped camera, or a model on the Hugging Face Hub."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ __all__ = ["list_cameras", "load", "profile_named"]
 
 
 def list_cameras() -> tuple[str, ...]:
-    """Names of the cameras that ship with the package; `load` makes a model of each.
+    """Names of the cameras shipped with the package; `load` builds a model of each.
 
     Examples
     --------
@@ -40,15 +40,21 @@ def load(name: str | Path, kind: str = "eld") -> NoiseModel:
     Parameters
     ----------
     name : str or path
-        A run folder; a profile (``.json``) of `noiseflow calibrate`; or a camera of `list_cameras`, in capitals or
-        not, with any signs between its words; or ``hf://user/name@revision``, see `load_from_hub`.
+        A run folder; a profile (``.json``) of `noiseflow calibrate`; a camera of `list_cameras`, in any case and with
+        any punctuation between its words; or ``hf://user/name@revision``, see `load_from_hub`.
     kind : str
-        Physics model to build of a profile or camera: ``"eld"`` samples best, ``"poisson_gaussian"`` has a density.
+        Physics model to build from a profile or camera: ``"eld"`` has the most realistic samples,
+        ``"poisson_gaussian"`` has a density.
+
+    Returns
+    -------
+    NoiseModel
+        The model, in evaluation mode.
 
     Raises
     ------
     ModelError
-        It is none of these, an unfinished run, or one whose weights do not match its spec.
+        The name is none of these, the run is unfinished, or its weights do not match its spec.
 
     Examples
     --------
@@ -62,7 +68,7 @@ def load(name: str | Path, kind: str = "eld") -> NoiseModel:
         return from_profile(kind, profile)
     if not Path(name).exists():
         raise ModelError(
-            f"{name}: no such file or folder, nor a shipped camera; expected a run folder, a profile of "
+            f"{name}: no such file, folder or shipped camera; expected a run folder, a profile of "
             f"`noiseflow calibrate`, hf://user/name, or one of {', '.join(shipped_names())}"
         )
     return load_run(name)

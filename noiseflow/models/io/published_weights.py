@@ -35,7 +35,7 @@ CAMERAS = ("IP", "GP", "S6", "N6", "G4")
 ISOS = (100.0, 400.0, 800.0, 1600.0, 3200.0)
 
 MOST_ARRAYS, MOST_UNPACKED = 10_000, 64 << 20
-"""Most arrays and bytes of published weights: the paper's have some hundred of 100 kB in all."""
+"""Largest number of arrays, and of bytes, in published weights; the paper's have about 100 arrays and 100 kB."""
 
 UNREADABLE = (
     OSError,
@@ -53,10 +53,10 @@ UNREADABLE = (
     struct.error,
     tokenize.TokenError,
 )
-"""What NumPy, zip and zlib raise for a damaged archive."""
+"""Errors that NumPy, zip and zlib raise for a damaged archive."""
 
 Variables = Mapping[str, NDArray[Any]]
-"""Arrays by the name of their variable."""
+"""Name of a variable → array."""
 
 
 def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -71,7 +71,7 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     ModelError
-        The file is missing or is neither, or tensorflow is not installed.
+        The file is missing or is neither of these, or tensorflow is not installed.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -83,7 +83,9 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
             raise ModelError(f"{path}: cannot read the weights ({error}); expected an .npz of arrays") from error
         for name, value in found.items():
             if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
-                raise ModelError(f"{path}: {name} holds {value.dtype} or numbers that are not finite")
+                raise ModelError(
+                    f"{path}: {name}: expected finite numbers; got {value.dtype} with NaN, infinity or text"
+                )
         return found
     prefix = path.with_suffix("") if path.suffix == ".index" else path
     if not prefix.with_name(prefix.name + ".index").exists():
@@ -91,13 +93,15 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
     try:
         from tensorflow.train import load_checkpoint
     except ImportError as error:
-        raise ModelError(f"{path}: a TensorFlow checkpoint; install camera-noiseflow[tensorflow] to read it") from error
+        raise ModelError(
+            f"{path}: is a TensorFlow checkpoint; install camera-noiseflow[tensorflow] to read it"
+        ) from error
     reader = load_checkpoint(str(prefix))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def holds_variable(path: Path, name: str) -> bool:
-    """Whether a file is an ``.npz`` with an array of that name; nothing but its list of contents is read."""
+    """Whether a file is an ``.npz`` with an array of that name; only its table of contents is read."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     try:
@@ -108,35 +112,35 @@ def holds_variable(path: Path, name: str) -> bool:
 
 
 def _check_unpacked(path: Path) -> None:
-    """Refuse an archive that would unpack to more than the published weights can have, before it is unpacked.
+    """Refuse an archive that would unpack to more than published weights can have, before unpacking it.
 
     Raises
     ------
     ModelError
-        It has more entries or bytes than any weights that are published.
+        More than `MOST_ARRAYS` entries or `MOST_UNPACKED` bytes.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file; expected an .npz of published weights")
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        # The size in the directory is what is unpacked at most: reading an entry stops there.
+        # The sizes in the directory are upper limits, because reading an entry stops there.
         unpacked = sum(entry.file_size for entry in entries)
         if len(entries) <= MOST_ARRAYS and unpacked <= MOST_UNPACKED:
             for entry in entries:
                 _check_header(archive, entry)
     if len(entries) > MOST_ARRAYS or unpacked > MOST_UNPACKED:
         raise ModelError(
-            f"{path}: holds {len(entries):,} arrays of {unpacked:,} bytes; published weights have at most "
-            f"{MOST_ARRAYS:,} of {MOST_UNPACKED:,}"
+            f"{path}: has {len(entries):,} arrays with {unpacked:,} bytes; expected published weights, with at most "
+            f"{MOST_ARRAYS:,} arrays and {MOST_UNPACKED:,} bytes"
         )
 
 
 def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    """Raise `ValueError` for an array that claims more values than its entry has."""
+    """Raise `ValueError` for an array whose header claims more values than its entry contains."""
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"{entry.filename}: no array of NumPy")
+            raise ValueError(f"{entry.filename}: not a NumPy array")
         one = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = one(file)
     if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize > entry.file_size:
@@ -146,13 +150,13 @@ def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
 def import_published(path: str | Path) -> NoiseFlow:
     """Load the published Noise Flow (S-Ax4-G-Ax4-CAM) with its weights, in evaluation mode.
 
-    Two of its 2,433 trainable numbers are left out, since no layer uses them: ``rescaling_scale0`` of the
-    signal-dependent and the gain layer.
+    Two of its 2,433 trainable numbers are ignored, because no layer uses them: ``rescaling_scale0`` of the
+    signal-dependent and of the gain layer.
 
     Raises
     ------
     ModelError
-        A variable is missing or has another shape, or the model gives no plausible noise.
+        A variable is missing or has the wrong shape, or the model's noise is not plausible.
     """
     variables = read_variables(path)
     model = NoiseFlow(ModelSpec("noise_flow", "bayer", CAMERAS, ISOS, {"architecture": ARCHITECTURE}))
@@ -175,7 +179,7 @@ def import_published(path: str | Path) -> NoiseFlow:
     model.eval()
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ModelError(f"{path}: gives {name} that is not finite: not the published weights")
+            raise ModelError(f"{path}: {name} is not finite, so these are not the published weights")
     check_plausible(model, Path(path))
     return model
 
@@ -189,7 +193,7 @@ _SIGNAL_DEPENDENT = {
 
 
 def _level(index: int) -> int:
-    """Published bijector number of a transform; a 1×1 convolution and its coupling share one."""
+    """Number of a transform's bijector in the published checkpoint; a 1×1 convolution and its coupling share one."""
     if index == 0:
         return 0
     return (index + 1) // 2 if index < 9 else 5 + (index - 8) // 2

@@ -1,4 +1,4 @@
-"""Run folders: a model's weights and spec, without anything that executes."""
+"""Run folders: a model's weights and spec, without any executable content."""
 
 import json
 import os
@@ -36,42 +36,42 @@ WEIGHTS = "model.safetensors"
 STATE = "state"
 
 READINGS = 3
-"""Times that a run is read if it is replaced meanwhile."""
+"""Number of attempts to read a run that another process replaces meanwhile."""
 
 SPEC_BYTES = 16 << 20
-"""Largest spec that is read: one of a profile holds its numbers, some hundred kB."""
+"""Largest spec that is read; specs made from a profile contain its numbers, some hundred kB."""
 
 
 def holds_state(folder: str | Path) -> bool:
-    """Whether a run folder holds a complete state of a training to resume."""
+    """Whether a run folder contains a complete training state from which to resume."""
     return any(path.name.isdecimal() for path in (Path(folder) / STATE).glob("*"))
 
 
 def where_state_is(folder: str | Path) -> Path:
-    """The folder with the state to resume: of the run that is to replace the one in `folder`, or of that one."""
+    """The folder with the state to resume: the unfinished run that will replace the one in `folder`, or `folder`."""
     partial = partial_of(folder)
     return partial if _is_run(partial) and holds_state(partial) else Path(folder)
 
 
 def reserve(folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Make an empty run folder with a list of its files; a run that stands there stays until `finish`.
+    """Create an empty run folder with a file list; an existing run stays in place until `finish`.
 
     Parameters
     ----------
     folder : path
         Run folder to reserve.
     overwrite : bool
-        Whether a run in it, or an unfinished one beside it, may be replaced.
+        Whether a run in it, or an unfinished run beside it, may be replaced.
 
     Returns
     -------
     Path
-        The folder to write the run into: `folder`, or its `partial_of` where a run stands.
+        The folder to write the run into: `folder`, or its `partial_of` if `folder` already contains a run.
 
     Raises
     ------
     OutputError
-        The folder holds a run and `overwrite` is not set, or something that we did not write.
+        The folder contains a run and `overwrite` is False, or it contains files not written by noiseflow.
     """
     folder, partial = Path(folder), partial_of(folder)
     check_output(folder, folder=True, overwrite=overwrite)
@@ -84,12 +84,19 @@ def reserve(folder: str | Path, *, overwrite: bool = False) -> Path:
 
 
 def finish(work: str | Path, folder: str | Path) -> None:
-    """Give a run that was made in `partial_of` its folder its name, and only then remove the run that had it.
+    """Move a finished run from `work` to its final folder, and only then remove the previous run.
+
+    Parameters
+    ----------
+    work : path
+        Folder returned by `reserve`.
+    folder : path
+        Final run folder.
 
     Raises
     ------
     OutputError
-        Something that is not ours has come to stand in the place; both runs stay.
+        Files not written by noiseflow have appeared in `folder`; both runs are kept.
     """
     work, folder = Path(work), Path(folder)
     if work == folder:
@@ -98,7 +105,7 @@ def finish(work: str | Path, folder: str | Path) -> None:
         install(work, folder, overwrite=True)
     except (OutputError, OSError) as error:
         said = f"{folder}: {error.strerror.lower()}" if isinstance(error, OSError) and error.strerror else str(error)
-        raise OutputError(f"{said}; the new run is whole in {work}") from error
+        raise OutputError(f"{said}; the new run is complete in {work}") from error
 
 
 def _is_run(folder: Path) -> bool:
@@ -108,19 +115,19 @@ def _is_run(folder: Path) -> bool:
 
 def _clear_unfinished(partial: Path, *, overwrite: bool) -> None:
     if not _is_run(partial):
-        raise OutputError(f"{partial}: is in the way of the run that is made there; move it away")
+        raise OutputError(f"{partial}: exists, but the new run must be written there; move it away")
     others = foreign(partial)
     if others:
         raise OutputError(f"{partial}: {describe_foreign(partial, others)}")
     if holds_state(partial) and not overwrite:
         raise OutputError(
-            f"{partial}: holds an unfinished fit; pass --resume to go on with it, or --overwrite to start anew"
+            f"{partial}: contains an unfinished fit; pass --resume to continue it, or --overwrite to start again"
         )
     remove_ours(partial)
 
 
 def release(folder: str | Path) -> None:
-    """Remove a run folder of ours that a failed start left, without a model and without a state to resume."""
+    """Remove the run folder of a failed start, if it contains neither a model nor a state to resume."""
     folder = Path(folder)
     whole = (folder / SPEC).is_file() and (folder / WEIGHTS).is_file()
     if folder.is_dir() and not whole and not holds_state(folder) and not foreign(folder):
@@ -128,12 +135,19 @@ def release(folder: str | Path) -> None:
 
 
 def save(model: NoiseModel, folder: str | Path) -> None:
-    """Write a model's spec and weights into a folder, each file atomically, the spec last.
+    """Write a model's weights and spec into a run folder; each file is written atomically, the spec last.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Model to save.
+    folder : path
+        Run folder; it is created if it does not exist.
 
     Raises
     ------
     OutputError
-        A file of that name in the folder is not ours.
+        The folder contains a file of the same name that was not written by noiseflow.
     """
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -142,7 +156,7 @@ def save(model: NoiseModel, folder: str | Path) -> None:
 
 
 def _same_bytes(content: bytes) -> bytes:
-    """Sort the head of a safetensors file, whose remarks have any order: equal weights are equal files."""
+    """Sort the header of a safetensors file, whose order is arbitrary, so that equal weights give equal files."""
     size = int.from_bytes(content[:8], "little")
     head = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
@@ -160,9 +174,9 @@ def load(folder: str | Path) -> NoiseModel:
     Raises
     ------
     ModelError
-        No run folder, an unfinished one, a file that was changed since it was written, weights that do not match the
-        spec or are not finite, or, of a run without checksums, noise that no camera has; or it is replaced again and
-        again while it is read.
+        The folder is not a run, or an unfinished one; a file was changed after it was written; the weights do not
+        match the spec or are not finite; in a run without checksums, the noise is not plausible; or the run is
+        replaced repeatedly while it is read.
     """
     folder = Path(folder)
     for _ in range(READINGS):
@@ -173,14 +187,14 @@ def load(folder: str | Path) -> NoiseModel:
             if _files_of(folder) == before:
                 raise
         else:
-            # The spec of one run with the weights of another would be a model that nobody fitted.
+            # The spec of one run must not be combined with the weights of another.
             if _files_of(folder) == before:
                 return model
-    raise ModelError(f"{folder}: is being replaced by another process; load it when that has ended")
+    raise ModelError(f"{folder}: is being replaced by another process; load it when that has finished")
 
 
 def _files_of(folder: Path) -> list[tuple[int, ...]]:
-    """Which files stand under the names of a run's spec and weights."""
+    """Identities of the files under the names of a run's spec and weights: device, inode, time and size."""
     found: list[tuple[int, ...]] = []
     for name in (SPEC, WEIGHTS):
         try:
@@ -195,7 +209,7 @@ def _load(folder: Path) -> NoiseModel:
     if not (folder / SPEC).is_file():
         raise ModelError(f"{folder}: no {SPEC} in it; expected a run folder of `noiseflow fit` or `noiseflow import`")
     if not (folder / WEIGHTS).is_file():
-        raise ModelError(f"{folder}: holds no finished model; go on with `noiseflow fit … --resume`")
+        raise ModelError(f"{folder}: contains no finished model; continue the fit with `noiseflow fit … --resume`")
     protected = check_file(folder / SPEC, ModelError)
     spec = read_spec(folder / SPEC)
     weights = read_tensors(folder / WEIGHTS)
@@ -211,12 +225,12 @@ def _load(folder: Path) -> NoiseModel:
 
 
 def read_spec(path: str | Path) -> ModelSpec:
-    """Read the spec of a run by this version or an earlier one, whose missing options get their values of then.
+    """Read the spec of a run; options missing in specs of earlier versions get the defaults of that time.
 
     Raises
     ------
     ModelError
-        The file is no model spec.
+        The file is not a model spec.
     """
     spec = ModelSpec.from_json(read_text(Path(path), "the spec of a model", ModelError, most=SPEC_BYTES), str(path))
     defaults = MODELS[spec.model].defaults_of_old if spec.model in MODELS else {}

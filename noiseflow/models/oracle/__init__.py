@@ -1,1 +1,1 @@
-"""Exact densities of simulated cameras."""
+"""The true densities of simulated cameras."""

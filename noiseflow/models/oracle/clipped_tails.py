@@ -1,4 +1,4 @@
-"""Probability of the two clipped codes, whose intervals are whole tails."""
+"""Probabilities of the two clipped codes, whose intervals are whole tails."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ CHUNK = 1 << 20
 def log_clipped(rate: Array, *, gain: float, sigma: float, edge_dn: float, upper: bool) -> Array:
     """Log-probability that K·Poisson(rate) + N(0, σ²) lies beyond an edge.
 
-    Σₖ Poisson(k; λ)·Φ(±(K k − edge)/σ): Φ is 0 or 1 except where |K k − edge| < 9σ, so the sum is that window,
-    term by term, plus a Poisson tail.
+    The probability is Σₖ Poisson(k; λ)·Φ(±(K k − edge)/σ).  Φ is 0 or 1 except where |K k − edge| < 9σ, so the sum
+    is computed term by term within that window, plus a Poisson tail.
 
     Parameters
     ----------
@@ -26,7 +26,12 @@ def log_clipped(rate: Array, *, gain: float, sigma: float, edge_dn: float, upper
     edge_dn : float
         Edge above black, DN.
     upper : bool
-        Whether the tail is above the edge; otherwise it is below.
+        Whether the tail is above the edge; if False, it is below.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        Log-probability, nats.
     """
     low = max(int(np.floor((edge_dn - 9 * sigma) / gain)), 0)
     high = max(int(np.ceil((edge_dn + 9 * sigma) / gain)), low)

@@ -17,21 +17,21 @@ STEP, POINTS = 1 / 24, 2048
 """Step of the tabulated values in standard deviations, and their number."""
 
 LOW, HIGH = -16.0, 20.0
-"""Range of the table in standard deviations; beyond, the density is that at the end."""
+"""Range of the table in standard deviations; beyond it, the density is constant."""
 
 LEVEL_STEP = 0.04
-"""Step of light levels l, with λ = (σ² + 1)(cosh l − 1): even in l, as a spline mirrored at the dark needs."""
+"""Step of light levels l, with λ = (σ² + 1)(cosh l − 1), which is even in l, as the mirrored spline requires."""
 
 FLOOR = 1e-14
 """Density per standard deviation below which rounding errors dominate."""
 
 
 class NoiseTable:
-    """Log-probability of a code, for any offset from the signal and any level of light.
+    """Table of the log-probability of a code, for any offset from the signal and any light level.
 
     K·Poisson(λ) + read noise + rounding has the characteristic function
     exp(λ(e^{iKt} − 1))·φ_read(t)·sin(t/2)/(t/2).  Its Fourier transform is tabulated over standardised values
-    and light, and interpolated by cubic splines, to about 1e-6 nats averaged over data.
+    and light levels, and interpolated by cubic splines.  Averaged over data, the error is about 1e-6 nats.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class NoiseTable:
     scale : float
         Scale of the read noise, DN: σ of a Gaussian, or the factor on Tukey's lambda quantile function.
     shape : float or None
-        λ of Tukey's lambda distribution; None for a Gaussian.
+        Shape λ of Tukey's lambda distribution; None for a Gaussian.
     most_dn : float
-        Largest signal, DN above black.
+        Largest signal of the table, DN above black.
 
     Raises
     ------
@@ -76,7 +76,7 @@ class NoiseTable:
         return self._read(self._below, edge_dn, signal_dn)
 
     def log_above(self, edge_dn: Array, signal_dn: Array) -> Array:
-        """Log-probability of an analogue value over `edge_dn` above black plus signal."""
+        """Log-probability of an analogue value above `edge_dn` above black plus signal."""
         return self._read(self._above, edge_dn, signal_dn)
 
     def _read(self, table: Array, offset_dn: Array, signal_dn: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Exact density of simulated Poisson–Gaussian data."""
+"""The exact density of simulated Poisson–Gaussian data."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +21,13 @@ from noiseflow.ops.random.sampling import Source, Stream
 __all__ = ["Oracle", "PoissonGaussianOracle", "oracle_log_prob", "settings_of"]
 
 REACH = 7.0
-"""Half-width of the sum over photo-electrons in standard deviations; it truncates 3e-12."""
+"""Half-width of the sum over photo-electrons in standard deviations; a probability of 3e-12 is truncated."""
 
 STRIDE = 0.85
 """Step of that sum in standard deviations; the error of the rectangle rule is 2 exp(−2π²/0.85²) = 3e-12."""
 
 TERMS_AT_ONCE = 1 << 16
-"""Terms of the sums in memory at a time."""
+"""Number of terms of the sums in memory at a time."""
 
 LogBin = Callable[[Tensor, float], Tensor]
 
@@ -38,7 +38,7 @@ def oracle_log_prob(
     """Log-probability of integer codes under Poisson–Gaussian noise, rounded and clipped.
 
     P(code) = Σₖ Poisson(k; λ) · [Φ((code + ½ − black − Kk)/σ) − Φ((code − ½ − black − Kk)/σ)]
-    with λ = signal/K; code 0 has the whole lower tail and the white level the whole upper one.
+    with λ = signal/K.  Because of clipping, code 0 has the whole lower tail and the white level the whole upper one.
 
     The sum runs over a window around the most probable k, the solution of log(λ/k) = K (Kk + black − code)/σ²:
     k = (σ/K)² ω(log(λK²/σ²) + K (code − black)/σ²) with Wright's omega function.  Where the terms change slowly,
@@ -48,9 +48,9 @@ def oracle_log_prob(
     Parameters
     ----------
     code : ndarray
-        Whole numbers in DN, from 0 to white; others have probability 0.
+        Whole numbers in DN; codes outside 0 … white have probability 0.
     signal_dn : ndarray of the same shape
-        Expected signal above black in DN; below 0 counts as 0.
+        Expected signal above black in DN; negative values count as 0.
     gain : float
         Conversion gain K in DN/e⁻.
     read_sigma : float
@@ -61,7 +61,7 @@ def oracle_log_prob(
     Returns
     -------
     ndarray of float64
-        Natural logarithm of P.
+        Natural logarithm of P, in the shape of `code`.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def oracle_log_prob(
     result[inside] = _between(flat[inside] - black, rate[inside], gain, read_sigma)
     for end, edge, sign in ((0.0, 0.5 - black, 1.0), (white, white - 0.5 - black, -1.0)):
         there = flat == end
-        # The code is the same for all, so one sum for each level of light suffices.
+        # The code is the same for all, so one sum per light level suffices.
         levels, which = torch.unique(rate[there], return_inverse=True)
         result[there] = _beyond(levels, edge, sign, gain, read_sigma)[which]
     log_prob: NDArray[np.float64] = result.numpy().reshape(codes.shape)
@@ -90,7 +90,7 @@ def oracle_log_prob(
 def _between(above_black: Tensor, rate: Tensor, gain: float, sigma: float) -> Tensor:
     """Log-probability of codes that are not clipped, given as DN above black."""
     peak = _most_probable(above_black, rate, gain, sigma)
-    # Around the peak the summand falls at least as fast as either of its factors.
+    # Away from the peak, the summand falls at least as fast as either of its factors.
     half = (REACH * (peak + 1).sqrt() + 8).clamp(max=REACH * sigma / gain + 1) + 0.5 / gain
     # The integer count nearest to the peak is up to half a count away from it.
     far = (above_black - gain * peak).abs() + gain / 2 > 30 * sigma
@@ -121,7 +121,7 @@ def _beyond(rate: Tensor, edge: float, sign: float, gain: float, sigma: float) -
 
 
 def _most_probable(above_black: Tensor, rate: Tensor, gain: float, sigma: float) -> Tensor:
-    """Count k that maximises Poisson(k; λ) · N(above_black; Kk, σ²)."""
+    """The count k that maximises Poisson(k; λ) · N(above_black; Kk, σ²)."""
     ratio = gain / sigma
     omega = special.wrightomega((rate.log() + 2 * math.log(ratio) + above_black * (ratio / sigma)).numpy())
     peak: Tensor = torch.from_numpy(omega) / ratio**2
@@ -186,7 +186,7 @@ def _log_bin_far(z: Tensor, half: float) -> Tensor:
 
 
 class Oracle(NoiseModel):
-    """Base class of the true densities of simulated data: nothing is fitted, and only simulated ISOs are known.
+    """Base class of true densities of simulated data; nothing is fitted, and only simulated ISOs are known.
 
     Parameters
     ----------
@@ -216,12 +216,11 @@ class PoissonGaussianOracle(CodesModel, Oracle):
     """The true density of simulated Poisson–Gaussian data as a noise model.
 
     `log_prob` is the log of the exact probability of the codes (`oracle_log_prob`) per unit of normalised signal:
-    log P(code) + log(white − black) per dimension.  Its mean is the highest that any density can reach on this
-    data.
+    log P(code) + log(white − black) per value.  No density can have a higher expected value on this data.
     """
 
     def levels(self, cond: Resolved) -> Levels:
-        """Levels of the simulation."""
+        """Black and white levels of the simulation for each element."""
         rows = [self._physics(*key)[2:] for key in zip(cond.camera.tolist(), cond.iso.tolist(), strict=True)]
         black, white = torch.tensor(rows, dtype=torch.float64, device=cond.clean.device).T
         return Levels(black[:, None].expand(-1, self.planes), white)
@@ -258,7 +257,7 @@ class PoissonGaussianOracle(CodesModel, Oracle):
 
 
 def settings_of(cond: Resolved) -> dict[tuple[int, float], list[int]]:
-    """Group the rows of a batch by camera and ISO."""
+    """Group the elements of a batch by camera and ISO: (camera index, ISO) → list of element indices."""
     rows: dict[tuple[int, float], list[int]] = {}
     for row, key in enumerate(zip(cond.camera.tolist(), cond.iso.tolist(), strict=True)):
         rows.setdefault(key, []).append(row)

@@ -1,4 +1,4 @@
-"""Numerical density of simulated data with Tukey-lambda read noise or row noise."""
+"""The density of simulated data with Tukey-lambda read noise or row noise, by numerical integration."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,16 +21,18 @@ from noiseflow.raw.bayer import rows_of_cell
 __all__ = ["LineOracle"]
 
 NODES = np.linspace(-5.25, 5.25, 15)
-"""Offsets of a row around the most probable one, in standard deviations.  With this step the error of the
-rectangle rule on a normal is 1e-15, and 1.5e-7 of it lies beyond the ends."""
+"""Offsets of a row around the most probable one, in standard deviations, for numerical integration.
+
+With this step the error of the rectangle rule for a normal density is 1e-15; 1.5e-7 of it lies beyond the ends.
+"""
 
 
 class LineOracle(Oracle):
     """The true density of simulated data with Tukey-lambda read noise or row noise, as a noise model.
 
     `log_prob` is the log of the probability of the codes per unit of normalised signal.  For a row it is
-    ∫ N(b; 0, σ_row²) Πᵢ P(codeᵢ | b) db with P from a `NoiseTable`; the offset b is integrated numerically, row
-    by row.  The error is about 1e-6 nats/dim.
+    ∫ N(b; 0, σ_row²) Πᵢ P(codeᵢ | b) db with P from a `NoiseTable`.  The row offset b is integrated numerically.
+    The error is about 1e-6 nats/dim.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -69,7 +71,7 @@ class LineOracle(Oracle):
         return self._log_prob(noise, cond)
 
     def log_prob_of_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> Tensor:
-        """Log-probability of the codes of each patch, (B,); the levels are those of the simulation."""
+        """Log-probability of the codes of each element, nats, (B,); `levels` must be those of the simulation."""
         noise = (codes - levels.black.double()[:, :, None, None]) / levels.span() - cond.clean.double()
         exact = replace(cond, clean=cond.clean.double())
         observed = codes.new_ones(codes.shape) if cond.observed is None else cond.observed
@@ -102,9 +104,9 @@ def _of_rows(
     at: Mapping[str, Any],
     observed: np.ndarray[Any, Any],
 ) -> Any:
-    """Log-probability of each patch's observed codes with the offsets of its rows integrated out; nats, (B,)."""
+    """Log-probability of each patch's observed codes, nats, (B,), with row offsets integrated out."""
     batch, planes, height, width = code.shape
-    # A row of the sensor lies in several planes: R and G1, G2 and B.
+    # A sensor row spans several planes: R and G1, or G2 and B.
     rows = rows_of_cell(planes)
     split = (batch, rows, planes // rows, height, width)
     code, signal, observed = code.reshape(split), signal.reshape(split), observed.reshape(split)

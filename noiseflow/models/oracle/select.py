@@ -1,4 +1,4 @@
-"""Choose the oracle for simulated data."""
+"""Choice of the oracle for simulated data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,10 +14,10 @@ __all__ = ["oracle_from_truth"]
 def oracle_from_truth(
     truth: Mapping[str, Any], layout: str, cameras: Sequence[str], isos: Sequence[float]
 ) -> NoiseModel | None:
-    """Oracle of simulated data: exact for Poisson–Gaussian noise, otherwise numerical.
+    """Build the oracle of simulated data: exact for Poisson–Gaussian noise, otherwise numerical.
 
-    None if there is neither: a camera without known truth, or one with row noise or Tukey-lambda read noise whose
-    read noise is so small that single photons can be distinguished.
+    Returns None if a camera has no known truth, or has row noise or Tukey-lambda read noise together with read noise
+    so small that single photons can be distinguished.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def oracle_from_truth(
     layout : str
         Plane layout of the data.
     cameras, isos : sequence
-        Cameras and ISOs of the data.
+        Camera names and ISOs of the data.
     """
     of_camera = [truth.get(camera) for camera in cameras]
     if any(each is None for each in of_camera):

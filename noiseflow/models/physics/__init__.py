@@ -1,1 +1,1 @@
-"""Models from a profile or from dark frames."""
+"""Physics models built from a camera profile or from dark frames."""

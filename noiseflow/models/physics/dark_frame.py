@@ -1,4 +1,4 @@
-"""Poisson shot noise plus real dark frames as read noise."""
+"""Poisson shot noise with real dark frames as read noise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,18 +27,23 @@ def dark_frame_model(
     layout: str | None = None,
     kind: str = "dark_frame",
 ) -> "DarkFrame":
-    """Build the model from a profile and dark frames.
+    """Build a `DarkFrame` model from a profile and dark frames, in evaluation mode.
 
     Parameters
     ----------
     profile : Profile
         Profile with gain and black level.
     frames : mapping of float to sequence of ndarray of integers, shape (C, H, W)
-        Dark frames of each ISO, packed planes in DN.
+        ISO → dark frames as packed planes in DN.
     layout : str, optional
-        Plane layout; that of the profile if None.
+        Plane layout; if None, that of the profile.
     kind : str
-        ``"dark_frame"``, or ``"spectral"`` for noise like that of the frames (`noiseflow.models.physics.spectral`).
+        ``"dark_frame"`` for crops of the frames, or ``"spectral"`` for noise with their spectrum (`Spectral`).
+
+    Returns
+    -------
+    DarkFrame
+        The model.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def dark_frame_model(
             )
         stacks[f"{iso:g}"] = torch.from_numpy(np.stack([np.asarray(frame, np.int32) for frame in of_iso]))
     if not stacks:
-        raise DataError("no dark frames; expected some for each ISO")
+        raise DataError("dark frames: expected at least one frame; got none")
     options = {**spec.options, "dark_frames": {iso: list(stack.shape) for iso, stack in stacks.items()}}
     model = build(replace(spec, options=options))
     assert isinstance(model, DarkFrame)
@@ -66,7 +71,7 @@ def dark_frame_model(
 
 
 def size_of(cond: Resolved, source: Source) -> tuple[int, int]:
-    """(H, W) in pixels of a plane of the whole frame that a clean signal is a tile of, or of itself."""
+    """Size (H, W), in pixels of a plane, of the whole frame to which a clean signal belongs."""
     if isinstance(source, Keyed) and source.size is not None:
         return source.size
     return cond.clean.shape[2], cond.clean.shape[3]
@@ -74,11 +79,13 @@ def size_of(cond: Resolved, source: Source) -> tuple[int, int]:
 
 @register("dark_frame", ("dark_frames", *PROFILE_OPTION))
 class DarkFrame(_Counting):
-    """Poisson shot noise on crops of real dark frames: their rows, banding, hot pixels and tails; samples only.
+    """Poisson shot noise plus random crops of real dark frames, with their rows, banding, hot pixels and tails.
 
-    Crops are of packed planes, so that they keep to the colour filter array; a crop is as
-    large as the clean signal, which a dark frame must therefore exceed or equal.  The
-    frames are stored with the weights.  There is no density: `log_prob` refuses.
+    Crops are taken from packed planes, so that they stay aligned with the colour filter array.  A crop has the size
+    of the clean signal, so the dark frames must be at least as large.  The frames are stored with the weights.
+    The model only samples: it has no density, and `log_prob` raises a `ModelError`.
+
+    Options of the spec: ``profile``, the tables of `spec_from_profile`, and ``dark_frames``, ISO → shape of its frames.
 
     References
     ----------
@@ -89,7 +96,7 @@ class DarkFrame(_Counting):
         super().__init__(spec)
         shapes = spec.options.get("dark_frames")
         if not isinstance(shapes, Mapping) or not shapes:
-            raise ModelError(f"{spec.model}: the spec names no dark frames; build it with dark_frame_model")
+            raise ModelError(f"{spec.model}: the spec has no dark frames; build it with dark_frame_model")
         for iso, shape in shapes.items():
             self.register_buffer(self._name(float(iso)), torch.zeros(*shape, dtype=torch.int32))
 
@@ -103,30 +110,30 @@ class DarkFrame(_Counting):
         Raises
         ------
         ModelError
-            There are none at that ISO.
+            There are no dark frames at that ISO.
         """
         for known in self.spec.options["dark_frames"]:
             if abs(float(known) / iso - 1) < 0.01:
                 return self.get_buffer(self._name(float(known)))
         isos = ", ".join(self.spec.options["dark_frames"])
         raise ModelError(
-            f"{self.spec.model}: no dark frames at ISO {iso:g}; expected {isos}; they cannot be interpolated"
+            f"{self.spec.model}: no dark frames at ISO {iso:g}, and they cannot be interpolated; expected ISO {isos}"
         )
 
     def large_enough(self, iso: float, size: tuple[int, int]) -> Tensor:
-        """`frames_at` an ISO, as large as a clean signal of (h, w) pixels a plane or larger.
+        """`frames_at` an ISO, checked to be at least as large as a clean signal of `size`, (h, w) pixels of a plane.
 
         Raises
         ------
         ModelError
-            They are smaller.
+            The frames are smaller.
         """
         frames = self.frames_at(iso)
         rows, columns = frames.shape[-2:]
         if rows < size[0] or columns < size[1]:
             raise ModelError(
-                f"{self.spec.model}: the dark frames at ISO {iso:g} have {columns}×{rows} pixels a plane, the clean "
-                f"signal {size[1]}×{size[0]}; take whole dark frames"
+                f"{self.spec.model}: the dark frames at ISO {iso:g} have {columns}×{rows} pixels per plane, but the "
+                f"clean signal has {size[1]}×{size[0]}; use whole dark frames"
             )
         return frames
 
@@ -149,7 +156,7 @@ class DarkFrame(_Counting):
         return torch.stack(crops).to(cond.clean) - self.parameter_at(cond, "black")
 
     def _any_pixels(self, cond: Resolved, source: Spread) -> Tensor:
-        """Pixels of all dark frames, evenly spread, where only their distribution counts."""
+        """Evenly spread pixels of all dark frames, for measuring moments."""
         strata, count = source.strata(cond.clean, Stream.DARK)
         found = []
         for iso in cond.iso.tolist():

@@ -1,4 +1,4 @@
-"""Noise models with the physical parameters of a camera profile; nothing is trained."""
+"""Noise models with physical parameters from a camera profile; nothing is trained."""
 
 import math
 import warnings
@@ -33,20 +33,25 @@ QUANTISATION = 1 / 12
 """Variance of rounding to whole codes, DN²."""
 
 PROFILE_OPTION = ("profile",)
-"""Option of the spec that holds the profile's tables."""
+"""Option of the spec with the profile's tables."""
 
 
 def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -> ModelSpec:
-    """Spec of a physics model, with the numbers of the profile as JSON tables of ISO by plane.
+    """Make the spec of a physics model, with the profile's numbers as JSON tables of ISO by plane.
 
     Parameters
     ----------
     model : str
-        ``"poisson_gaussian"``, ``"poisson_gaussian_exact"``, ``"eld"`` or ``"dark_frame"``.
+        ``"poisson_gaussian"``, ``"poisson_gaussian_exact"``, ``"eld"``, ``"dark_frame"`` or ``"spectral"``.
     profile : Profile
         Calibrated or published camera profile.
     layout : str, optional
-        Plane layout; that of the profile if None.  A profile with a single plane fits any layout.
+        Plane layout; if None, that of the profile.  A profile with a single plane fits any layout.
+
+    Returns
+    -------
+    ModelSpec
+        Spec for `build`.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
     planes = plane_names(layout)
     own = plane_names(profile.layout)
     if len(own) > 1 and own != planes:
-        raise ModelError(f"{profile.camera}: a profile of planes {own} cannot serve layout {layout}")
+        raise ModelError(f"{profile.camera}: the profile has planes {own}; expected {planes}, as layout {layout} has")
     tables: dict[str, list[list[float]]] = {name: [] for name in ("gain", "read", "row", "shape", "scale", "black")}
     isos, left_out = [], []
     for iso in profile.isos:
@@ -79,7 +84,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
         if not isos:
             raise ModelError(f"{profile.camera}: the profile has {missing}; calibrate with flats and darks")
         warnings.warn(
-            f"{profile.camera}: the profile has {missing}: left out of the {model}, which interpolates there",
+            f"{profile.camera}: the profile has {missing}; {model} interpolates there from the other ISOs",
             stacklevel=2,
         )
     options = {"profile": {profile.camera: {"isos": isos, "white": profile.white_dn, **tables}}}
@@ -87,7 +92,7 @@ def spec_from_profile(model: str, profile: Profile, layout: str | None = None) -
 
 
 def from_profile(model: str, profile: Profile, layout: str | None = None) -> NoiseModel:
-    """Build a physics model from a profile, in evaluation mode: see `spec_from_profile`."""
+    """Build a physics model from a profile, in evaluation mode; arguments as in `spec_from_profile`."""
     return build(spec_from_profile(model, profile, layout)).eval()
 
 
@@ -95,7 +100,7 @@ def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
     """Gain, read and row noise, Tukey shape and scale, and black; None without gain or read noise."""
     where = f"{profile.camera}, ISO {setting.iso:g}, plane {setting.plane}"
     if setting.kind == "relative":
-        raise ModelError(f"{where}: the profile's numbers are of an unknown scale; calibrate the camera")
+        raise ModelError(f"{where}: the profile's numbers are relative, of unknown scale; calibrate the camera")
     gain, read, black = (setting.value(name) for name in ("gain_dn_per_e", "read_noise_dn", "black_dn"))
     if gain is None or read is None:
         return None
@@ -108,29 +113,29 @@ def _numbers(profile: Profile, setting: Setting) -> tuple[float, ...] | None:
 
 
 class PhysicsModel(NoiseModel):
-    """Base class: tables of physical parameters by camera, plane and ISO, interpolated linearly in log ISO.
+    """Base class of models with tables of physical parameters by camera, ISO and plane, linear in log ISO.
 
-    Gains and noises are interpolated as logarithms, black level and shape as they are; noises but for switches of
-    the conversion gain, which the read noise shows: see `read_at_iso`.
+    Gains and standard deviations are interpolated as logarithms, black level and shape directly.  Where the read
+    noise shows a switch of the conversion gain, standard deviations follow `read_at_iso`.
     """
 
     closed_form = True
     _one_iso_rule = ONE_ISO_LAW
     noises = ("read", "scale", "row")
-    """Parameters that are standard deviations or go with one."""
+    """Parameters that are standard deviations, or proportional to one."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         if "profile" not in spec.options:
             raise ModelError(
-                f"{spec.model}: is built from a camera's profile, not fitted to patches; give the profile to "
+                f"{spec.model}: is built from a camera profile, not fitted to patches; give the profile to "
                 "`noiseflow sample` or to noiseflow.models.from_profile"
             )
         try:
             self._tables = [self._table(spec.options["profile"][camera]) for camera in spec.cameras]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
-                f"{spec.model}: the spec holds no whole profile ({error!r}); use noiseflow.models.from_profile"
+                f"{spec.model}: the profile in the spec is incomplete ({error!r}); use noiseflow.models.from_profile"
             ) from error
 
     def _table(self, profile: dict[str, Any]) -> dict[str, Tensor]:
@@ -143,7 +148,15 @@ class PhysicsModel(NoiseModel):
         return table
 
     def parameter_at(self, cond: Resolved, name: str) -> Tensor:
-        """Parameter of each element and plane under resolved conditions, (B, C, 1, 1), in DN."""
+        """Value of a parameter for each element and plane under resolved conditions, (B, C, 1, 1).
+
+        Parameters
+        ----------
+        cond : Resolved
+            Camera and ISO of each element.
+        name : str
+            ``"gain"`` (DN/e⁻), ``"read"``, ``"row"``, ``"scale"``, ``"black"``, ``"white"`` (DN), or ``"shape"``.
+        """
         if not len(cond.clean):
             return cond.clean.new_zeros(0, self.planes, 1, 1)
         rows = []
@@ -164,7 +177,7 @@ class PhysicsModel(NoiseModel):
         return torch.stack(rows).to(cond.clean)[:, :, None, None]
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
-        """Ln of the read variance at the measured ISOs, of each camera, the mean of its planes."""
+        """For each camera, ln of the read variance at the measured ISOs, averaged over planes, and these ISOs."""
         return [(_log_read_variance(table), table["log_isos"].exp().tolist()) for table in self._tables]
 
     def span(self, cond: Resolved) -> Tensor:
@@ -172,12 +185,12 @@ class PhysicsModel(NoiseModel):
         return self.parameter_at(cond, "white") - self.parameter_at(cond, "black")
 
     def linear_variance(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """β₁ = K/(white − black), and β₂ the variance in the dark over (white − black)²."""
+        """Coefficients β₁ = K/(white − black) and β₂ = `dark_variance`/(white − black)², each (B, C, 1, 1)."""
         span = self.span(cond)
         return self.parameter_at(cond, "gain") / span, self.dark_variance(cond) / span.square()
 
     def dark_variance(self, cond: Resolved) -> Tensor:
-        """Variance in the dark including quantisation, DN², (B, C, 1, 1), under resolved conditions."""
+        """Noise variance in the dark, including quantisation, DN², (B, C, 1, 1)."""
         return self.parameter_at(cond, "read").square()
 
     @abstractmethod
@@ -185,30 +198,30 @@ class PhysicsModel(NoiseModel):
 
 
 def _log_read_variance(table: dict[str, Tensor]) -> Tensor:
-    """Ln of the read variance at the measured ISOs, the mean of the planes, (K,)."""
+    """Natural log of the read variance (DN²) at the measured ISOs, averaged over planes, (K,)."""
     return 2 * table["read"].clamp(min=1e-9).log().mean(1)
 
 
 @register("poisson_gaussian", PROFILE_OPTION)
 class PoissonGaussian(GaussianModel, PhysicsModel):
-    """Heteroscedastic Gaussian: N(0, (K·s + σ_read²)/(white − black)²), s the signal in DN.
+    """Heteroscedastic Gaussian N(0, (K·s + σ_read²)/(white − black)²), with s the signal above black in DN.
 
-    Shot noise enters by its variance only.
+    Shot noise enters only through its variance.
     """
 
     def variance(self, cond: Resolved) -> Tensor:
-        """Normalised variance, (B, C, H, W); signals below black have no shot noise."""
+        """Noise variance, normalised, (B, C, H, W); signals below black have no shot noise."""
         span, read = self.span(cond), self.parameter_at(cond, "read")
         return self.parameter_at(cond, "gain") * cond.clean.clamp(min=0) / span + (read / span).square()
 
 
 class _Counting(PhysicsModel):
-    """Base class: Poisson photon counts plus read noise, rounded to whole codes and clipped to [0, white]."""
+    """Base class of models with Poisson photon counts plus read noise, rounded and clipped to codes 0 … white."""
 
     samples_codes = True
 
     def scale_variance(self, cond: Resolved) -> Tensor:
-        """Variance at each pixel if nothing were clipped at black, and noise were normal at white, (B, C, H, W)."""
+        """Approximate variance, normalised, (B, C, H, W): no clipping at black, clipped normal noise at white."""
         slope, offset = self.linear_variance(cond)
         variance = slope * cond.clean.clamp(min=0) + offset
         to_white = (1 - cond.clean) / variance.sqrt()
@@ -232,8 +245,8 @@ class _Counting(PhysicsModel):
 class PoissonGaussianExact(CodesModel, _Counting):
     """Photon counts convolved with Gaussian read noise, rounded and clipped: exact for integer codes.
 
-    `log_prob` is log P(code) + log(white − black) for each value, a density that is flat over each code; noise
-    that does not lie on whole codes is rounded first.
+    `log_prob` is log P(code) + log(white − black) for each value, a density that is constant over each code; noise
+    that does not correspond to whole codes is rounded first.
     """
 
     def _dark(self, cond: Resolved, generator: Source) -> Tensor:
@@ -244,7 +257,7 @@ class PoissonGaussianExact(CodesModel, _Counting):
         return (self.parameter_at(cond, "read").square() - QUANTISATION).clamp(min=1e-4).sqrt()
 
     def levels(self, cond: Resolved) -> Levels:
-        """Levels of the profile."""
+        """Black and white levels of the profile for each element."""
         exact = replace(cond, clean=cond.clean.double(), observed=None)
         return Levels(self.parameter_at(exact, "black")[:, :, 0, 0], self.parameter_at(exact, "white")[:, 0, 0, 0])
 
@@ -266,10 +279,10 @@ class PoissonGaussianExact(CodesModel, _Counting):
 
 @register("eld", PROFILE_OPTION)
 class Eld(_Counting):
-    """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise, quantisation; samples only.
+    """Poisson shot noise, Tukey-lambda read noise, Gaussian row noise and quantisation; samples only.
 
-    A sensor row has one offset, shared by its planes.  Row noise correlates the pixels of a row, so the
-    density has no closed form, and `log_prob` raises a `ModelError`.
+    All planes of a sensor row share one offset.  Row noise correlates the pixels of a row, so the density has no
+    closed form, and `log_prob` raises a `ModelError`.
 
     References
     ----------

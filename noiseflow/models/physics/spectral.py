@@ -1,4 +1,4 @@
-"""Poisson shot noise plus read noise with the spectrum and the histogram of one dark frame."""
+"""Poisson shot noise plus read noise with the spectrum and histogram of one dark frame."""
 
 from dataclasses import replace
 
@@ -20,16 +20,16 @@ __all__ = ["Spectral"]
 
 @register("spectral", ("dark_frames", *PROFILE_OPTION))
 class Spectral(DarkFrame):
-    """Poisson shot noise on read noise of random phases at a dark frame's spectrum; samples only.
+    """Poisson shot noise plus random read noise with the spectrum and histogram of a dark frame; samples only.
 
-    White Gaussian noise on the mosaic is filtered to the power spectrum P of the frame,
+    White Gaussian noise w on the mosaic is filtered to the power spectrum P of the frame,
 
     n = F⁻¹(√P · F(w)),  u = Φ(n),  noise in DN = quantile of the frame's plane at u,
 
-    so that rows, columns, banding and the correlation of neighbours and planes come along, and the tails.  Of a
-    signal smaller than the frame P is the mean over the frame's tiles of that size.  What is lost: the histogram
-    is matched after the filter, which brings correlations of heavy-tailed noise nearer to zero, and nothing stays
-    in its place, as hot pixels and dark shading do.  Of several frames at an ISO the first is taken.
+    which reproduces rows, columns, banding, the correlation of neighbours and planes, and the tails.  For a signal
+    smaller than the frame, P is the mean over the frame's tiles of that size.  There are two limits: matching the
+    histogram after the filter weakens the correlations of heavy-tailed noise, and patterns that stay in place, such
+    as hot pixels and dark shading, are lost.  If there are several frames at an ISO, the first one is used.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -55,7 +55,7 @@ class Spectral(DarkFrame):
         return torch.stack(found).to(cond.clean) - self.parameter_at(cond, "black")
 
     def _amplitude(self, iso: float, size: tuple[int, int]) -> Tensor:
-        """√P on the half plane of `rfft2`, (1, H, W//2 + 1), for a field of variance 1; computed once for a size."""
+        """√P on the half plane of `rfft2`, (1, H, W//2 + 1), scaled to variance 1; cached per ISO and size."""
         if (iso, *size) not in self._amplitudes:
             frame = self.large_enough(iso, size)[0].double()
             frame = frame - frame.mean((1, 2), keepdim=True)
@@ -68,7 +68,7 @@ class Spectral(DarkFrame):
         return self._amplitudes[iso, size[0], size[1]]
 
     def _quantile(self, share: Tensor, iso: float) -> Tensor:
-        """Codes of the frame's planes below which these parts of its pixels lie, (C, h, w)."""
+        """Quantiles of the frame's planes at the probabilities `share`, (C, h, w), DN."""
         values = self.frames_at(iso)[0].flatten(1).sort(1).values
         count = values.shape[1]
         place = (share.flatten(1) * count).long().clamp(0, count - 1)

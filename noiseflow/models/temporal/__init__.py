@@ -1,1 +1,1 @@
-"""Noise in time: a frame's model with a memory of the frames before."""
+"""Noise of sequences: a frame model with a memory of the frames before."""

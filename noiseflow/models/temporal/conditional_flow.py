@@ -1,4 +1,4 @@
-"""A small conditional flow for what the other parts leave."""
+"""A small conditional flow for the innovations that the other parts leave."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,25 +14,25 @@ from noiseflow.models.temporal.part import InnovationPart
 __all__ = ["ConditionalFlow"]
 
 HIDDEN = 8
-"""Hidden units."""
+"""Number of hidden units."""
 
 CENTRE, SCALE = (0.0, 0.53, 0.0, 0.65, 0.66), (1.0, 0.53, 0.58, 0.23, 0.24)
-"""Mean and σ of the numbers that the net reads of a pixel's past, where innovations are independent."""
+"""Mean and σ of the net's five inputs if innovations are independent; the inputs are standardised by them."""
 
 MOST_SHIFT, MOST_LOG_SCALE = 3.0, 2.0
-"""Bounds of shift and log scale: samples stay finite however long they run."""
+"""Bounds of |shift| and |log scale|, which keep samples finite however long the sequence is."""
 
 
 class ConditionalFlow(InnovationPart):
-    """An affine step of each pixel's innovation, whose shift and log scale a net makes of the innovations before.
+    """An affine transform of each pixel's innovation; a net predicts shift and log scale from earlier innovations.
 
-    Of a pixel it reads the last innovation w and log(1 + w²), an exponential mean of w, one of w², and the mean of w²
-    over the eight neighbours in the last frame, the logarithms of 1 + those.  The net is a linear map plus eight tanh
-    units; it starts at 0, the identity.  An ARCH or GARCH process, an image lag that is not linear, and pixels that
-    are noisier than others are all within it.  VideoFlow conditions each level of a multi-scale latent so; noise that
-    is white in a frame has nothing to say at coarser levels but through its variance.
+    The inputs for a pixel are its last innovation w, log(1 + w²), an exponential moving average of w, log(1 + such an
+    average of w²), and log(1 + the mean of w² over the eight neighbours in the last frame).  The net is a linear map
+    plus eight tanh units, and starts as the identity.  It can describe an ARCH or GARCH process, non-linear image lag,
+    and pixels that are noisier than others.  VideoFlow conditions each level of a multi-scale latent in this way; noise
+    that is white within a frame needs one level only.
 
-    ``strength`` is a factor by camera and ISO; the net serves all of them.
+    Parameters of the part: ``strength``, a factor by camera and ISO.  The net is common to all of them.
 
     References
     ----------
@@ -71,14 +71,14 @@ class ConditionalFlow(InnovationPart):
         return _bounded(shift, MOST_SHIFT), _bounded(log_scale, MOST_LOG_SCALE)
 
     def remember(self, past: Tensor | None, w: Tensor, square: Tensor) -> Tensor:
-        """The last innovation and its square, exponential means of the two, and its neighbours' mean square."""
+        """The last innovation and its square, moving averages of both, and its neighbours' mean square."""
         before = (torch.zeros_like(w), torch.ones_like(w)) if past is None else (past[:, 2], past[:, 3])
         rates = self.logit_rates.to(w).sigmoid()
         means = [rate * old + (1 - rate) * new for rate, old, new in zip(rates, before, (w, square), strict=True)]
         return torch.stack([w, square, *means, _of_neighbours(square)], 1)
 
     def facts(self, cond: Resolved) -> dict[str, float]:
-        """σ and mean of a pixel's innovation after one of 0 and after one of 3 σ, in a frame as noisy as usual."""
+        """σ of a pixel's innovation after one of 0 and after one of 3 σ, and its mean after one of 3 σ."""
         last = torch.tensor([0.0, 3.0], dtype=torch.float64)
         usual = torch.ones_like(last)
         past = torch.stack([last, last.square(), 0 * usual, usual, usual], 1)[:, :, None, None, None]
@@ -92,7 +92,7 @@ def _bounded(value: Tensor, most: float) -> Tensor:
 
 
 def _of_neighbours(values: Tensor) -> Tensor:
-    """Mean of the up to eight neighbours within the frame, 0 where there is none."""
+    """Mean over the up to eight neighbours of each pixel within the frame, 0 if there are none."""
     count = _sum_of_nine(torch.ones_like(values[:1, :1])) - 1
     return (_sum_of_nine(values) - values).clamp(min=0) / count.clamp(min=1)
 

@@ -1,4 +1,4 @@
-"""Fixed pattern in the dark: an offset of each pixel."""
+"""Fixed pattern in the dark (DSNU): an offset of each pixel."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ __all__ = ["DarkPattern"]
 class DarkPattern(PixelPart):
     """DSNU: an offset N(0, σ²) of each pixel, the same in every frame.
 
-    ``log_sigma`` is the log of σ, normalised.
+    Parameter of the part: ``log_sigma``, the log of σ, normalised.
 
     References
     ----------
@@ -26,5 +26,5 @@ class DarkPattern(PixelPart):
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-4)}
 
     def facts(self, cond: Resolved) -> dict[str, float]:
-        """DSNU, normalised."""
+        """DSNU: σ of the offsets, normalised."""
         return {"dsnu": float(self.at("log_sigma", cond)[0].exp())}

@@ -1,4 +1,4 @@
-"""The frame's own model as a map between its noise and a standard normal latent, for memory to act on."""
+"""The frame model as a map between noise and a standard normal latent, to which memory is applied."""
 
 import copy
 from typing import Protocol
@@ -20,14 +20,14 @@ FrameModel = FlowModel | GaussianModel
 
 
 class Base(Protocol):
-    """Where a frame's latent comes from, in place of independent standard normal numbers."""
+    """A source of a frame's latent that replaces independent standard normal numbers."""
 
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
-        """Latent of the pixels whose clean signal is `like`, (B, C, H, W)."""
+        """Latent of the pixels with the clean signal `like`, (B, C, H, W)."""
 
 
 class _GaussianWithBase(NoiseModel):
-    """σ times a latent of a base."""
+    """A Gaussian model that samples σ times the latent of a base."""
 
     def __init__(self, frame: GaussianModel, base: Base) -> None:
         super().__init__(frame.spec)
@@ -41,23 +41,23 @@ class _GaussianWithBase(NoiseModel):
 
 
 def as_frame_model(model: NoiseModel) -> FrameModel:
-    """The model, if memory can act on it.
+    """Return the model if memory can be applied to it.
 
     Raises
     ------
     ModelError
-        It has no latent.
+        The model has no latent.
     """
     if isinstance(model, (FlowModel, GaussianModel)):
         return model
     raise ModelError(
-        f"{model.spec.model}: memory acts on a model's latent, and it has none; use a fitted flow, nlf, gaussian, or "
-        "poisson_gaussian for a camera's profile"
+        f"{model.spec.model}: memory acts on a model's latent, which this model lacks; use a fitted flow, nlf, "
+        "gaussian, or poisson_gaussian for a camera's profile"
     )
 
 
 def sigma_of(model: FrameModel, cond: Resolved) -> Tensor:
-    """σ of the frame's noise at each pixel under resolved conditions, (B, C, H, W), of a flow its head's."""
+    """Noise σ of the frame at each pixel under resolved conditions, (B, C, H, W), normalised; a flow's head's σ."""
     if isinstance(model, HasSigma):
         return model.approximate_sigma(cond)
     assert isinstance(model, HasScale)
@@ -65,7 +65,7 @@ def sigma_of(model: FrameModel, cond: Resolved) -> Tensor:
 
 
 def with_base(model: FrameModel, base: Base) -> NoiseModel:
-    """The same model, whose samples are made from latents of a base; it shares the weights."""
+    """A copy of the model that samples from the latents of a base and shares the weights."""
     if isinstance(model, GaussianModel):
         return _GaussianWithBase(model, base).train(model.training)
     changed = copy.copy(model)
@@ -74,6 +74,6 @@ def with_base(model: FrameModel, base: Base) -> NoiseModel:
     flow._modules = {name: module for name, module in model.flow._modules.items() if name != "base"}
     flow.__dict__["base"] = base
     changed._modules["flow"] = flow
-    # No submodule, so that no weight is there twice.
+    # Not registered as a submodule, so that weights are not saved twice.
     changed.__dict__["frame"] = model
     return changed

@@ -1,13 +1,13 @@
-"""Exact prediction of a frame from the frames before, where all that is remembered is Gaussian.
+"""Exact prediction of a frame from the frames before, if everything remembered is Gaussian.
 
-Latents of frame t, one for each pixel p:
+The latent of pixel p in frame t is
 
     z_t(p) = Σ_i h_i,t(p)·u_i(p) + Σ_j g_j,t(p)·x_j,t + N(0, r_t(p))
 
-with u_i(p) ~ N(0, 1) the pixel's own and the same in all frames, and x_j,t an autoregression that all pixels share.
-Given the frames' x, pixels are independent: each has a posterior mean of its u that is linear in the x before.
-That line needs only the sums of x over frames with the same h and g, so that a scene that stands still needs the
-same memory however long it is; every other signal adds a column.
+with u_i(p) ~ N(0, 1) specific to the pixel and constant over frames, and x_j,t an autoregression common to all pixels.
+Given all x, pixels are independent, and the posterior mean of a pixel's u is linear in the earlier x.  That linear
+function needs only the sums of x over frames with the same h and g.  So a static scene needs the same memory however
+long it is; each new signal adds a column.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ __all__ = ["FrameState", "PixelState", "Prediction"]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A frame's latents given the past and what its pixels share: N(mean + slopes·y, variance), independent.
+    """Prediction of a frame's latents, given the past and the shared state y: independent N(mean + slopes·y, variance).
 
     Parameters
     ----------
     mean, variance : Tensor, shape (B, N)
-        Mean and variance of each pixel.
+        Mean (at y = 0) and variance of each pixel.
     slopes : Tensor, shape (B, K, N)
-        By the state y of `FrameState`.
+        Derivatives of the means with respect to the state y of `FrameState`.
     """
 
     mean: Tensor
@@ -36,14 +36,14 @@ class Prediction:
 
 
 class PixelState:
-    """Posterior of each pixel's own values u given the frames so far, N(m + M·y, V).
+    """Posterior N(m + M·y, V) of each pixel's constant values u, given the frames so far.
 
     Parameters
     ----------
     shape : (int, int, int)
-        Elements, values of a pixel, and pixels.
+        Numbers of elements, of values u per pixel, and of pixels.
     device : torch.device
-        Where it lies.
+        Device of the state.
     """
 
     def __init__(self, shape: tuple[int, int, int], device: torch.device) -> None:
@@ -54,7 +54,7 @@ class PixelState:
         self.by_sums = self.mean.new_zeros(batch, own, 0, pixels)
 
     def predict(self, h: Tensor, g: Tensor, rest: Tensor) -> Prediction:
-        """Predict a frame with the strengths h, (B, I, N), of u and g, (B, J, N), of x, and the variance r, (B, N)."""
+        """Predict a frame, given the strengths h of u, (B, I, N), and g of x, (B, J, N), and the variance r, (B, N)."""
         spread = torch.einsum("bikn,bkn->bin", self.covariance, h)
         return Prediction(
             (h * self.mean).sum(1),
@@ -63,18 +63,18 @@ class PixelState:
         )
 
     def update(self, h: Tensor, predicted: Prediction, z: Tensor, shared: int, new: bool) -> None:
-        """Take in a frame.
+        """Condition the posterior on a frame.
 
         Parameters
         ----------
         h, predicted : Tensor, Prediction
-            Results of `predict`.
+            Argument and result of `predict`.
         z : Tensor, shape (B, N)
             The frame's latents.
         shared : int
-            Number of the x.
+            Number of shared processes x.
         new : bool
-            Whether no earlier frame had the same h and g.
+            Whether this is the first frame with these h and g.
         """
         spread = torch.einsum("bikn,bkn->bin", self.covariance, h)
         gain = spread / predicted.variance[:, None]
@@ -82,17 +82,17 @@ class PixelState:
         self.covariance = self.covariance - gain[:, :, None] * spread[:, None]
         change = -gain[:, :, None] * predicted.slopes[:, None]
         by_sums = self.by_sums + change[:, :, shared:]
-        # The line's slope by this frame's x is the one by the sum that it enters.
+        # The slope with respect to this frame's x becomes that with respect to the sum x is added to.
         self.by_sums = torch.cat([by_sums, change[:, :, :shared]], 2) if new else by_sums
 
 
 class FrameState:
-    """Posterior of what all pixels of a frame share, y = (x_t, sums of earlier x), N(mean, covariance).
+    """Posterior N(mean, covariance) of the state shared by all pixels of a frame, y = (x_t, sums of earlier x).
 
     Parameters
     ----------
     memory : Tensor of float64, shape (B, J)
-        φ of each x.
+        Autoregression coefficient φ of each x.
     """
 
     def __init__(self, memory: Tensor) -> None:
@@ -101,12 +101,12 @@ class FrameState:
         self.covariance = torch.eye(memory.shape[1], dtype=memory.dtype, device=memory.device).repeat(len(memory), 1, 1)
 
     def alone(self, predicted: Prediction, z: Tensor) -> Tensor:
-        """The frame without what is shared, S^(−½)(z − E z), for pixels of variance 1 and the covariance S, (B, N)."""
+        """The frame without its shared part, S^(−½)(z − E z), (B, N); S is the covariance for pixels of variance 1."""
         rest = z - predicted.mean - torch.einsum("bkn,bk->bn", predicted.slopes, self.mean)
         return _whitened(rest, predicted.slopes, self.covariance)
 
     def take_in(self, predicted: Prediction, z: Tensor) -> Tensor:
-        """Log-density of a frame given the past, nats, (B,), less N/2·log 2π; the frame becomes past."""
+        """Condition on a frame and return its log-density given the past, nats without −N/2·log 2π, (B,)."""
         slopes, variance = predicted.slopes, predicted.variance
         rest = z - predicted.mean - torch.einsum("bkn,bk->bn", slopes, self.mean)
         weighted = slopes / variance[:, None]
@@ -122,7 +122,7 @@ class FrameState:
         return log_prob
 
     def advance(self, place: int, new: bool) -> None:
-        """Go to the next frame; x enters the sum of that number, a new one or not."""
+        """Advance to the next frame; x is added to the sum with index `place`, which may be `new`."""
         shared, known = self.memory.shape[1], self.mean.shape[1]
         size = known + shared if new else known
         move = self.mean.new_zeros(len(self.mean), size, known)
@@ -137,14 +137,14 @@ class FrameState:
         self.covariance = move @ self.covariance @ move.mT + fresh
 
     def skip_sums(self) -> None:
-        """Go to the next frame where no pixel has a value of its own, so that no sum is needed."""
+        """Advance to the next frame without sums, for models whose pixels have no constant values u."""
         self.mean = self.memory * self.mean
         outer = self.memory[:, :, None] * self.memory[:, None]
         self.covariance = outer * self.covariance + torch.diag_embed(1 - self.memory.square())
 
 
 def _whitened(rest: Tensor, slopes: Tensor, covariance: Tensor) -> Tensor:
-    """(I + G P Gᵀ)^(−½)·rest for slopes G and a covariance P: the symmetric root, by the small matrix alone."""
+    """Apply the symmetric root (I + G P Gᵀ)^(−½) to `rest`, with slopes G and covariance P, via small matrices only."""
     root = torch.einsum("bkn,bkl->bln", slopes, torch.linalg.cholesky(covariance))
     values, vectors = torch.linalg.eigh(torch.einsum("bkn,bln->bkl", root, root))
     roots = (1 + values.clamp(min=0)).sqrt()

@@ -1,4 +1,4 @@
-"""What a part of the noise's memory is: a table of parameters, and how strong the part is at each pixel."""
+"""Base classes of the parts of a camera's memory: a table of parameters, and the strength at each pixel."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ __all__ = ["FramePart", "InnovationPart", "NormalPart", "Part", "PixelPart"]
 
 
 class Part(SavedState):
-    """A part of the memory; each of its parameters is a table by camera and ISO, linear in log ISO between.
+    """A part of a camera's memory; each of its parameters is a table by camera and ISO, linear in log ISO.
 
     Parameters
     ----------
     spec : ModelSpec
-        Cameras and ISOs of the frame's model.
+        Cameras and ISOs of the frame model.
     """
 
     starts: ClassVar[Mapping[str, float]]
-    """Parameters, unconstrained, and where a fit starts."""
+    """Name of each unconstrained parameter → its initial value."""
 
     log_isos: Tensor
 
@@ -37,35 +37,35 @@ class Part(SavedState):
         self._constant("log_isos", log_of(spec.isos))
 
     def at(self, name: str, cond: Resolved) -> Tensor:
-        """A parameter for each element under resolved conditions, float64, (B,)."""
+        """Value of a parameter for each element under resolved conditions, float64, (B,)."""
         table: Tensor = getattr(self, name).double()
         return at_iso(table[cond.camera], self.log_isos.double(), cond.iso.double())
 
     @abstractmethod
     def facts(self, cond: Resolved) -> dict[str, float]:
-        """What it is in the field's words, for the first element of resolved conditions."""
+        """The part's physical quantities, name → value, for the first element of resolved conditions."""
 
 
 class NormalPart(Part):
-    """A part that is a normal variable times σ, or times σ of the signal.
+    """A part that is a standard normal variable times σ, or times σ·signal.
 
     ``log_sigma`` is the log of σ, normalised or relative to the signal.
     """
 
     of_light: ClassVar[bool]
-    """Whether it goes with the signal."""
+    """Whether the part is proportional to the signal."""
 
     def sigma(self, cond: Resolved) -> Tensor:
         """σ of each element, float64, (B,)."""
         return self.at("log_sigma", cond).exp()
 
     def strength(self, cond: Resolved, sigma: Tensor) -> Tensor:
-        """σ of the part over σ of the frame's noise, (B, C, H, W).
+        """σ of the part divided by σ of the frame's noise, (B, C, H, W).
 
         Parameters
         ----------
         cond : Resolved
-            Resolved.
+            Clean signal, ISO and camera of the frame.
         sigma : Tensor, shape (B, C, H, W)
             σ of the frame's noise, normalised.
         """
@@ -74,28 +74,28 @@ class NormalPart(Part):
 
 
 class PixelPart(NormalPart):
-    """A part of which each pixel has a value of its own that stays through the sequence, N(0, 1) before it is seen."""
+    """A part with one value per pixel, a priori N(0, 1), that is constant through the sequence."""
 
     stream: Stream
-    """Random numbers of the values, when they are sampled."""
+    """Random stream of the values in sampling."""
 
 
 class FramePart(NormalPart):
-    """A part that all pixels of a frame share, x_t = φ·x_{t−1} + √(1 − φ²)·N(0, 1), stationary."""
+    """A part common to all pixels of a frame: x_t = φ·x_{t−1} + √(1 − φ²)·N(0, 1), stationary."""
 
     def memory(self, cond: Resolved) -> Tensor:
-        """φ of each element, float64, (B,)."""
+        """Autoregression coefficient φ of each element, float64, (B,)."""
         return self.at("memory_of", cond).tanh()
 
 
 class InnovationPart(Part):
-    """A part that gives the innovation w of each pixel a law that depends on the innovations of the frames before.
+    """A part that makes the distribution of each pixel's innovation w depend on earlier innovations.
 
-    The innovation is what the other parts cannot predict of a frame, standardised: N(0, 1) without this part, and
-    N(shift, exp(2·log scale)) with it.  The first frame has no past, and keeps N(0, 1).
+    The innovation is the part of a frame that the other parts cannot predict, standardised: N(0, 1) without this
+    part, and N(shift, exp(2·log scale)) with it.  In the first frame, which has no past, it is N(0, 1).
 
-    A masked pixel has no innovation that is known.  What its neighbours and later frames see of it is what the law
-    expected there (`moments`), so that a mask neither lowers nor raises the variance that they expect.
+    The innovation of a masked pixel is unknown.  Neighbours and later frames use its expected moments (`moments`)
+    instead, so that masks do not bias the variance that is predicted for them.
     """
 
     @abstractmethod
@@ -105,30 +105,30 @@ class InnovationPart(Part):
         Parameters
         ----------
         past : Tensor, shape (B, K, C, H, W)
-            Result of `remember`, or any rows of it.
+            Result of `remember`, or some of its rows.
         amount : Tensor, shape (B,)
             Result of `amount`.
         """
 
     @abstractmethod
     def remember(self, past: Tensor | None, w: Tensor, square: Tensor) -> Tensor:
-        """Summary of the innovations so far, (B, K, C, H, W), with those of a whole frame.
+        """Update the summary of past innovations with those of a whole frame; returns (B, K, C, H, W).
 
         Parameters
         ----------
         past : Tensor, shape (B, K, C, H, W), optional
-            Result of the call before; None at the first frame.
+            Result of the previous call; None for the first frame.
         w, square : Tensor, shape (B, C, H, W)
-            The frame's innovations and their squares, or what `moments` puts for them.
+            The frame's innovations and their squares, as returned by `moments`.
         """
 
     def moments(self, past: Tensor | None, w: Tensor, amount: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Innovations of a frame and their squares, (B, C, H, W) each; where masked, their means under the law.
+        """Innovations of a frame and their squares, (B, C, H, W) each; expected values where pixels are masked.
 
         Parameters
         ----------
         past, w, amount : Tensor
-            Those of `gain`.
+            As in `gain`.
         observed : Tensor of bool, shape (B, C, H, W), optional
             False where a pixel is masked; all are observed if None.
         """
@@ -141,11 +141,11 @@ class InnovationPart(Part):
         return torch.where(observed, w, shift), torch.where(observed, w.square(), square)
 
     def amount(self, cond: Resolved) -> Tensor:
-        """Factor on shift and log scale before their bounds, float64, (B,)."""
+        """Factor on shift and log scale before their bounds are applied, float64, (B,)."""
         return self.at("strength", cond)
 
     def gain(self, past: Tensor | None, w: Tensor, amount: Tensor) -> Tensor:
-        """Log-density of innovations given their past, less that of N(0, 1), (B, C, H, W)."""
+        """Log-density of innovations given their past minus that of N(0, 1), nats, (B, C, H, W)."""
         if past is None:
             return torch.zeros_like(w)
         shift, log_scale = self.law(past, amount)

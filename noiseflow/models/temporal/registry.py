@@ -1,4 +1,4 @@
-"""The table of parts: a new one is a new file and a new line here."""
+"""The table of parts; a new part is one new file and one new line here."""
 
 from noiseflow.core.registry import Registry
 from noiseflow.models.temporal.part import Part
@@ -15,4 +15,4 @@ PARTS = Registry[type[Part]](
         "conditional_flow": "noiseflow.models.temporal.conditional_flow:ConditionalFlow",
     }
 )
-"""Name in a spec → part, in the order in which a tie between two is decided."""
+"""Name in a spec → part; if two parts are equally good, the earlier one is chosen."""

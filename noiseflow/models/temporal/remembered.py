@@ -1,4 +1,4 @@
-"""What a camera remembers, put into the latents of a frame."""
+"""Adds what a camera remembers to the latents of a frame."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,23 +19,23 @@ __all__ = ["Remembered", "window_of"]
 
 
 class Remembered:
-    """The past's part of the latents of one frame, z = fresh·√rest + (Σ σ_i·u_i + Σ σ_j·x_j + level)/σ.
+    """The contribution of the past to the latents of one frame: z = fresh·√rest + (Σ σ_i·u_i + Σ σ_j·x_j + level)/σ.
 
-    It is the sum of `strengths` without an array for each of them: σ_i, or of the signal, is one number
-    of an element.
+    This is the sum over `strengths`, computed without an array for each of them, because each σ (normalised or
+    relative to the signal) is one number per element.
 
     Parameters
     ----------
     model : TemporalNoise
         The model.
     memory : Memory
-        What it remembers.
+        State of the camera's memory.
     cond : Resolved
-        Resolved conditions of the pixels that are asked for.
+        Clean signal, ISO and camera of the requested pixels.
     shared : Tensor, shape (B, J)
-        x of the frame.
+        Values x of the shared processes in this frame.
     full : Tensor of bool, shape (K,), or None
-        Which traps are full in it.
+        Which traps are full in this frame.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Remembered:
         self.own = [
             (part.of_light, scale(part), whole) for part, whole in zip(model.pixel_parts, memory.maps, strict=True)
         ]
-        # Offsets and gains that all pixels of the frame share.
+        # Offsets and gains common to all pixels of the frame.
         nothing = cond.clean.new_zeros(len(cond.clean), 1, 1, 1)
         self.offset = self.gain = nothing
         for number, part in enumerate(model.frame_parts):
@@ -64,16 +64,16 @@ class Remembered:
         self.level = None if full is None or memory.traps is None else memory.traps.level(full).to(dtype)
 
     def add_to(self, z: Tensor, clean: Tensor, corner: tuple[int, int]) -> None:
-        """Turn new latents z of a window of the frame, (B, C, h, w), into those of the sequence, in place.
+        """Add the past to the fresh latents z of a window of the frame, in place.
 
         Parameters
         ----------
-        z : Tensor
-            Independent N(0, 1).
-        clean : Tensor
-            Clean signal of the window.
+        z : Tensor, shape (B, C, h, w)
+            Independent N(0, 1) numbers; replaced by the latents of the sequence.
+        clean : Tensor, shape (B, C, h, w)
+            Clean signal of the window, normalised.
         corner : tuple of int
-            Row and column of its first pixel in the frame.
+            Row and column of the window's first pixel in the frame.
         """
         sigma = sigma_of(self.model.frame, replace(self.cond, clean=clean)).to(z.dtype)
         light = clean.clamp(min=0) if self.lit else clean
@@ -96,7 +96,7 @@ class Remembered:
         z.mul_(rest.sqrt_()).add_(past.div_(sigma))
 
     def _within(self, taken: Tensor, jumping: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """What the pattern's share of the variance leaves, and the pattern, where that share has its bound."""
+        """Limit the pattern's share of the variance to its bound; return the remaining variance and the pattern."""
         least = jumping - (1 - MOST)
         over = taken > least
         if bool(over.any()):
@@ -105,7 +105,7 @@ class Remembered:
         return jumping - taken, past
 
     def _traps(self, z: Tensor, corner: tuple[int, int]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Where the telegraph pixels of a window are in it, and which of all of them they are."""
+        """Positions of a window's telegraph pixels within the window, and their indices among all telegraph pixels."""
         assert self.traps is not None
         element, plane, row, column = self.traps.place
         row, column = row - corner[0], column - corner[1]
@@ -114,6 +114,6 @@ class Remembered:
 
 
 def window_of(whole: Tensor, like: Tensor, corner: tuple[int, int]) -> Tensor:
-    """What `whole` has at the pixels of `like`."""
+    """Crop `whole` to the window of `like` whose first pixel is at `corner`."""
     (top, left), (height, width) = corner, like.shape[2:]
     return whole[:, :, top : top + height, left : left + width].to(like)

@@ -1,4 +1,4 @@
-"""Fixed pattern under light: a gain of each pixel."""
+"""Fixed pattern under light (PRNU): a gain of each pixel."""
 
 import math
 from collections.abc import Mapping
@@ -14,8 +14,9 @@ __all__ = ["ResponsePattern"]
 class ResponsePattern(PixelPart):
     """PRNU: a gain 1 + N(0, σ²) of each pixel, the same in every frame.
 
-    ``log_sigma`` is the log of σ, relative to the signal.  The gain acts on the signal of each frame: where the
-    scene moves, the pattern stays on the sensor.
+    The gain acts on the signal of each frame, so the pattern stays in place on the sensor when the scene moves.
+
+    Parameter of the part: ``log_sigma``, the log of σ, relative to the signal.
 
     References
     ----------
@@ -27,5 +28,5 @@ class ResponsePattern(PixelPart):
     starts: ClassVar[Mapping[str, float]] = {"log_sigma": math.log(1e-3)}
 
     def facts(self, cond: Resolved) -> dict[str, float]:
-        """PRNU, % of the signal."""
+        """PRNU: σ of the gains, in % of the signal."""
         return {"prnu_percent": 100 * float(self.at("log_sigma", cond)[0].exp())}

@@ -25,17 +25,17 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 class LatentDensity:
-    """What memory adds to the density of a sequence's latents: log q(z_t | z_1 … z_{t−1}) − log N(z_t; 0, I).
+    """The memory's contribution to the density of latents: log q(z_t | z_1 … z_{t−1}) − log N(z_t; 0, I).
 
-    Its memory does not grow with the frames of a scene that stands still, nor without a part of pixels or one of
-    frames; else each frame of another signal, or of other masked pixels, adds columns to it.
+    The memory used does not grow with the number of frames if the scene is static, or if the model lacks pixel parts
+    or frame parts.  Otherwise each frame with a new signal, or with new masked pixels, adds columns to it.
 
     Parameters
     ----------
     model : TemporalNoise
         The model.
-    first : Conditions
-        Resolved conditions of the first frame.
+    first : Resolved
+        Clean signal, ISO and camera of the first frame.
     """
 
     def __init__(self, model: "TemporalNoise", first: Resolved) -> None:
@@ -52,16 +52,16 @@ class LatentDensity:
         self.past: Tensor | None = None
 
     def step(self, z: Tensor, cond: Resolved, sigma: Tensor) -> Tensor:
-        """Gain of the next frame, nats, (B,); the frame becomes past.
+        """Contribution of the next frame, nats, (B,); the frame is then added to the past.
 
         Parameters
         ----------
         z : Tensor of float64, shape (B, N)
-            Its latents, 0 where a pixel is masked.
+            Latents of the frame, 0 where a pixel is masked.
         cond : Resolved
-            Resolved.
+            Clean signal, ISO and camera of the frame.
         sigma : Tensor of float64, shape (B, C, H, W)
-            σ of the frame's noise.
+            σ of the frame's noise, normalised.
         """
         strong = strengths(self.model, cond, sigma)
         plain = 0.5 * z.square().sum(1)
@@ -88,7 +88,7 @@ class LatentDensity:
         return plain + found
 
     def _place(self, clean: Tensor, observed: Tensor | None) -> tuple[int, bool]:
-        """Number of a signal among those seen, and whether it is new; other masks make another signal."""
+        """Index of a signal and mask among those seen so far, and whether the pair is new."""
         for number, (signal, mask) in enumerate(self.signals):
             same = mask is observed or (mask is not None and observed is not None and torch.equal(mask, observed))
             if same and torch.equal(signal, clean):
@@ -97,7 +97,7 @@ class LatentDensity:
         return len(self.signals) - 1, True
 
     def _innovation_gain(self, w: Tensor, cond: Resolved) -> Tensor:
-        """What the past innovations add to the log-density of those of a frame, (B, N), 0 of a masked pixel."""
+        """Gain in log-density of a frame's innovations w from past ones, nats, (B, N); 0 for masked pixels."""
         part = self.model.innovation_part
         assert part is not None
         self.innovation = w.reshape(cond.clean.shape)
@@ -108,7 +108,7 @@ class LatentDensity:
         return gain if cond.observed is None else gain * cond.observed.flatten(1)
 
     def _with_jumps(self, z: Tensor, strong: Strengths, cond: Resolved) -> Tensor:
-        """Log q(z | past) + N/2·log 2π: what is shared is taken out first, the rest is each pixel's own."""
+        """Log q(z | past) + N/2·log 2π with telegraph pixels: the shared part is removed first, then pixel by pixel."""
         assert self.jumps is not None
         log_prob = z.new_zeros(len(z))
         h, g = strong.own, strong.shared
@@ -130,14 +130,14 @@ class LatentDensity:
 
 
 def _standardised(predicted: Prediction, z: Tensor) -> tuple[Prediction, Tensor]:
-    """The same prediction of pixels in units of their own σ."""
+    """The same prediction and latents in units of each pixel's predicted σ."""
     sigma = predicted.variance.sqrt()
     one = torch.ones_like(sigma)
     return Prediction(predicted.mean / sigma, one, predicted.slopes / sigma[:, None]), z / sigma
 
 
 class SequenceDensity:
-    """What a `TemporalNoise` knows of a sequence so far; made by `TemporalNoise.follow`.
+    """The density of a sequence, frame by frame; created by `TemporalNoise.follow`.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class SequenceDensity:
     iso : float or Tensor, shape (B,)
         ISO of the sequence.
     camera : as in `Conditions`
-        Its camera.
+        Camera of the sequence.
     """
 
     def __init__(self, model: "TemporalNoise", iso: Tensor | float, camera: Tensor | int | str | Sequence[str]) -> None:
@@ -155,7 +155,7 @@ class SequenceDensity:
         self.shape: torch.Size | None = None
 
     def __call__(self, noise: Tensor, clean: Tensor, observed: Tensor | None = None) -> Tensor:
-        """Log-density of the next frame given those of the calls before, nats, float64, (B,).
+        """Log-density of the next frame given the frames of earlier calls, nats, float64, (B,).
 
         Parameters
         ----------
@@ -167,15 +167,15 @@ class SequenceDensity:
         Raises
         ------
         DataError
-            A frame of another shape than the one before it.
+            A frame whose shape differs from that of the frames before.
         """
         cond = checked_conditions(self.model, Conditions(clean, self.iso, self.camera, observed))
         if self.memory is None:
             self.memory, self.shape = LatentDensity(self.model, cond), cond.clean.shape
         if noise.shape != self.shape or cond.clean.shape != self.shape:
             raise DataError(
-                f"frame: expected {tuple(self.shape or ())}, as the frames before; got {tuple(noise.shape)} and a "
-                f"clean signal {tuple(clean.shape)}"
+                f"frame: expected the shape of the frames before, {tuple(self.shape or ())}; got "
+                f"{tuple(noise.shape)} and a clean signal {tuple(clean.shape)}"
             )
         noise = noise.to(self.model._working_dtype(noise.dtype))
         if observed is not None:

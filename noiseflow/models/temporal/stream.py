@@ -1,4 +1,4 @@
-"""Samples of a sequence, one frame at a time: what the camera remembers, and new noise."""
+"""Sampling of a sequence, one frame at a time: what the camera remembers, plus new noise."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["NoiseStream", "at_frame"]
 
 STRIP = 131_072
-"""Values of a strip: its dozen arrays fit into a core's cache."""
+"""Number of values in a strip; its dozen arrays then fit into a core's cache."""
 
 
 def at_frame(source: Source, number: int) -> Source:
-    """The source of the new noise of a frame of a sequence; that of frame 0 is the source itself."""
+    """Random source for the new noise of frame `number` of a sequence; for frame 0 it is `source` itself."""
     if not isinstance(source, Keyed) or number == 0:
         return source
     words = np.random.SeedSequence([source.seed, number]).generate_state(1, np.uint64)
@@ -36,9 +36,9 @@ def at_frame(source: Source, number: int) -> Source:
 
 
 class NoiseStream:
-    """A sequence that is being sampled; made by `TemporalNoise.stream`.
+    """Sampler of a sequence; created by `TemporalNoise.stream`.
 
-    Keyed numbers are a function of seed, frame and position: the same bits for any window of a frame.
+    With a keyed source, noise is a function of seed, frame and position, with the same bits for any window of a frame.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class NoiseStream:
     iso : float or Tensor, shape (B,)
         ISO of the sequence.
     camera : as in `Conditions`
-        Its camera.
+        Camera of the sequence.
     source : torch.Generator or Keyed, optional
-        Where its numbers come from.
+        Source of the random numbers.
     temperature : float
         Factor on the latents.
     """
@@ -68,36 +68,36 @@ class NoiseStream:
         self.memory: Memory | None = None
 
     def __call__(self, clean: Tensor) -> Tensor:
-        """The next frame, clean + noise, of the shape (B, C, H, W) or (C, H, W) and dtype of `clean`."""
+        """The next noisy frame, clean + noise, in the shape, (B, C, H, W) or (C, H, W), and dtype of `clean`."""
         batch = clean[None] if clean.ndim == 3 else clean
         noisy = batch + self.noise(batch).to(batch.dtype)
         return noisy[0] if clean.ndim == 3 else noisy
 
     def noise(self, clean: Tensor) -> Tensor:
-        """Noise of the next frame, normalised, of the shape of its clean signal, (B, C, H, W).
+        """Noise of the next frame, normalised, in the shape of its clean signal, (B, C, H, W).
 
         Raises
         ------
         DataError
-            A frame of another shape than the one before it.
+            A frame whose shape differs from that of the frames before.
         """
         frame = self.next_frame(clean)
         return frame.sample(Conditions(clean, self.iso, self.camera), self.source, self.temperature)
 
     def next_frame(self, like: Tensor) -> NoiseModel:
-        """The next frame as a model: its samples are the noise of that frame, or of any window of it when keyed.
+        """The next frame as a model, whose samples are the noise of that frame, or with keys of any window of it.
 
         Parameters
         ----------
         like : Tensor, shape (B, C, H, W)
-            Tensor of the shape of the whole frame.
+            Tensor with the shape of the whole frame.
         """
         if self.memory is not None and self.memory.shape != like.shape:
             raise DataError(
-                f"frame: expected {tuple(self.memory.shape)}, as the frames before; got {tuple(like.shape)}"
+                f"frame: expected the shape of the frames before, {tuple(self.memory.shape)}; got {tuple(like.shape)}"
             )
         self.number += 1
-        # An empty batch needs no number, and keyed ones name a frame for each element.
+        # An empty batch needs no random numbers, and a keyed source needs a frame number per element.
         source = at_frame(self.source, self.number) if len(like) else None
         with torch.no_grad():
             if self.memory is None:
@@ -108,16 +108,16 @@ class NoiseStream:
 
 
 class Memory:
-    """What a camera remembers: maps of its sensor, the frame's own numbers, the traps of its telegraph pixels.
+    """State of a camera in sampling: pattern maps, shared values of the frame, traps, and innovations.
 
     Parameters
     ----------
     model : TemporalNoise
         The model.
     like : Tensor, shape (B, C, H, W)
-        Tensor of the shape of a frame.
+        Tensor with the shape of a frame.
     iso, camera, source
-        Those of `NoiseStream`.
+        As in `NoiseStream`.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Memory:
         camera: Tensor | int | str | Sequence[str],
         source: Source,
     ) -> None:
-        # Contiguous zeros: only the shape counts, and the signal may be anything.
+        # Only the shape matters, so store contiguous zeros.
         self.like = torch.zeros_like(like, memory_format=torch.contiguous_format)
         self.shape = like.shape
         self.maps = [sampling.normal(self.like, source, part.stream) for part in model.pixel_parts]
@@ -143,7 +143,7 @@ class Memory:
             self.innovations.advance(source)
 
     def advance(self, source: Source) -> None:
-        """Go to the next frame, whose new numbers come from a source."""
+        """Advance to the next frame, drawing new numbers from a source."""
         self.shared = self.phi * self.shared + (1 - self.phi.square()).sqrt() * self._drawn(source)
         if self.traps is not None:
             self.traps.advance(source)
@@ -158,24 +158,24 @@ class Memory:
 
 
 class Traps:
-    """Telegraph pixels of a sensor: where they are, how far they jump, and which are full.
+    """Telegraph pixels of a sensor: their positions, their amplitudes, and which traps are full.
 
     Parameters
     ----------
     part : Telegraph
-        Its parameters.
+        Parameters of the telegraph noise.
     cond : Resolved
-        Resolved conditions of the first frame.
+        Clean signal, ISO and camera of the first frame.
     like : Tensor, shape (B, C, H, W)
-        Tensor of the shape of a frame.
+        Tensor with the shape of a frame.
     source : torch.Generator or Keyed, optional
-        Where the numbers come from.
+        Source of the random numbers.
     """
 
     def __init__(self, part: Telegraph, cond: Resolved, like: Tensor, source: Source) -> None:
         u = sampling.uniform(like, source, Stream.TELEGRAPH).double()
         fraction = part.fraction(cond)[:, None, None, None]
-        # The uniform number of a telegraph pixel, over the fraction, is uniform again: it chooses the amplitude.
+        # Given that a pixel is a telegraph pixel, u / fraction is uniform on (0, 1); it selects the amplitude.
         self.place = (u < fraction).nonzero(as_tuple=True)
         element = self.place[0]
         chosen = (u / fraction)[self.place].mul(CLASSES).long().clamp(max=CLASSES - 1)
@@ -187,16 +187,16 @@ class Traps:
         self.full = self._uniform(source) < self.mean
 
     def advance(self, source: Source) -> None:
-        """Go to the next frame."""
+        """Advance to the next frame, drawing new numbers from a source."""
         u = self._uniform(source)
         self.full = torch.where(self.full, u >= self.down, u < self.up)
 
     def level(self, full: Tensor) -> Tensor:
-        """Level of each telegraph pixel, normalised, float64, (K,), where `full` says whose traps are."""
+        """Level of each telegraph pixel, normalised, float64, (K,), given which traps are `full`."""
         return (full.double() - self.mean) * self.amplitude
 
     def _uniform(self, source: Source) -> Tensor:
-        """A number for each telegraph pixel, in the order of their places; an element has those that it has alone."""
+        """One uniform number per telegraph pixel, in order of position; elements do not affect one another."""
         counts = torch.bincount(self.place[0], minlength=len(self.like)).tolist()
         drawn = [
             sampling.uniform(self.like.new_empty(1, 1, 1, count), _of_element(source, element), Stream.TRAP).flatten()
@@ -207,18 +207,18 @@ class Traps:
 
 
 class Innovations:
-    """What is new in each frame of a sequence, where it depends on what was new in the frames before.
+    """Innovations of a sequence whose distribution depends on the innovations of earlier frames.
 
     Parameters
     ----------
     part : InnovationPart
-        Its law.
+        Distribution of the innovations.
     cond : Resolved
-        Resolved conditions of the first frame.
+        Clean signal, ISO and camera of the first frame.
     like : Tensor, shape (B, C, H, W)
-        Tensor of the shape of a frame.
+        Tensor with the shape of a frame.
     traps : Traps, optional
-        Telegraph pixels, which have no such law.
+        Telegraph pixels, whose innovations stay N(0, 1).
     """
 
     def __init__(self, part: InnovationPart, cond: Resolved, like: Tensor, traps: Traps | None) -> None:
@@ -228,7 +228,7 @@ class Innovations:
         self.now = like
 
     def advance(self, source: Source) -> None:
-        """Go to the next frame, whose new numbers come from a source."""
+        """Advance to the next frame, drawing new numbers from a source."""
         w = sampling.normal(self.like, source)
         if self.past is not None and len(w):
             plain = w
@@ -239,7 +239,7 @@ class Innovations:
         self.now = w
 
     def _with_law(self, fresh: Tensor, element: int) -> Tensor:
-        """Innovations made of independent N(0, 1), strip by strip: an element's bits are those that it has alone."""
+        """Transform independent N(0, 1) numbers to innovations, strip by strip; elements do not affect one another."""
         assert self.past is not None
         own, rows = slice(element, element + 1), max(1, STRIP // max(1, fresh[0, :, :1].numel()))
         found = []
@@ -250,12 +250,12 @@ class Innovations:
 
 
 def _of_element(source: Source, element: int) -> Source:
-    """The source of one element, wherever its window lies."""
+    """Random source of one element, independent of its window's position."""
     return Keyed(source.seed, (source.frames[element],)) if isinstance(source, Keyed) else source
 
 
 class _FrameBase:
-    """Latents of one frame of a sequence, of all of it or of a window."""
+    """Base distribution of one frame of a sequence: latents of the whole frame or of a window."""
 
     def __init__(
         self,
@@ -271,7 +271,7 @@ class _FrameBase:
         self.innovation = None if memory.innovations is None else memory.innovations.now
 
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
-        """Latents of the pixels with the clean signal `like`, strip by strip: what a strip takes stays in the cache."""
+        """Latents of the pixels with the clean signal `like`, (B, C, H, W), computed in strips that fit the cache."""
         top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
         if self.innovation is None:
             latent = sampling.normal(like, at_frame(generator, self.number))

@@ -1,4 +1,4 @@
-"""How strong each part of the memory is at each pixel of a frame."""
+"""Strength of each part of the memory at each pixel of a frame."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "Strengths", "share_of_jumping", "strengths"]
 
 MOST = 0.9999
-"""Largest share of the frame's variance that the fixed pattern may have; at 1 nothing would be left for the frame."""
+"""Largest share of the fixed pattern in a frame's variance; at 1 no temporal noise would be left."""
 
 MOST_TRAPS = 0.5
-"""Largest share that telegraph pixels may have."""
+"""Largest share of telegraph pixels in a frame's variance."""
 
 
 @dataclass(frozen=True, eq=False)
 class Strengths:
-    """σ of each part over σ of the frame's noise, at each pixel of a frame.
+    """σ of each part divided by σ of the frame's noise, at each pixel of a frame.
 
     Parameters
     ----------
     own : Tensor, shape (B, I, N)
-        h of the parts of pixels.
+        Strengths h of the pixel parts.
     shared : Tensor, shape (B, J, N)
-        g of the parts of frames.
+        Strengths g of the frame parts.
     jumping : Tensor, shape (B, N)
-        Variance of a telegraph pixel around its level: 1, less the mean variance that traps make.
+        Latent variance of a telegraph pixel around its level: 1 minus the mean variance of the traps.
     rest : Tensor, shape (B, N)
-        Variance of what is new in every frame of another pixel: less Σ h² too, all of it at least 1 − `MOST`.
-        Where the pattern is added to the frame's noise both are 1.
+        Latent variance of the new noise of any other pixel: `jumping` minus Σ h², at least 1 − `MOST`.  If the
+        pattern is added to the frame's noise, `jumping` and `rest` are 1.
     per_sigma : Tensor, shape (B, N)
-        1/σ of the frame's noise.
+        1/σ of the frame's noise, normalised.
     """
 
     own: Tensor
@@ -47,16 +47,16 @@ class Strengths:
 
 
 def strengths(model: "TemporalNoise", cond: Resolved, sigma: Tensor) -> Strengths:
-    """How strong the parts of a model are in a frame.
+    """Compute the strengths of a model's parts in a frame.
 
     Parameters
     ----------
     model : TemporalNoise
         The model.
     cond : Resolved
-        Resolved; masked pixels have no part.
+        Clean signal, ISO and camera of the frame; strengths are 0 at masked pixels.
     sigma : Tensor, shape (B, C, H, W)
-        σ of the frame's noise, in the dtype of the results.
+        σ of the frame's noise, normalised, in the dtype of the results.
     """
     none = sigma.new_zeros(len(sigma), 0, sigma[0].numel())
     own = [part.strength(cond, sigma).expand_as(sigma).flatten(1) for part in model.pixel_parts]
@@ -75,7 +75,7 @@ def strengths(model: "TemporalNoise", cond: Resolved, sigma: Tensor) -> Strength
 
 
 def share_of_jumping(model: "TemporalNoise", cond: Resolved, sigma: Tensor) -> Tensor:
-    """Variance of a telegraph pixel around its level, as in `Strengths`, of a shape that broadcasts to (B, C, H, W)."""
+    """`Strengths.jumping`: variance of a telegraph pixel around its level; broadcasts to (B, C, H, W)."""
     if model.telegraph is None or model.adds_pattern:
         return sigma.new_ones(len(sigma), 1, 1, 1)
     traps = model.telegraph.variance(cond).to(sigma)[:, None, None, None] / sigma.square()

@@ -13,13 +13,13 @@ from noiseflow.models.temporal.part import Part
 __all__ = ["Telegraph", "TelegraphFilter", "amplitudes"]
 
 CLASSES = 4
-"""Number of amplitudes that stand for the exponential law: the middles of equally likely parts of it."""
+"""Number of amplitudes that represent the exponential distribution: medians of equally likely parts of it."""
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def amplitudes() -> tuple[float, ...]:
-    """Amplitudes of the classes, their mean amplitude about 1, equally likely.
+    """Amplitudes of the equally likely classes, in units of the mean amplitude.
 
     >>> [round(each, 3) for each in amplitudes()]
     [0.134, 0.47, 0.981, 2.079]
@@ -28,15 +28,16 @@ def amplitudes() -> tuple[float, ...]:
 
 
 class Telegraph(Part):
-    """A fraction of the pixels has a trap that is empty or full: two levels, A apart, a Markov chain over the frames.
+    """Random telegraph noise: a fraction of the pixels has a trap and jumps between two levels a distance A apart.
 
-    Per frame an empty trap fills with probability u, a full one empties with d; it is full u/(u + d) of the time,
-    and the pixel's mean is 0.  The variance that traps make, in the mean over all pixels, is part of that of the
-    frame's noise, unless a pattern is added to it.  Amplitudes A are exponential, in `CLASSES` steps (`amplitudes`).
-    Such a pixel has no share in the fixed pattern; which pixels they are only the frames show.
+    The trap's state is a Markov chain over frames: per frame, an empty trap fills with probability u and a full one
+    empties with probability d.  It is full u/(u + d) of the time, and the pixel's mean is 0.  The traps' mean variance
+    over all pixels is part of the frame's noise variance, unless the pattern is added to it.  Amplitudes A are
+    exponentially distributed, in `CLASSES` steps (`amplitudes`).  Telegraph pixels have no fixed pattern.  Which
+    pixels they are is inferred from the frames.
 
-    ``log_amplitude`` is the log of the mean A, normalised; ``logit_fraction``, ``logit_up`` and ``logit_down``
-    give fraction, u and d.
+    Parameters of the part: ``log_amplitude``, the log of the mean A, normalised; ``logit_fraction``, ``logit_up``
+    and ``logit_down``, the logits of the fraction, u and d.
 
     References
     ----------
@@ -54,11 +55,11 @@ class Telegraph(Part):
     logit_fraction: nn.Parameter
 
     def fraction(self, cond: Resolved) -> Tensor:
-        """Fraction of the pixels that are telegraph pixels, float64, (B,)."""
+        """Fraction of telegraph pixels, float64, (B,)."""
         return self.at("logit_fraction", cond).sigmoid()
 
     def rates(self, cond: Resolved) -> tuple[Tensor, Tensor]:
-        """U and d of each element, float64, (B,)."""
+        """Probabilities per frame of filling (u) and emptying (d), each float64, (B,)."""
         return self.at("logit_up", cond).sigmoid(), self.at("logit_down", cond).sigmoid()
 
     def mean_amplitude(self, cond: Resolved) -> Tensor:
@@ -66,14 +67,14 @@ class Telegraph(Part):
         return self.at("log_amplitude", cond).exp()
 
     def variance(self, cond: Resolved) -> Tensor:
-        """Mean over pixels of the variance that traps make, π·E[A²]·p·(1 − p), normalised, float64, (B,)."""
+        """Variance of the traps averaged over pixels, fraction·E[A²]·p·(1 − p), p = u/(u + d), float64, (B,)."""
         up, down = self.rates(cond)
         full = up / (up + down)
         square = sum(step**2 for step in amplitudes()) / CLASSES
         return self.fraction(cond) * square * self.mean_amplitude(cond).square() * full * (1 - full)
 
     def facts(self, cond: Resolved) -> dict[str, float]:
-        """Pixels per million, mean amplitude, and rates per frame."""
+        """Telegraph pixels per million, mean amplitude (normalised), and probabilities per frame of u and d."""
         up, down = self.rates(cond)
         return {
             "pixels_per_million": 1e6 * float(self.fraction(cond)[0]),
@@ -84,14 +85,14 @@ class Telegraph(Part):
 
 
 class TelegraphFilter:
-    """The forward recursion of each pixel: which class it is of, and whether its trap is full, given the past.
+    """Forward recursion of each pixel: probabilities of its class and of a full trap, given the past.
 
     Parameters
     ----------
     part : Telegraph
-        Its parameters.
+        Parameters of the telegraph noise.
     cond : Resolved
-        Resolved conditions of the first frame.
+        Clean signal, ISO and camera of the first frame.
     """
 
     def __init__(self, part: Telegraph, cond: Resolved) -> None:
@@ -105,14 +106,14 @@ class TelegraphFilter:
         self.is_full = self.full.expand(-1, CLASSES, 1)
 
     def step(self, v: Tensor, log_plain: Tensor, per_sigma: Tensor, variance: Tensor, seen: Tensor | None) -> Tensor:
-        """Log-density of one frame of each pixel given its past, (B, N); the frame becomes past.
+        """Log-density of each pixel of the next frame given its past, (B, N); the frame is then added to the past.
 
         Parameters
         ----------
         v : Tensor, shape (B, N)
-            Latent of the frame without what all pixels share.
+            Latent of the frame without its shared part.
         log_plain : Tensor, shape (B, N)
-            Its log-density given the past, were the pixel no telegraph pixel.
+            Log-density of v given the past if the pixel is not a telegraph pixel, nats.
         per_sigma : Tensor, shape (B, N)
             1/σ of the frame's noise.
         variance : Tensor, shape (B, N)

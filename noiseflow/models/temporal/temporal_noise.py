@@ -1,4 +1,4 @@
-"""`TemporalNoise`: a frame's model with a memory, its density over a sequence and its samples as a stream."""
+"""`TemporalNoise`: a frame model with memory, its density over a sequence, and its samples as a stream."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,41 +20,43 @@ from noiseflow.ops.random.sampling import Keyed, Source
 __all__ = ["PATTERN", "TemporalNoise", "as_temporal", "temporal_spec"]
 
 PATTERN = "within", "added"
-"""Whether the frame's model has the fixed pattern in its variance."""
+"""Whether the frame model's variance includes the fixed pattern, or the pattern is added to it."""
 
 
 @register("temporal", ("frame", "parts", "pattern"))
 class TemporalNoise(NoiseModel):
-    """Noise of a sequence of frames, given the past: log p(n_1 … n_T) = Σ_t log p(n_t | n_1 … n_{t−1}).
+    """Noise of a sequence of frames, each given the past: log p(n_1 … n_T) = Σ_t log p(n_t | n_1 … n_{t−1}).
 
-    The frame's own model maps each frame's noise to a standard normal latent, z_t = f(n_t; clean, ISO, camera).
-    What has memory is the latent of each pixel p,
+    The frame model maps the noise of each frame to a standard normal latent, z_t = f(n_t; clean, ISO, camera).
+    Memory acts on the latent of each pixel p,
 
         z_t(p) = Σ_i h_i(p)·u_i(p) + Σ_j g_j(p)·x_j,t + N(0, 1 − Σ_i h_i(p)²),
 
-    u of the pixel and for ever (`PixelPart`), x of the frame and autoregressive (`FramePart`); h and g are the part's
-    σ over σ of the frame's noise at that signal.  For a normal frame model n = σ·z this is the physical sum
-    n_t = offset + PRNU·signal + drift_t + flicker_t·signal + rest; for any other flow it is defined by its latent.
-    Hence
+    with u specific to the pixel and constant (`PixelPart`), and x common to the frame and autoregressive
+    (`FramePart`).  h and g are the part's σ divided by σ of the frame's noise at that signal.  For a Gaussian frame
+    model, n = σ·z, this is the physical sum n_t = offset + PRNU·signal + drift_t + flicker_t·signal + rest; for any
+    other flow it is defined through the latent.  Hence
 
         log p(n_t | past) = log p_frame(n_t) + log q(z_t | z_1 … z_{t−1}) − log N(z_t; 0, I),
 
-    exact for every flow, with q by a Kalman filter over all pixels at once (`linear_filter`).  The fixed pattern takes
-    its share of the variance that the frame's model has: a burst of one frame has that model's density.  Telegraph
-    pixels (`Telegraph`) take a share too, but a frame of them is a mixture.  Drift and flicker are added, since
-    independent pixels cannot have them.  Around a model that was fitted to noise without the pattern, as to bursts
-    whose mean is the clean signal, all is added, and the last term is N(0, 1).
+    which is exact for every flow; q comes from a Kalman filter over all pixels at once (`linear_filter`).  The fixed
+    pattern is part of the frame model's variance: a sequence of one frame has that model's density.  Telegraph pixels
+    (`Telegraph`) are part of it too, but a frame with them is a mixture.  Drift and flicker are added, because a
+    frame model with independent pixels cannot contain them.  If the frame model was fitted to noise without the
+    pattern, such as bursts whose mean is the clean signal, the pattern is added too (``"added"``) and the last term
+    of z_t is N(0, 1).
 
-    With telegraph pixels, x is first taken out of a frame as if its pixels were independent, S^(−½)(z − E z), and the
-    rest is each pixel's own.  That is a normalised density of its own; it differs from the law of the samples only in
-    the one direction of a frame that each x moves it in.
+    With telegraph pixels, x is first removed from a frame as if its pixels were independent, S^(−½)(z − E z), and the
+    rest is treated pixel by pixel.  This is a normalised density; it differs from the distribution of samples only in
+    the one direction in which each x moves a frame.
 
-    What is left, the innovation w_t = (z_t − E z_t)/σ given the past, is N(0, 1), or has a law given the innovations
-    before it (`InnovationPart`).  The sampler gives that law to what is new in a frame, before the other parts are
-    added: alone it has the density exactly, beside parts that are still being learnt from the frames up to their error.
+    The innovation w_t = (z_t − E z_t)/σ given the past is N(0, 1), or depends on earlier innovations
+    (`InnovationPart`).  The sampler applies that dependence to the new noise of a frame before it adds the other
+    parts.  Without other parts the samples have exactly this density; with them, up to the error of what has been
+    learnt about these parts from the frames so far.
 
-    Options of the spec: ``frame``, a mapping with ``model`` and ``options`` of the frame's model; ``parts``, names in
-    `noiseflow.models.temporal.registry.PARTS`; ``pattern``, ``"within"`` the frame's variance or ``"added"``.
+    Options of the spec: ``frame``, a mapping with ``model`` and ``options`` of the frame model; ``parts``, names in
+    `noiseflow.models.temporal.registry.PARTS`; ``pattern``, ``"within"`` the frame's variance (default) or ``"added"``.
 
     Examples
     --------
@@ -69,14 +71,14 @@ class TemporalNoise(NoiseModel):
         super().__init__(spec)
         given, names = spec.options.get("frame"), spec.options.get("parts", ())
         if not isinstance(given, dict) or not isinstance(given.get("model"), str):
-            raise ModelError("temporal: is fitted around a frame's model, by `noiseflow fit-video`")
+            raise ModelError("temporal: needs a frame model; fit it with `noiseflow fit-video`")
         if given["model"] == "temporal":
-            raise ModelError("temporal: its frame's model is itself one of sequences; give that one's frame model")
+            raise ModelError("temporal: its frame model is itself a sequence model; give a model of single frames")
         for name in names:
             if name not in PARTS:
                 raise ModelError(f"temporal: part {name!r} is not known; expected some of {', '.join(PARTS)}")
         if len(set(names)) != len(tuple(names)):
-            raise ModelError(f"temporal: expected each part once; got {', '.join(names)}")
+            raise ModelError(f"temporal: expected each part only once; got {', '.join(names)}")
         kind = spec.options.get("pattern", PATTERN[0])
         if kind not in PATTERN:
             raise ModelError(f"temporal: option pattern: expected {' or '.join(PATTERN)}; got {kind!r}")
@@ -87,46 +89,46 @@ class TemporalNoise(NoiseModel):
 
     @property
     def pixel_parts(self) -> tuple[PixelPart, ...]:
-        """Parts that each pixel has a value of."""
+        """The parts with one constant value per pixel."""
         return tuple(part for part in self.parts.values() if isinstance(part, PixelPart))
 
     @property
     def frame_parts(self) -> tuple[FramePart, ...]:
-        """Parts that all pixels of a frame share."""
+        """The parts common to all pixels of a frame."""
         return tuple(part for part in self.parts.values() if isinstance(part, FramePart))
 
     @property
     def telegraph(self) -> Telegraph | None:
-        """Telegraph pixels, if it has them."""
+        """The telegraph part; None if there is none."""
         return next((part for part in self.parts.values() if isinstance(part, Telegraph)), None)
 
     @property
     def innovation_part(self) -> InnovationPart | None:
-        """The law of what the other parts leave, if it has one."""
+        """The part for innovations; None if they are independent."""
         return next((part for part in self.parts.values() if isinstance(part, InnovationPart)), None)
 
     @property
     def elementwise(self) -> bool:
-        """Whether a single frame's latents are standard normal, and each of one noise value."""
+        """Whether each latent of a single frame is standard normal and depends on one noise value only."""
         return self.frame.elementwise and not (self.frame_parts or self.telegraph or self.adds_pattern)
 
     def approximate_sigma(self, cond: Resolved) -> Tensor:
-        """σ of the frame's model, (B, C, H, W)."""
+        """Noise σ of the frame model, (B, C, H, W), normalised."""
         return sigma_of(self.frame, cond).to(cond.clean.dtype)
 
     def latent(self, noise: Tensor, cond: Resolved) -> Tensor:
-        """Latent of the frame's model."""
+        """Latent of the frame model, (B, C, H, W)."""
         return self.frame.latent(noise, cond)
 
     def follow(self, iso: Tensor | float, camera: Tensor | int | str | Sequence[str] = 0) -> SequenceDensity:
-        """The density of a sequence, frame by frame: each call is log p(n_t | the frames of the calls before), (B,).
+        """Start the density of a sequence; each call of the result gives log p(n_t | frames of earlier calls), (B,).
 
         Parameters
         ----------
         iso : float or Tensor, shape (B,)
             ISO of the sequence.
         camera : as in `Conditions`
-            Its camera.
+            Camera of the sequence.
 
         Examples
         --------
@@ -153,23 +155,23 @@ class TemporalNoise(NoiseModel):
         noise : Tensor, shape (B, T, C, H, W)
             Noisy − clean, normalised.
         clean : Tensor, shape (B, T, C, H, W) or (B, 1, C, H, W)
-            Clean signal; one of a scene that stands still.
+            Clean signal, normalised; a single frame for a static scene.
         iso : float or Tensor, shape (B,) or (B, T)
-            ISO of the sequence, or of each frame: the same for all.
+            ISO of the sequence; if given per frame, it must be the same for all frames.
         camera : as in `Conditions`
-            Its camera.
+            Camera of the sequence.
         observed : Tensor of bool, shape (B, T, C, H, W), optional
             False where a pixel is masked.
 
         Returns
         -------
         Tensor of float64, shape (B, T)
-            Nats.
+            Log-density of each frame, nats.
 
         Raises
         ------
         DataError
-            Shapes that do not fit, or frames of more than one ISO.
+            Shapes that do not match, or frames with different ISOs.
         """
         if noise.ndim != 5 or clean.ndim != 5 or clean.shape[1] not in (1, noise.shape[1]):
             raise DataError(
@@ -195,22 +197,27 @@ class TemporalNoise(NoiseModel):
         source: Source = None,
         temperature: float = 1.0,
     ) -> NoiseStream:
-        """A sampler of a sequence: each call with a clean frame gives the noisy frame, with what the camera remembers.
+        """Start a sampler of a sequence; each call of the result turns the next clean frame into a noisy one.
 
-        Its memory is that of two maps of the frame, however many frames there are.
+        The sampler needs memory for a few maps of the frame, independent of the number of frames.
 
         Parameters
         ----------
         iso : float or Tensor, shape (B,), optional
-            ISO of the sequence; the lowest of the model if None.
+            ISO of the sequence; if None, the model's lowest.
         camera : as in `Conditions`
-            Its camera.
+            Camera of the sequence.
         seed : int
-            Seed of all its numbers, those of the sensor's pattern too.
+            Seed of all random numbers, including the sensor's pattern.
         source : torch.Generator or Keyed, optional
-            Where its numbers come from in place of `seed`.
+            Source of the random numbers, instead of `seed`.
         temperature : float
             Factor on the latents; 1 samples the fitted density.
+
+        Returns
+        -------
+        NoiseStream
+            The sampler.
         """
         iso = self.iso_range[0] if iso is None else iso
         return NoiseStream(self, iso, camera, Keyed(seed) if source is None else source, temperature)
@@ -223,14 +230,14 @@ class TemporalNoise(NoiseModel):
         source: Source = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Draw the noise of whole sequences: frame by frame what `stream` gives.
+        """Draw the noise of whole sequences, with the same result as `stream` frame by frame.
 
         Parameters
         ----------
         clean : Tensor, shape (B, T, C, H, W)
             Clean signal of each frame, normalised.
         iso, camera, source, temperature
-            Those of `stream`; keyed, an element has the noise that it has alone.
+            As in `stream`; with a keyed source, the noise of an element does not depend on the other elements.
 
         Returns
         -------
@@ -251,7 +258,7 @@ class TemporalNoise(NoiseModel):
     def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
         if isinstance(generator, Keyed) and (generator.size or cond.clean.shape[2:]) != cond.clean.shape[2:]:
             raise ModelError(
-                "temporal: a window of a frame is a sample of stream(…).next_frame(frame), not of the model"
+                "temporal: the model cannot sample a window of a frame; use model.stream(…).next_frame(frame).sample(…)"
             )
         stream = NoiseStream(self, cond.iso, cond.camera, generator, temperature)
         return stream.noise(cond.clean)
@@ -261,25 +268,32 @@ class TemporalNoise(NoiseModel):
 
 
 def as_temporal(model: NoiseModel, name: str) -> TemporalNoise:
-    """The model, if it is one of sequences.
+    """Return the model if it is a model of sequences.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        Any model.
+    name : str
+        Its name for the error message.
 
     Raises
     ------
     ModelError
-        It is not; `name` is what to call it.
+        It is a model of single frames.
     """
     if not isinstance(model, TemporalNoise):
-        raise ModelError(f"{name}: {model.spec.model} is a model of single frames; make one of sequences by fit-video")
+        raise ModelError(f"{name}: {model.spec.model} is a model of single frames; fit a sequence model with fit-video")
     return model
 
 
 def one_iso(iso: Tensor | float, frames: int) -> Tensor | float:
-    """The ISO of a sequence whose frames may each have one.
+    """The single ISO of a sequence, given one ISO or one per frame.
 
     Raises
     ------
     DataError
-        They differ.
+        The ISOs of the frames differ.
     """
     if not isinstance(iso, Tensor) or iso.ndim < 2:
         return iso
@@ -290,16 +304,21 @@ def one_iso(iso: Tensor | float, frames: int) -> Tensor | float:
 
 
 def temporal_spec(frame: ModelSpec, parts: Sequence[str], pattern: str = PATTERN[0]) -> ModelSpec:
-    """Spec of a `TemporalNoise` around a frame's model.
+    """Make the spec of a `TemporalNoise` around a frame model.
 
     Parameters
     ----------
     frame : ModelSpec
-        Spec of the frame's model.
+        Spec of the frame model.
     parts : sequence of str
-        Names in `PARTS`.
+        Names in `noiseflow.models.temporal.registry.PARTS`.
     pattern : str
-        One of `PATTERN`.
+        ``"within"`` or ``"added"``, see `TemporalNoise`.
+
+    Returns
+    -------
+    ModelSpec
+        Spec for `build`.
     """
     options: dict[str, object] = {"frame": {"model": frame.model, "options": dict(frame.options)}, "parts": list(parts)}
     if pattern != PATTERN[0]:

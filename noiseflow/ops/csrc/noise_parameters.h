@@ -14,8 +14,8 @@ INLINE static inline lanes asinh(lanes x, lanes root) {
     lanes size = absolute(x), square = x * x, far = log(size + root) + (root - root);
     lanes near = ((2.0122003309e-2f * square - 4.2699340972e-2f) * square + 7.4847586088e-2f) * square - 1.6666288134e-1f;
     near = near * square * size + size;
-    lanes value = size < 0.5f ? near : far;
-    return x < 0.0f ? -value : value;
+    lanes value = choose(size < 0.5f, near, far);
+    return choose(x < 0.0f, -value, value);
 }
 
 // sinh and cosh of x = n·log 2 + r, from the odd and the even part of eʳ: near 0, where n is 0, sinh is the odd part alone.
@@ -28,11 +28,8 @@ struct Hyperbolic {
         lanes square = r * r;
         lanes odd = ((square * (1.0f / 5040) + 1.0f / 120) * square + 1.0f / 6) * square * r + r;
         lanes even = ((square * (1.0f / 720) + 1.0f / 24) * square + 0.5f) * square + 1.0f;
-        whole power;
-        std::memcpy(&power, &shifted, sizeof power);
-        whole up = (power << 23) + (127 << 23), down = (127 << 23) - (power << 23);
-        lanes grown, shrunk;
-        std::memcpy(&grown, &up, sizeof grown), std::memcpy(&shrunk, &down, sizeof shrunk);
+        whole power = bits_of(shifted) << 23;
+        lanes grown = of_bits(power + (127 << 23)), shrunk = of_bits((127 << 23) - power);
         lanes half = 0.5f * (grown + shrunk), rest = 0.5f * (grown - shrunk);
         sinh = rest * even + half * odd, cosh = half * even + rest * odd;
     }
@@ -49,11 +46,11 @@ struct NoiseParameters {
     INLINE NoiseParameters(lanes y, float beta1, float beta2) : clean(y), one(beta1), two(beta2) {
         lanes line = beta1 * y + beta2;
         floored = line < FLOOR * beta2;
-        variance = floored ? all(FLOOR * beta2) : line;
+        variance = choose(floored, all(FLOOR * beta2), line);
         inverse = ::inverse(variance);
         read = beta2 * inverse;
         share = beta1 * y * inverse;
-        share = share < 0.0f ? lanes{} : share;
+        share = choose(share < 0.0f, lanes{}, share);
         electron = beta1 * beta1 * inverse;
         root = sqrt(electron);
         skew = share * root, excess = share * electron;
@@ -65,10 +62,10 @@ struct OfBetas {
     lanes one = {}, two = {};
     INLINE void add(const NoiseParameters &l, lanes of_variance, lanes of_read, lanes of_skew, lanes of_excess) {
         lanes of_electron = of_skew * l.share * 0.5f / l.root + of_excess * l.share;
-        lanes of_share = l.share > 0.0f ? of_skew * l.root + of_excess * l.electron : lanes{};
+        lanes of_share = choose(l.share > 0.0f, of_skew * l.root + of_excess * l.electron, lanes{});
         of_variance -= l.inverse * (of_read * l.read + of_share * l.share + of_electron * l.electron);
-        one += of_share * l.clean * l.inverse + of_electron * 2.0f * l.one * l.inverse + (l.floored ? lanes{} : of_variance * l.clean);
-        two += of_read * l.inverse + of_variance * (l.floored ? all(FLOOR) : all(1.0f));
+        one += of_share * l.clean * l.inverse + of_electron * 2.0f * l.one * l.inverse + choose(l.floored, lanes{}, of_variance * l.clean);
+        two += of_read * l.inverse + of_variance * choose(l.floored, all(FLOOR), all(1.0f));
     }
 };
 

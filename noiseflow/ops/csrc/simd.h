@@ -5,46 +5,16 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
-#include <cstring>
 #include <type_traits>
 #include <vector>
 
-#if defined(__AVX__)
-#include <immintrin.h>
-#endif
+#include "vectors.h"
 
-// Where a value goes through many steps by itself, one register's steps wait for one another: such kernels ask for longer
-// vectors.  Rows that are read shifted seldom start at a cache line, and those lose more by it.
-#if defined(LONG_VECTORS) && defined(__AVX512F__)
-constexpr long LANES = 16;
-#elif defined(__AVX__)
-constexpr long LANES = 8;
-#else
-constexpr long LANES = 4;
-#endif
-// Vectors of pixels whose sums over few planes fit into registers together.
-#if defined(__AVX512VL__) || defined(__aarch64__)
-constexpr int WIDE = 4;
-#else
-constexpr int WIDE = 2;
-#endif
 // A function for Python, which compares its parameters, name by name, with those that it declares itself.  PART and the
 // other constants that both sides share come from there too, by the compiler's -D.
 #define KERNEL(name, ...)                                                                                              \
     extern "C" const char *name##_parameters() { return #__VA_ARGS__; }                                                \
     extern "C" void name(__VA_ARGS__)
-
-// Of a function of vectors, or a lambda: without it a call a vector may remain, around which no register keeps its value.
-#define INLINE __attribute__((always_inline))
-
-typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef int32_t whole __attribute__((vector_size(LANES * 4)));
-
-static inline lanes load(const float *from) { return *reinterpret_cast<const lanes *>(from); }
-static inline void store(float *to, lanes value) { *reinterpret_cast<lanes *>(to) = value; }
-// A difference from 0 is the number itself, to the compiler too; a sum with 0 is not, of −0.
-static inline lanes all(float value) { return value - lanes{}; }
 
 // The first `count` floats, zeros after them.
 static inline lanes load(const float *from, long count) {
@@ -77,54 +47,20 @@ static inline float sum(lanes value) {
 
 // A sum of many vectors, in double.
 class Total {
-    typedef double doubles __attribute__((vector_size(LANES * 8)));
     doubles values = {};
 
   public:
-    INLINE void add(lanes value) { values += __builtin_convertvector(value, doubles); }
+    INLINE void add(lanes value) { add_to(values, value); }
     double sum() const {
-        double total = 0;
-        for (long i = 0; i < LANES; ++i) total += values[i];
+        double each[LANES], total = 0;
+        std::memcpy(each, &values, sizeof each);
+        for (double value : each) total += value;
         return total;
     }
 };
 
-// NaN stays NaN in all of these.
-static inline lanes at_least(float low, lanes x) {
-#if defined(LONG_VECTORS) && defined(__AVX512F__)
-    return _mm512_max_ps(all(low), x);
-#elif defined(__AVX__)
-    return _mm256_max_ps(all(low), x);
-#else
-    return x < low ? all(low) : x;
-#endif
-}
-
-static inline lanes at_most(float high, lanes x) {
-#if defined(LONG_VECTORS) && defined(__AVX512F__)
-    return _mm512_min_ps(all(high), x);
-#elif defined(__AVX__)
-    return _mm256_min_ps(all(high), x);
-#else
-    return x > high ? all(high) : x;
-#endif
-}
-
+// NaN stays NaN.
 static inline lanes relu(lanes x) { return at_least(0.0f, x); }
-
-// 1/x to 1 ulp or two, of positive finite numbers from 10⁻³⁷ on: the processor's guess and a step of Newton's method take a third of
-// the time of a division of 64 bytes.
-INLINE static inline lanes inverse(lanes x) {
-#if defined(LONG_VECTORS) && defined(__AVX512F__)
-    lanes guess = _mm512_rcp14_ps(x);
-    return guess * (2.0f - x * guess);
-#elif defined(__AVX512VL__)
-    lanes guess = _mm256_rcp14_ps(x);
-    return guess * (2.0f - x * guess);
-#else
-    return 1.0f / x;
-#endif
-}
 
 // Call body(i) for each of a few vectors.
 template <int VECTORS, class Body> [[gnu::always_inline]] static inline void few(Body body) {
@@ -147,11 +83,7 @@ template <int VECTORS> static inline void exp2(lanes (&x)[VECTORS]) {
     few<VECTORS>([&](int i) INLINE { p[i] = p[i] * x[i] + 6.931472057e-1f; });
     few<VECTORS>([&](int i) INLINE { p[i] = p[i] * x[i] + 1.0f; });
     few<VECTORS>([&](int i) INLINE {
-        whole power;
-        std::memcpy(&power, &shifted[i], sizeof power);
-        power = (power << 23) + (127 << 23);
-        std::memcpy(&shifted[i], &power, sizeof power);
-        x[i] = p[i] * shifted[i];
+        x[i] = p[i] * of_bits((bits_of(shifted[i]) << 23) + (127 << 23));
     });
 }
 
@@ -166,8 +98,8 @@ template <int VECTORS> static inline void tanh(lanes (&x)[VECTORS]) {
 
 // exp to 1 ulp or two: 2^n · p(r), |r| ≤ ½ log 2; Cephes' polynomial.
 INLINE static inline lanes exp(lanes x) {
-    x = x > 88.3762589f ? all(88.3762589f) : x;
-    x = x < -87.3365402f ? all(-87.3365402f) : x;
+    x = choose(x > 88.3762589f, all(88.3762589f), x);
+    x = choose(x < -87.3365402f, all(-87.3365402f), x);
     const lanes magic = all(12582912.0f);
     lanes shifted = x * 1.44269504f + magic;
     lanes n = shifted - magic;
@@ -180,25 +112,17 @@ INLINE static inline lanes exp(lanes x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    whole power;
-    std::memcpy(&power, &shifted, sizeof power);
-    power = (power << 23) + (127 << 23);
-    lanes scale;
-    std::memcpy(&scale, &power, sizeof scale);
-    return p * scale;
+    return p * of_bits((bits_of(shifted) << 23) + (127 << 23));
 }
 
 INLINE static inline lanes tanh(lanes x) { return 1.0f - 2.0f * inverse(exp(2.0f * x) + 1.0f); }
 
 // log of positive numbers, to 1 ulp or two: exponent, and Cephes' polynomial of the mantissa in √½ … √2.
 INLINE static inline lanes log(lanes x) {
-    whole bits;
-    std::memcpy(&bits, &x, sizeof bits);
+    whole bits = bits_of(x);
     whole power = (bits - 0x3f3504f3) >> 23;
     bits -= power << 23;
-    lanes m;
-    std::memcpy(&m, &bits, sizeof m);
-    m -= 1.0f;
+    lanes m = of_bits(bits) - 1.0f;
     lanes p = all(7.0376836292e-2f);
     p = p * m - 1.1514610310e-1f;
     p = p * m + 1.1676998740e-1f;
@@ -208,23 +132,12 @@ INLINE static inline lanes log(lanes x) {
     p = p * m + 2.0000714765e-1f;
     p = p * m - 2.4999993993e-1f;
     p = p * m + 3.3333331174e-1f;
-    lanes n = __builtin_convertvector(power, lanes), square = m * m;
+    lanes n = to_float(power), square = m * m;
     lanes value = m * square * p + n * -2.12194440e-4f - 0.5f * square + m + n * 0.693359375f;
-    return x == x ? value : x;
+    return choose(x == x, value, x);
 }
 
-INLINE static inline lanes absolute(lanes x) { return x < 0.0f ? -x : x; }
-
-INLINE static inline lanes sqrt(lanes x) {
-#if defined(LONG_VECTORS) && defined(__AVX512F__)
-    return _mm512_sqrt_ps(x);
-#elif defined(__AVX__)
-    return _mm256_sqrt_ps(x);
-#else
-    for (long i = 0; i < LANES; ++i) x[i] = __builtin_sqrtf(x[i]);
-    return x;
-#endif
-}
+INLINE static inline lanes absolute(lanes x) { return choose(x < 0.0f, -x, x); }
 
 // Call body(i) for i < count, on so many threads: with OpenMP those that PyTorch has.  Its own keep a processor busy for a
 // while after their work, which threads of ours would wait for.

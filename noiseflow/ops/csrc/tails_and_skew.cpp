@@ -5,6 +5,7 @@
 // factor f on the skewness.  Log-dets come as sums of parts of 4096 pixels, (B, parts), gradients as sums of elements.
 
 #define LONG_VECTORS
+#define PAIRS
 #include "noise_parameters.h"
 
 constexpr int TERMS = DEGREE + 1;
@@ -38,10 +39,10 @@ struct Polynomial {
 struct ReadExcess {
     lanes weight, value;
     INLINE ReadExcess(const NoiseParameters &l, float kurtosis) {
-        weight = l.read > 1.0f ? all(1.0f) : l.read;
+        weight = choose(l.read > 1.0f, all(1.0f), l.read);
         value = kurtosis * weight * weight;
     }
-    INLINE lanes of_read(const NoiseParameters &l, lanes of, float kurtosis) const { return l.read > 1.0f ? lanes{} : of * 2.0f * kurtosis * weight; }
+    INLINE lanes of_read(const NoiseParameters &l, lanes of, float kurtosis) const { return choose(l.read > 1.0f, lanes{}, of * 2.0f * kurtosis * weight); }
 };
 
 // Sinh-arcsinh: ε = shift, log δ, μ = mean and τ = deviation by the moments wanted; names as in tails_and_skew.py.
@@ -53,10 +54,10 @@ struct Skewed {
     lanes shift, inverse_delta, turned, odd, even, mean, deviation, variance;
     Value first, second;
     INLINE static lanes clamp(lanes x, float low, float high) {
-        x = x < low ? all(low) : x;
-        return x > high ? all(high) : x;
+        x = choose(x < low, all(low), x);
+        return choose(x > high, all(high), x);
     }
-    INLINE static lanes wanted(const NoiseParameters &l, lanes per_four, lanes read) { return l.excess * per_four + (read > 0.0f ? lanes{} : read); }
+    INLINE static lanes wanted(const NoiseParameters &l, lanes per_four, lanes read) { return l.excess * per_four + choose(read > 0.0f, lanes{}, read); }
     INLINE Skewed(const NoiseParameters &l, float factor, float kurtosis, const float *polynomials, const float *spreads)
         : read(l, kurtosis), both(inverse((1.0f + heavy() * (1.0f / 3.0f)) * (1.0f + heavy() * (4.0f / 3.0f)))),
           per_three(both * (1.0f + heavy() * (4.0f / 3.0f))), per_four(both * (1.0f + heavy() * (1.0f / 3.0f))),
@@ -76,7 +77,7 @@ struct Skewed {
         variance = 0.5f * ((1.0f + 2.0f * odd * odd) * second.value - 1.0f) - mean * mean;
         deviation = sqrt(variance);
     }
-    INLINE lanes heavy() const { return read.value < 0.0f ? lanes{} : read.value; }
+    INLINE lanes heavy() const { return choose(read.value < 0.0f, lanes{}, read.value); }
 };
 
 // a z³ + z = c x; names as in tails_and_skew.py.
@@ -84,11 +85,11 @@ struct Cubic {
     ReadExcess read;
     lanes heavy, a, by_excess, square, spread;
     INLINE Cubic(const NoiseParameters &l, float kurtosis, const float *series) : read(l, kurtosis) {
-        heavy = read.value < 0.0f ? lanes{} : read.value;
+        heavy = choose(read.value < 0.0f, lanes{}, read.value);
         Value ratio = horner(series, TERMS, log1p(heavy));
         a = heavy * ratio.value;
-        by_excess = a < LEAST ? lanes{} : ratio.value + heavy * ratio.slope * inverse(1.0f + heavy);
-        a = a < LEAST ? all(LEAST) : a;
+        by_excess = choose(a < LEAST, lanes{}, ratio.value + heavy * ratio.slope * inverse(1.0f + heavy));
+        a = choose(a < LEAST, all(LEAST), a);
         square = 1.0f + a * (6.0f + 15.0f * a);
         spread = sqrt(square);
     }
@@ -167,15 +168,15 @@ KERNEL(skew_backward, const float *of_z, const float *of_log_det, const float *x
                 of_shift += of_turned * s.inverse_delta;
                 lanes of_skew = of_shift * s.per_skew.value, of_per = of_shift * s.skew;
                 lanes of_rest = of_per * s.per_skew.by_v + of_log_delta * s.log_delta.by_v;
-                of_rest = s.bent ? of_rest : lanes{};
+                of_rest = choose(s.bent, of_rest, lanes{});
                 lanes of_square = of_per * s.per_skew.by_u + of_log_delta * s.log_delta.by_u - of_rest;
                 of_skew += of_square * 2.0f * s.skew;
-                of_skew = s.held ? of_skew : lanes{};
+                of_skew = choose(s.held, of_skew, lanes{});
                 factors += of_skew * s.own;
                 of_skew *= f;
                 lanes of_heavy = of_skew * s.own * s.per_three * (-1.0f / 3) -
                                  of_rest * l.excess * s.per_four * s.per_four * (4.0f / 3);
-                lanes of_read = (s.read.value >= 0.0f ? of_heavy : lanes{}) + (s.read.value <= 0.0f ? of_rest : lanes{});
+                lanes of_read = choose(s.read.value >= 0.0f, of_heavy, lanes{}) + choose(s.read.value <= 0.0f, of_rest, lanes{});
                 kurtoses += of_read * s.read.weight * s.read.weight;
                 betas.add(l, lanes{}, s.read.of_read(l, of_read, k), of_skew * s.per_three, of_rest * s.per_four);
             });
@@ -234,7 +235,7 @@ KERNEL(tails_backward, const float *of_z, const float *of_log_det, const float *
                 lanes grown = (3.0f + 15.0f * c.a) * per_spread;
                 lanes of_a = of_out * (grown * value - out * square) * slope + gl * (grown * per_spread - 3.0f * square * slope);
                 store(of_x + place, of_out * c.spread * slope, left);
-                lanes of_read = c.read.value >= 0.0f ? of_a * c.by_excess : lanes{};
+                lanes of_read = choose(c.read.value >= 0.0f, of_a * c.by_excess, lanes{});
                 kurtoses += of_read * c.read.weight * c.read.weight;
                 betas.add(l, lanes{}, c.read.of_read(l, of_read, kurtosis[element]), lanes{}, lanes{});
             });

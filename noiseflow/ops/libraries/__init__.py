@@ -1,1 +1,1 @@
-"""Where the library of a kernel comes from: the wheel, this user's cache, or a compiler on this machine."""
+"""Sources of kernel libraries: the wheel, the user's cache, or a compiler on this machine."""

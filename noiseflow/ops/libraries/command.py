@@ -1,6 +1,6 @@
-"""The compiler's command for a library of kernels, and the libraries that a wheel carries.
+"""Compiler commands for kernel libraries, and the list of libraries that a wheel contains.
 
-``setup.py`` loads this module by its path, before anything is installed: it imports the standard library only.
+``setup.py`` loads this module by its path before anything is installed, so it imports only the standard library.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ __all__ = [
 
 SOURCES = Path(__file__).resolve().parents[1] / "csrc"
 BUILT = Path(__file__).with_name("built")
-"""Folder of the prebuilt libraries, one folder in it for each kind of processor; only an installed wheel has it."""
+"""Folder of the prebuilt libraries, with a subfolder per kind of processor; exists only in an installed wheel."""
 
 FORMS = Path(__file__).with_name("forms.json")
-"""Files and macros of the libraries that models take, written by ``python -m tools.workloads.kernel_forms``."""
+"""Files and macros of the libraries that models use, written by ``python -m tools.workloads.kernel_forms``."""
 
 PROCESSORS: Mapping[str, Mapping[str, str]] = {
     "x86_64": {
@@ -42,27 +42,28 @@ PROCESSORS: Mapping[str, Mapping[str, str]] = {
     },
     "aarch64": {"armv8-a": "asimd"},
 }
-"""Machine → kind of processor, the best first → its flags in Linux's ``/proc/cpuinfo``.
+"""Machine → kind of processor, best first → its flags in Linux's ``/proc/cpuinfo``.
 
-A kind has the flags of those after it as well.  The x86-64 ones are the levels of the x86-64 psABI, section 3.1.1.
+A kind also needs the flags of the kinds after it.  The x86-64 kinds are the levels of the x86-64 psABI, section 3.1.1.
 """
 
 OPTIMISE = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math")
 
 
 def machine() -> str:
-    """The name of this machine's kind in `PROCESSORS`."""
+    """Name of this machine in `PROCESSORS`."""
     name = platform.machine()
     return {"AMD64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
 def processors(cpuinfo: str | None = None) -> list[str]:
-    """The kinds whose instructions this processor has, the best first.
+    """List the kinds whose instructions this processor supports, best first.
 
     Parameters
     ----------
     cpuinfo : str, optional
-        Text of ``/proc/cpuinfo``; read from there by default.  Where there is none, the last kind is meant.
+        Contents of ``/proc/cpuinfo``; by default the file is read.  If it does not exist, the most basic kind is
+        returned.
     """
     kinds = list(PROCESSORS.get(machine(), {}).items())
     if cpuinfo is None:
@@ -82,12 +83,12 @@ def processors(cpuinfo: str | None = None) -> list[str]:
 
 @cache
 def compiler() -> tuple[str, ...] | None:
-    """Words of the C++ compiler's command: ``CXX``, or g++ or clang++ where it is not set; None without one.
+    """Command words of the C++ compiler: ``CXX`` if set, else g++ or clang++; None if there is no compiler.
 
     Raises
     ------
     OSError
-        ``CXX`` names no program.
+        ``CXX`` does not name a program.
     """
     chosen = shlex.split(os.environ.get("CXX", ""))
     if chosen:
@@ -100,7 +101,7 @@ def compiler() -> tuple[str, ...] | None:
 
 @cache
 def is_clang(words: tuple[str, ...]) -> bool:
-    """Whether a compiler is clang, by what it says about itself."""
+    """Whether a compiler is clang, according to its ``--version``."""
     try:
         said = subprocess.run([*words, "--version"], capture_output=True, check=False, timeout=30)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
@@ -109,18 +110,18 @@ def is_clang(words: tuple[str, ...]) -> bool:
 
 
 def command(words: Sequence[str], files: Sequence[str], macros: Mapping[str, int | float], kind: str) -> list[str]:
-    """The command that builds a library for this machine, less ``-o FILE``.
+    """The command that builds a library for this machine, without ``-o FILE``.
 
     Parameters
     ----------
     words : sequence of str
-        The compiler.
+        Command words of the compiler.
     files : sequence of str
-        Names in ``csrc``, without their ending.
+        Names of sources in ``csrc``, without suffix.
     macros : mapping
-        Whole numbers are C++ ints, others floats.
+        C++ macros: ints become C++ ints, floats become C++ floats.
     kind : str
-        Kind of processor, or ``native``.
+        Kind of processor of `PROCESSORS`, or ``native``.
     """
     return [*words, *_flags(tuple(words), macros, kind), "-shared", *(str(SOURCES / f"{name}.cpp") for name in files)]
 
@@ -128,17 +129,17 @@ def command(words: Sequence[str], files: Sequence[str], macros: Mapping[str, int
 def commands_for_a_wheel(
     words: Sequence[str], files: Sequence[str], macros: Mapping[str, int | float], kind: str, library: Path
 ) -> list[list[str]]:
-    """The commands that build a library whose OpenMP runtime is the one that PyTorch has loaded.
+    """The commands that build a library which uses the OpenMP runtime already loaded by PyTorch.
 
-    A library that named a runtime, as the flag ``-fopenmp`` makes the linker do, would bring a second copy into the
-    wheel, with threads of its own.
+    Linking with ``-fopenmp`` would make the library depend on a runtime of its own, so that the wheel would contain
+    a second copy with its own threads.
 
     Parameters
     ----------
     words, files, macros, kind
-        As for `command`.
+        As in `command`.
     library : path
-        File to write; the objects lie beside it.
+        File to write; object files are written beside it.
     """
     flags = _flags(tuple(words), macros, kind)
     objects = [library.with_name(f"{library.stem}-{name}.o") for name in files]
@@ -153,11 +154,12 @@ def commands_for_a_wheel(
 def _flags(words: tuple[str, ...], macros: Mapping[str, int | float], kind: str) -> list[str]:
     flags = [*OPTIMISE, "-fPIC", f"-march={kind}"]
     if machine() == "x86_64":
-        # Shifted rows seldom start at a cache line: vectors of 64 bytes take a quarter longer than those of 32, of
-        # which AVX-512 has twice as many.
+        # Shifted rows seldom start at a cache line, so 64-byte vectors take a quarter longer than 32-byte ones, of
+        # which AVX-512 has twice as many registers.
         flags += ["-mprefer-vector-width=256", "-mtune=generic"]
     if not is_clang(words):
-        # The runtime that PyTorch has loaded; clang's is another one, and need not be there: one thread does it all.
+        # GCC uses the OpenMP runtime that PyTorch has loaded.  clang uses another one, which may be missing, so its
+        # kernels run on one thread.
         flags.append("-fopenmp")
     return [
         *flags,
@@ -171,9 +173,9 @@ def library_name(files: Sequence[str], macros: Mapping[str, int | float]) -> str
     Parameters
     ----------
     files : sequence of str
-        Names in ``csrc``, without their ending.
+        Names of sources in ``csrc``, without suffix.
     macros : mapping
-        As for `command`.
+        As in `command`.
     """
     values = "\n".join(f"{name}={value!r}" for name, value in sorted(macros.items()))
     digest = hashlib.sha256(b"\0".join([*source_texts(tuple(files)), values.encode()]))
@@ -182,10 +184,10 @@ def library_name(files: Sequence[str], macros: Mapping[str, int | float]) -> str
 
 @cache
 def source_texts(files: tuple[str, ...]) -> list[bytes]:
-    """Contents of sources, and of the headers that they may include."""
+    """Contents of the sources and of all headers."""
     return [path.read_bytes() for path in (*(SOURCES / f"{name}.cpp" for name in files), *sorted(SOURCES.glob("*.h")))]
 
 
 def forms() -> list[tuple[list[str], dict[str, int | float]]]:
-    """Files and macros of each library that a wheel carries."""
+    """Files and macros of each library that a wheel contains."""
     return [(form["files"], form["macros"]) for form in json.loads(FORMS.read_text(encoding="utf-8"))]

@@ -1,4 +1,4 @@
-"""Built kernels on the disk: in a folder of this user alone, with a checksum beside each, built within a time limit."""
+"""Built kernels on disk: in a private folder of the user, each with a checksum, built within a time limit."""
 
 import hashlib
 import os
@@ -14,13 +14,13 @@ from noiseflow.core.output.whole import place_file
 __all__ = ["COMPILER_S", "cache_folder", "library_of"]
 
 COMPILER_S = 120.0
-"""Longest time that a compiler may take, seconds; a kernel takes three or four."""
+"""Time limit for one compiler run, seconds; a kernel takes three or four."""
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
-    """Where this user's kernels are.
+    """Folder of the user's built kernels: ``noiseflow`` under ``XDG_CACHE_HOME`` or ``~/.cache``.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 
     References
     ----------
-    XDG Base Directory Specification 0.8: a relative path is to be ignored.
+    XDG Base Directory Specification 0.8: a relative ``XDG_CACHE_HOME`` is ignored.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(base):
@@ -37,28 +37,31 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "noiseflow"
     except RuntimeError as error:
-        raise OSError("there is no home folder to keep kernels in; set XDG_CACHE_HOME to a folder of yours") from error
+        raise OSError("no home folder to keep kernels in; set XDG_CACHE_HOME to a folder of your own") from error
 
 
 def library_of(name: str, command: Callable[[Path], list[str]]) -> Path:
-    """Path of a built library; it is built if it is not there, or not as it was built.
+    """Return the path of a built library; build it if it is missing or does not match its checksum.
 
     Parameters
     ----------
     name : str
-        Name of the file; it holds a checksum of all that the library depends on.
+        File name, with a digest of everything the library depends on.
     command : callable
-        From the file to write to the words of the compiler's command.
+        Function of the output path that returns the words of the compiler's command.
 
     Raises
     ------
     OSError
-        The folder is not this user's alone, or the compiler failed or took too long.
+        Others can write to the folder, or the compiler failed or took too long.
     """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not _is_ours(folder, stat.S_ISDIR):
-        raise OSError(f"{folder}: belongs to another user, or others may write to it; nothing in it is loaded")
+        raise OSError(
+            f"{folder}: belongs to another user or is writable by others, so no kernel is loaded from it; "
+            "expected a private folder: run chmod go-w on it, or set XDG_CACHE_HOME"
+        )
     library, checksum = folder / name, folder / f"{name}.sha256"
     if not _is_whole(library, checksum):
         with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -67,7 +70,7 @@ def library_of(name: str, command: Callable[[Path], list[str]]) -> Path:
             said = Path(place) / checksum.name
             said.write_text(hashlib.sha256(made.read_bytes()).hexdigest())
             for file in (made, said):
-                # Where a user's group may write what the user makes (umask 002), no kernel would ever be trusted.
+                # With umask 002 new files are writable by the group, and would never be trusted.
                 file.chmod(stat.S_IMODE(file.stat().st_mode) & ~OTHERS_WRITE)
             place_file(made, library, replace=True)
             place_file(said, checksum, replace=True)
@@ -75,7 +78,7 @@ def library_of(name: str, command: Callable[[Path], list[str]]) -> Path:
 
 
 def _is_ours(path: Path, kind: Callable[[int], bool]) -> bool:
-    """Whether a path is of a kind, belongs to this user, and nobody else can write to it; no link."""
+    """Whether a path (not a link) has this file type, belongs to this user, and is writable by nobody else."""
     try:
         about = path.lstat()
     except OSError:
@@ -90,7 +93,7 @@ def _is_whole(library: Path, checksum: Path) -> bool:
 
 
 def _compile(command: list[str]) -> None:
-    """Run a compiler and all that it starts, which end with it."""
+    """Run a compiler; on a timeout or interrupt, end it together with all processes it started."""
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True

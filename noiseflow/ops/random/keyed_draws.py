@@ -1,8 +1,8 @@
 """Random numbers that are a function of seed, stream, frame, plane, row and column.
 
-Beside a tensor of the shape (B, C, H, W) the operations take `frames`, the number of each element's frame in float64,
-(B,), the key of the draw as two words, its stream, and the row and column of the first pixel.  A counter of Philox,
-(column // columns, row, attempt·2¹⁶ + stream·2⁸ + plane, frame), makes the numbers of so many columns.
+All operations take a tensor of the shape (B, C, H, W); `frames`, the frame number of each element, (B,) in float64;
+the key as two 32-bit words; the stream; and the row and column of the first pixel.  One Philox counter,
+(column // n, row, attempt·2¹⁶ + stream·2⁸ + plane, frame), gives the numbers of n adjacent columns.
 """
 
 import math
@@ -19,7 +19,7 @@ __all__ = ["keyed_counts", "keyed_normals", "keyed_uniforms"]
 WORD = 2.0**-32
 
 SMALL_RATE = 10.0
-"""Poisson rate from which PTRS serves; below it the distribution function is inverted."""
+"""Poisson rate from which PTRS is used; below it the distribution function is inverted."""
 
 DRAW = (
     "long key_low, long key_high, long stream, long top, long left, "
@@ -42,7 +42,7 @@ Words = tuple[Tensor, Tensor, Tensor, Tensor]
 def _keyed_normals(
     like: Tensor, frames: Tensor, key_low: int, key_high: int, stream: int, top: int, left: int
 ) -> Tensor:
-    """Standard normal numbers of the shape, dtype and device of `like`, by Box and Muller: |z| < 6.8."""
+    """Draw standard normal numbers with the shape, dtype and device of `like`, by Box and Muller: |z| < 6.8."""
     real = torch.promote_types(like.dtype, torch.float32)
     words = [word.to(real) for word in philox(_counter(like, frames, stream, top, left, 4), key_high << 32 | key_low)]
     pairs = []
@@ -56,7 +56,7 @@ def _keyed_normals(
 def _keyed_uniforms(
     like: Tensor, frames: Tensor, key_low: int, key_high: int, stream: int, top: int, left: int
 ) -> Tensor:
-    """Uniform numbers of the open interval (0, 1) in 52 bits, of the shape of `like`, float64."""
+    """Draw uniform numbers of the open interval (0, 1) with 52 bits, in the shape of `like`, float64."""
     counter = _counter(like, frames, stream, top, left, 2)
     return _in_columns(_two_uniforms(counter, key_high << 32 | key_low), like, left)
 
@@ -64,10 +64,10 @@ def _keyed_uniforms(
 def _keyed_counts(
     rate: Tensor, frames: Tensor, key_low: int, key_high: int, stream: int, top: int, left: int
 ) -> Tensor:
-    """Poisson counts of given rates, float64; a rate that is not finite is its own count.
+    """Draw Poisson counts of given rates, float64; a rate that is NaN or infinite is returned as its own count.
 
-    The distribution function is inverted below `SMALL_RATE`, and above it counts are by transformed rejection (PTRS),
-    whose every attempt has a counter of its own: both are exact.
+    Below `SMALL_RATE` the distribution function is inverted; above it transformed rejection (PTRS) is used, with
+    a new counter for each attempt.  Both are exact.
 
     References
     ----------
@@ -81,7 +81,7 @@ def _keyed_counts(
     counts = exact.clone()
     counts[small] = _inverted(exact[small], u[small])
     open_ = (~small & exact.isfinite()).nonzero(as_tuple=True)
-    # A shape of four axes for every word, so that the words of single pixels can be picked from it.
+    # Expand every word to all four axes, so that the words of single pixels can be indexed.
     words = [word.expand(rate.shape) for word in counter]
     attempt = 0
     u, v = u[open_], v[open_]
@@ -97,7 +97,7 @@ def _keyed_counts(
 
 
 def _counter(like: Tensor, frames: Tensor, stream: int, top: int, left: int, columns: int) -> Words:
-    """Counter words: group of so many columns, row, stream·2⁸ + plane, frame; they broadcast."""
+    """Counter words, which broadcast: group of `columns` columns, row, stream·2⁸ + plane, frame."""
     _, planes, height, width = like.shape
     groups = torch.arange(left // columns, (left + width - 1) // columns + 1, device=like.device)
     rows = torch.arange(top, top + height, device=like.device)[:, None]
@@ -106,27 +106,27 @@ def _counter(like: Tensor, frames: Tensor, stream: int, top: int, left: int, col
 
 
 def _in_columns(numbers: Sequence[Tensor], like: Tensor, left: int) -> Tensor:
-    """Numbers of each group of columns side by side, cut to the columns of `like`."""
+    """Interleave the numbers of each column group and crop them to the columns of `like`."""
     start = left % len(numbers)
     return torch.stack(list(numbers), -1).flatten(3)[..., start : start + like.shape[3]]
 
 
 def _two_uniforms(counter: Words, key: int) -> tuple[Tensor, Tensor]:
-    """Two numbers of the open interval (0, 1) in 52 bits for each counter, float64."""
+    """Two uniform numbers of the open interval (0, 1) with 52 bits for each counter, float64."""
     w0, w1, w2, w3 = philox(counter, key)
     u, v = (((high << 20 | low >> 12).double() + 0.5) * 2.0**-52 for high, low in ((w0, w1), (w2, w3)))
     return u, v
 
 
 def _inverted(rate: Tensor, u: Tensor) -> Tensor:
-    """Least k with P(count ≤ k) ≥ u."""
+    """Poisson counts by inversion: the least k with P(count ≤ k) ≥ u."""
     count = torch.zeros_like(rate)
     term = (-rate).exp()
     below = term.clone()
     at = (u > below).nonzero(as_tuple=True)[0]
     rate, term, below, u = rate[at], term[at], below[at], u[at]
     k = 0
-    # At a rate of 10 the terms are below the last bit of 1 from about 50 on.
+    # At a rate of 10, terms beyond k ≈ 50 are below the last bit of 1.
     while len(at) and k < 200:
         k += 1
         term = term * rate / k
@@ -138,7 +138,7 @@ def _inverted(rate: Tensor, u: Tensor) -> Tensor:
 
 
 def _ptrs(rate: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """One attempt: counts, and whether they stand; constants and names as in the paper."""
+    """One attempt of PTRS: counts, and whether they are accepted.  Constants and names are those of the paper."""
     b = 0.931 + 2.53 * rate.sqrt()
     a = -0.059 + 0.02483 * b
     inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
@@ -193,6 +193,6 @@ keyed_counts = Operation(
     lambda *_: {},
     differentiable=False,
     constant=("rate", "frames"),
-    # The reference goes on until all counts stand.
+    # The reference loops until all counts are accepted, so it reads values.
     results=lambda rate, *_: rate.double(),
 )

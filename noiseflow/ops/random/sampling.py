@@ -1,4 +1,4 @@
-"""Random numbers of a sample: from a torch.Generator, keyed by seed, frame and position, or evenly spread."""
+"""Random numbers for samples: from a torch.Generator, keyed by seed, frame and position, or evenly spread."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Stream(IntEnum):
-    """What a random number is for; two of one position are independent if these differ."""
+    """Purpose of a random number; numbers of different streams are independent, even at the same position."""
 
     BASE = 0
     SHOT = 1
@@ -51,21 +51,21 @@ class Stream(IntEnum):
 
 @dataclass(frozen=True)
 class Keyed:
-    """Random numbers that are a function of seed, frame, plane, row and column, whatever is drawn beside them.
+    """Random numbers that depend only on seed, frame, plane, row and column.
 
-    A tile of a frame therefore gets the numbers that the whole frame has there, and an
-    element of a batch those that it has alone.  Each call of a model draws the same ones.
+    A tile of a frame therefore gets the same numbers as the whole frame at that place, and an element of a batch
+    gets the same numbers as it would alone.  Each call of a model draws the same numbers.
 
     Parameters
     ----------
     seed : int
-        0 … 2⁶⁴ − 1.
+        Seed, 0 … 2⁶⁴ − 1.
     frames : tuple of int
-        Number of the frame of each element of the batch, 0 … 2³² − 1: another number, other noise.
+        Frame number of each element of the batch, 0 … 2³² − 1; different numbers give independent noise.
     top, left : int
-        Row and column, in pixels of a plane, of the batch's first pixel in its frame.
+        Row and column, in pixels of a plane, of the batch's first pixel within its frame.
     size : tuple of int, optional
-        (H, W) of the whole frame in pixels of a plane; the batch's own if None.
+        (H, W) of the whole frame in pixels of a plane; if None, that of the batch.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class Keyed:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit into the counter's words."""
+        """Check that all numbers fit into the counter's words."""
         if not 0 <= self.seed < 2**64:
             raise DataError(f"seed: expected 0 … 2⁶⁴ − 1; got {self.seed}")
         if not self.frames or not all(0 <= frame < 2**32 for frame in self.frames):
@@ -92,11 +92,11 @@ class Keyed:
 
 
 Source = torch.Generator | Keyed | Spread | None
-"""Where a model takes its random numbers from; None is torch's own generator."""
+"""Source of a model's random numbers; None is torch's global generator."""
 
 
 def of_elements(source: Source, rows: Sequence[int]) -> Source:
-    """The source for some elements of a batch."""
+    """The random source for the elements `rows` of a batch."""
     if not isinstance(source, Keyed):
         return source
     return replace(source, frames=tuple(source.frames[row] for row in rows))
@@ -107,7 +107,7 @@ _part: ContextVar[tuple[slice, int] | None] = ContextVar("part of a batch", defa
 
 @contextmanager
 def part_of(rows: slice, total: int) -> Iterator[None]:
-    """Within the block a generator's numbers for these rows are those that they have in a batch of `total`.
+    """Context in which a generator draws for elements `rows` the numbers they have in a batch of `total` elements.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def part_of(rows: slice, total: int) -> Iterator[None]:
 
 
 def _drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int]) -> Tensor:
-    # A graph cannot be traced through a context variable, and stands for a whole batch.
+    # Graphs cannot be traced through a context variable; a graph always processes a whole batch.
     part = None if torch.compiler.is_compiling() else _part.get()
     if part is None or shape[0] != part[0].stop - part[0].start:
         return draw(tuple(shape))
@@ -134,9 +134,9 @@ def _drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int]) -> T
 
 
 def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor:
-    """Standard normal numbers of the shape (B, C, H, W), dtype and device of `like`.
+    """Draw standard normal numbers with the shape (B, C, H, W), dtype and device of `like`.
 
-    Keyed, they are by Box and Muller from 32-bit words, so that |z| < 6.8.
+    A keyed source uses Box and Muller on 32-bit words, so |z| < 6.8.
 
     References
     ----------
@@ -147,21 +147,21 @@ def normal(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor
     if not isinstance(source, Keyed):
         dtype, device = like.dtype, like.device
         return _drawn(lambda shape: torch.randn(shape, generator=source, dtype=dtype, device=device), like.shape)
-    # Nothing that is learnt goes into a draw.
+    # Draws do not depend on parameters, so they need no gradient.
     with torch.no_grad():
         drawn: Tensor = keyed_normals(like.detach(), *_drawn_by(like, source, stream))
     return drawn
 
 
 def row_normal(like: Tensor, lines: int, source: Source, stream: Stream = Stream.ROW) -> Tensor:
-    """Standard normal numbers of a frame's rows, (B, lines, H, 1); keyed, the same at every column."""
+    """Draw one standard normal number per row, (B, lines, H, 1); from a keyed source, the same for every tile."""
     if isinstance(source, Keyed):
         source = replace(source, left=0)
     return normal(like[:, :lines, :, :1], source, stream)
 
 
 def uniform(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tensor:
-    """Uniform numbers of the shape of `like`, float64: [0, 1) from a generator, the open (0, 1) keyed."""
+    """Draw uniform numbers in the shape of `like`, float64: in [0, 1) from a generator, in (0, 1) if keyed."""
     if isinstance(source, Spread):
         return source.uniform(like, stream)
     if not isinstance(source, Keyed):
@@ -173,7 +173,7 @@ def uniform(like: Tensor, source: Source, stream: Stream = Stream.BASE) -> Tenso
 
 
 def integers(limits: tuple[int, ...], row: int, source: Source, stream: Stream = Stream.CROP) -> list[int]:
-    """One whole number 0 … limit − 1 for each limit, for element `row` of a batch; keyed, the frame's own."""
+    """Draw an integer 0 … limit − 1 for each limit, for element `row` of a batch; a keyed source uses its frame."""
     if isinstance(source, Spread):
         source = torch.Generator().manual_seed(source.seed + row)
     if not isinstance(source, Keyed):
@@ -184,9 +184,9 @@ def integers(limits: tuple[int, ...], row: int, source: Source, stream: Stream =
 
 
 def poisson(rate: Tensor, source: Source, stream: Stream = Stream.SHOT) -> Tensor:
-    """Poisson counts of given rates (B, C, H, W), in the dtype of the rates.
+    """Draw Poisson counts of given rates, (B, C, H, W), in the dtype of the rates.
 
-    Keyed, they are exact too: see `noiseflow.ops.random.keyed_draws`.
+    Counts from a keyed source are exact too; see `noiseflow.ops.random.keyed_draws`.
     """
     if isinstance(source, Spread):
         return source.poisson(rate, stream)
@@ -198,7 +198,7 @@ def poisson(rate: Tensor, source: Source, stream: Stream = Stream.SHOT) -> Tenso
 
 
 def _drawn_by(like: Tensor, source: Keyed, stream: Stream) -> tuple[Tensor, int, int, int, int, int]:
-    """Frames, key, stream and place of a draw, as operations take them."""
+    """Frames, key, stream and position of a draw: the arguments of the operations."""
     batch, given = like.shape[0], len(source.frames)
     if given != batch:
         raise DataError(f"frames: expected {batch}, one for each element of the batch; got {given}")

@@ -1,4 +1,4 @@
-"""Evenly spread random numbers: moments of a model's noise from few samples."""
+"""Evenly spread (quasi-random) numbers: moments of a model's noise from few samples."""
 
 import math
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from torch import Tensor
 __all__ = ["Spread"]
 
 MOST_COUNTED = 400.0
-"""Rate below which Poisson probabilities are added up; above it four cumulants give the quantile."""
+"""Rate below which Poisson probabilities are added up; above it, the quantile comes from four cumulants."""
 
 ROOT = 1 / math.sqrt(2 * math.pi)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Numbers for moments of a model's noise on flats: every pixel's is evenly spread over the pixels of the flat.
+    """Random numbers for measuring the moments of a model's noise on flats, evenly spread over the pixels of the flat.
 
-    The numbers of a cell of `cell` × `cell` pixels and all planes are one point of a scrambled Sobol sequence, and
-    the cells lie in random order.  Every element of a batch gets the same numbers.
+    The numbers of a cell of `cell` × `cell` pixels and all planes form one point of a scrambled Sobol sequence; the
+    cells are in random order.  Every element of a batch gets the same numbers.
 
     Parameters
     ----------
     seed : int
-        Seed of the scrambling and of the order.
+        Seed of the scrambling and of the order of cells.
     cell : int
-        Side of a cell in pixels of a plane; 1 where pixels have nothing to do with each other.
+        Side of a cell in pixels of a plane; 1 if the noise of different pixels is independent.
 
     References
     ----------
@@ -43,33 +43,33 @@ class Spread:
         return cells.to(like.device), count
 
     def uniform(self, like: Tensor, stream: int) -> Tensor:
-        """A number in each stratum of (0, 1), of the shape of `like`, float64."""
+        """Draw uniform numbers of (0, 1), evenly spread, in the shape of `like`, float64."""
         strata, count = self.strata(like, stream)
         place = torch.rand(strata.shape, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
         return ((strata + place.clamp(min=1e-12).to(like.device)) / count).expand(like.shape)
 
     def poisson(self, rate: Tensor, stream: int) -> Tensor:
-        """Poisson counts of a rate that is the same at all pixels of a plane, of its shape and dtype."""
+        """Draw Poisson counts in the shape and dtype of `rate`, which must be constant over each plane."""
         of_plane, u = rate[:, :, 0, 0].double().flatten(), self.uniform(rate, stream).flatten(2).flatten(0, 1)
         counts = torch.empty_like(u)
         small = of_plane < MOST_COUNTED
         if small.any():
             most = float(of_plane[small].max())
             k = torch.arange(int(most + 12 * most**0.5) + 30, dtype=torch.float64, device=rate.device)
-            # P(count ≤ k) = Γ(k + 1, rate)/Γ(k + 1).
+            # P(count ≤ k) = Γ(k + 1, rate)/Γ(k + 1), the regularised upper incomplete gamma function.
             below = torch.special.gammaincc(k + 1, of_plane[small, None])
             counts[small] = torch.searchsorted(below, u[small].contiguous()).double()
         counts[~small] = _many(of_plane[~small, None], u[~small])
         return counts.reshape(rate.shape).to(rate.dtype)
 
     def normal(self, like: Tensor, stream: int) -> Tensor:
-        """Standard normal numbers of the shape, dtype and device of `like`; their sixth moment is exact."""
+        """Draw standard normal numbers with the shape, dtype and device of `like`, with an exact sixth moment."""
         strata, count = self.strata(like, stream)
         return _normal_of_strata(count).to(like)[strata].expand(like.shape)
 
 
 def _many(rate: Tensor, u: Tensor) -> Tensor:
-    """Count at the quantile u by four cumulants of the Poisson distribution, less the variance of rounding.
+    """Poisson quantile at u from four cumulants (Cornish–Fisher), with the variance of rounding subtracted.
 
     References
     ----------
@@ -98,7 +98,7 @@ def _cells(planes: int, height: int, width: int, cell: int, seed: int, stream: i
 def _normal_of_strata(count: int) -> Tensor:
     """Sixth root of the mean of z⁶ over each of `count` equally likely strata of N(0, 1), float64.
 
-    The middle of the outermost strata would lack much of the tails.  ∫ z⁶ φ = 15 Φ(z) − (z⁵ + 5z³ + 15z) φ(z).
+    The midpoints of the outermost strata would miss much of the tails.  ∫ z⁶ φ = 15 Φ(z) − (z⁵ + 5z³ + 15z) φ(z).
     """
     half = torch.arange(count // 2, count, dtype=torch.float64)
     low, high = ((half + end) / count for end in (0, 1))

@@ -176,8 +176,8 @@ def _content(file: h5py.File) -> StoreContent:
         pixels = {each: (file[each].dtype, file[each].shape) for each in PIXELS_OF if each in file}
         if content_checksum(attributes, arrays, pixels) != attributes.get(CONTENT):
             raise ValueError("its table, names, levels or attributes differ from their checksum")
-    else:
-        _check_table(table, names, 0 if mean_crc is None else len(mean_crc))
+    # A checksum says who wrote the table last, and not that its indices point at something.
+    _check_table(table, names, 0 if mean_crc is None else len(mean_crc))
     facts = names["scene_facts"]
     return StoreContent(
         layout=layout,
@@ -254,7 +254,7 @@ def _masks(file: h5py.File, patch_shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _check_table(table: NDArray[Any], names: dict[str, tuple[str, ...]], means: int) -> None:
-    """Refuse a table without a checksum of which an index points at nothing, or a level is no number."""
+    """Refuse a table with an index that points at nothing, or a level that is no number."""
     limits = {"camera": len(names["cameras"]), "scene": len(names["scenes"]), "source": len(names["sources"])}
     limits |= {"split": len(SPLITS), "cfa": len(CFAS), **({"mean": means} if means else {})}
     for column, limit in limits.items():

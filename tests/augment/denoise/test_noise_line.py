@@ -71,7 +71,7 @@ def test_what_tells_nothing_is_refused() -> None:
     image = picture()
     with pytest.raises(ModelError, match="'mono' planes"):
         find_noise(image, build(ModelSpec("nlf", "mono")))
-    with pytest.raises(DataError, match="which no camera has"):
+    with pytest.raises(DataError, match="not plausible"):
         find_noise(replace(image, noise_profile=((-1.0, 1e-5),)))
     with pytest.raises(DataError, match="expected 1, 3 or 4"):
         find_noise(replace(image, noise_profile=((1e-3, 1e-5),) * 2))

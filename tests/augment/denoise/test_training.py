@@ -191,9 +191,9 @@ def test_what_to_train_on_is_clear(tmp_path: Path) -> None:
     model = build(ModelSpec("nlf"))
     with pytest.raises(DataError, match="not both"):
         trained_on(16, model, frames=tmp_path, pictures=tmp_path)
-    with pytest.raises(DataError, match="need the noise of --model"):
+    with pytest.raises(DataError, match="need a noise model"):
         trained_on(16, pictures=tmp_path)
-    with pytest.raises(DataError, match="holds no picture"):
+    with pytest.raises(DataError, match="contains no picture"):
         pictures_in(tmp_path, 16)
     (tmp_path / "a.png").write_bytes(b"none")
     with pytest.raises(DataError, match="cannot be read as a picture"):

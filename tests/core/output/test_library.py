@@ -199,7 +199,8 @@ def test_a_call_changes_nothing_of_the_users(
     read = sandbox(inputs)
     for overwrite in (False, True) if call.replaces else (False,):
         with pytest.raises(
-            NoiseflowError, match=r"choose|name|move it away|make it first|give it the suffix|without suffix"
+            NoiseflowError,
+            match=r"choose|name|move it away|make it first|use the suffix|file name that ends in|without suffix",
         ):
             call.write(out, overwrite=overwrite)
     assert sandbox(tmp_path) == before

@@ -182,9 +182,9 @@ def test_a_cell_that_fails_says_why_and_the_command_exits_with_1(folder: Path, r
         ("title = ", "cannot be read as TOML"),
         (SPEC.replace("camera =", "kamera ="), "got 'kamera'"),
         (SPEC.replace('name = "nlf"', 'model = "nlf"'), "expected an entry 'name'"),
-        (SPEC.replace('"gaussian"', '"nlf"'), r"no name of \[\[model\]\] twice"),
-        (SPEC.replace('"gaussian"', '"../up"'), "a name is of"),
-        (SPEC.replace('camera = "PG-12"', ""), "expected one of camera, sources, store"),
+        (SPEC.replace('"gaussian"', '"nlf"'), r"different names of \[\[model\]\]"),
+        (SPEC.replace('"gaussian"', '"../up"'), "expected a name of letters"),
+        (SPEC.replace('camera = "PG-12"', ""), "exactly one of camera, sources and store; got none"),
         ('reference = "oracle"' + SPEC, "expected 'nlf' or 'gaussian'"),
     ],
 )
@@ -204,7 +204,7 @@ def test_other_data_under_the_same_name_is_refused(workshop: Any, tmp_path: Path
     )
     spec = read_spec(tmp_path / "s.toml")
     assert isinstance(spec, BenchmarkSpec)
-    with pytest.raises(DataError, match=r"expected the fingerprint 0{64}"):
+    with pytest.raises(DataError, match=r"expected data of fingerprint 0{64}"):
         benchmark(spec, tmp_path / "out")
 
 
@@ -235,7 +235,8 @@ def test_compare_pairs_reports_of_the_same_patches_only(
     assert "expected a report of" in refused.stderr
 
 
-def test_an_iso_left_out_costs_what_the_two_fits_say(tmp_path: Path) -> None:
+def test_an_iso_left_out_costs_what_the_two_fits_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "page", lambda evaluation, progress: evaluation.headline)
     text = SPEC.replace("isos = [100]", "isos = [100, 400, 1600]\nleave_out = 400").replace(
         "scenes = 10", "scenes = 20"
     )

@@ -29,6 +29,8 @@ def test_means_of_frames_correlations_jumps_and_rows_in_time() -> None:
     real, sampled = measured.noise[DATA].numpy(), measured.noise["m"].numpy()
     found = mean_of_frames(measured)
     assert found.counts == (1, 2, 5, 10)
+    assert mean_of_frames(sequences(10)).counts == (1, 2, 5, 10)
+    assert mean_of_frames(sequences(9)).counts == (1, 2, 5)
     for count, value in zip(found.counts, found.values["m"], strict=True):
         means = [sampled[:, k : k + count].mean(1) for k in range(0, 12 - count + 1, count)]
         assert value == pytest.approx(np.mean(np.square(means)) / (real**2).mean())

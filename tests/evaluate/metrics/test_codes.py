@@ -124,7 +124,7 @@ def test_where_codes_are_coarse_the_verdict_is_of_the_integers(
     assert content["kinds"]["bound"] == "bound"
     html = page(evaluation)
     assert "Likelihood of the integers by plane" in html
-    assert "so not split by plane: bound" in html
+    assert "as they have one likelihood per patch: bound" in html
 
 
 def test_where_codes_are_fine_the_verdict_is_of_the_density(shared_workshop: Any, exact: type) -> None:
@@ -154,9 +154,9 @@ def estimate(value: float, half: float = 0.001) -> Interval:
         ("exact", "exact", -0.1, "bad", "is worse than other by 0.1"),
         ("bound", "exact", 0.1, "good", "is better than other by at least 0.1"),
         ("bound", "exact", -0.1, "open", "the bound of mine is worse than other"),
-        ("exact", "bound", 0.1, "open", "than the bound of other, which may itself be better"),
+        ("exact", "bound", 0.1, "open", "than the bound of other, whose true value may be better"),
         ("exact", "bound", -0.1, "bad", "is worse than other by at least 0.1"),
-        ("exact", "exact", 0.0, "open", "cannot be told apart"),
+        ("exact", "exact", 0.0, "open", "do not differ significantly"),
     ],
 )
 def test_a_bound_decides_one_way_only(tested: Any, other: Any, difference: float, level: str, words: str) -> None:
@@ -172,7 +172,7 @@ def test_a_bound_decides_one_way_only(tested: Any, other: Any, difference: float
         ("bound", -0.0005, "good", "is at the oracle: at most 0.0005"),
         ("exact", -0.01, "bad", "behind the oracle"),
         ("bound", -0.01, "open", "at most 0.0100"),
-        ("exact", 0.01, "bad", "which cannot be"),
+        ("exact", 0.01, "bad", "which is impossible"),
     ],
 )
 def test_the_gap_to_the_oracle(tested: Any, difference: float, level: str, words: str) -> None:

@@ -81,4 +81,4 @@ def test_in_a_report(workshop: Any) -> None:
     ]
     few = evaluate({"m": workshop.model()}, workshop.store(patches=40, name="few.h5"), metrics=["judges"])
     (finding,) = (each for each in few.findings if each.measure == "judges")
-    assert finding.text == "The stronger two-sample tests want 100 patches; there are 40."
+    assert finding.text == "The stronger two-sample tests need at least 100 patches; there are 40."

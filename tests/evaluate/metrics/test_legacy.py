@@ -90,5 +90,5 @@ def test_is_reported_only_where_asked_for_with_a_warning_and_its_floor(workshop:
     evaluation = evaluate({"m": model}, store, metrics=["legacy_kl"])
     finding = next(each for each in evaluation.findings if each.measure == "legacy_kl")
     assert finding.text.startswith("Warning")
-    assert "the published 0.008 among them" in finding.text
+    assert "the published value is 0.008" in finding.text
     assert "published" not in evaluation.headline

@@ -65,5 +65,5 @@ def test_the_excess_is_zero_for_the_truth_and_above_for_a_wrong_variance(worksho
 
 
 def test_an_unknown_metric_is_named(workshop: Any) -> None:
-    with pytest.raises(Exception, match="metrics: 'crps' is not known; expected some of judges, proper_scores"):
+    with pytest.raises(Exception, match="metrics: unknown metric 'crps'; expected some of judges, proper_scores"):
         evaluate({"m": workshop.model()}, workshop.store(patches=40), metrics=["crps"])

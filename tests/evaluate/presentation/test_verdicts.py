@@ -117,7 +117,7 @@ def test_planes() -> None:
     assert structure(planes=(within,), pairs=(compared(0.3, 0.3 - 0.9 * CORRELATION_MARGIN),))[2][0] == "good"
     level, words = structure(planes=(within, share))[2]
     assert level == "bad"
-    assert "of the mean variance plane B has 30.0 % in the data, 27.8 % in the samples" in words
+    assert "plane B has 30.0 % of the mean variance in the data, 27.8 % in the samples" in words
     level, words = structure(pairs=(pair,))[2]
     assert level == "bad"
     assert "planes B correlate by" in words
@@ -136,15 +136,21 @@ def rows(real: Interval, sampled: float, half: float = SURE) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("real", "sampled", "half", "level", "words"),
     [
-        (about(2.0), 2.0 - 1.98 * ROW_MARGIN, SURE, "good", "is in the samples as in the data"),
+        (about(2.0), 2.0 - 1.98 * ROW_MARGIN, SURE, "good", "have the row noise of the data"),
         (about(2.0), 2.0 - 2.02 * ROW_MARGIN, SURE, "bad", "too weak"),
         (about(2.0), 2.0 + 2.02 * ROW_MARGIN, SURE, "bad", "too strong"),
         (about(2.0), 1.26, SURE, "bad", "too weak"),
         (about(2.0), 1.24, SURE, "bad", "missing"),
-        (about(2.0), 1.24, 1.0, "good", "is in the samples"),
+        (about(2.0), 1.24, 1.0, "good", "have the row noise"),
         (about(2.0), 1.0, math.inf, "open", "Too few frames"),
-        (about(1 + ROW_MARGIN + 2 * SURE), 1 + ROW_MARGIN, SURE, "good", "is in the samples"),
-        (about(1 + ROW_MARGIN - 2 * SURE), 1 + ROW_MARGIN, SURE, "good", "No row noise"),
+        (about(1 + ROW_MARGIN + 2 * SURE), 1 + ROW_MARGIN, SURE, "good", "have the row noise"),
+        (
+            about(1 + ROW_MARGIN - 2 * SURE),
+            1 + ROW_MARGIN,
+            SURE,
+            "good",
+            "Neither the data nor the samples have row noise",
+        ),
         (about(1 + ROW_MARGIN, 0.2), 1 + ROW_MARGIN, 0.2, "open", "is not settled"),
     ],
 )
@@ -169,11 +175,11 @@ def test_variance_against_signal() -> None:
     ((level, words),) = curves(1.0, 1 - 0.9 * VARIANCE_MARGIN, 1.01)
     assert level == "good"
     assert "in all 3 intensity bins" in words
-    assert "off by 1.8 % at most." in words
+    assert "off by at most 1.8 %." in words
     # Three bins are one verdict: 2.39 standard errors of a single one.
     reach = 2.394 * 1e-3
     assert curves(1.0, 1.0, 1 + VARIANCE_MARGIN + 0.9 * reach)[0][0] == "good"
-    assert "no more than the bins’ own errors explain" in curves(1.0, 1.0, 1 + VARIANCE_MARGIN + 0.9 * reach)[0][1]
+    assert "within the errors of the bins" in curves(1.0, 1.0, 1 + VARIANCE_MARGIN + 0.9 * reach)[0][1]
     ((level, words),) = curves(1.0, 0.9, 1 + VARIANCE_MARGIN + 1.15 * reach)
     assert level == "bad"
     assert "off in 2 of 3 intensity bins" in words
@@ -194,16 +200,16 @@ def tails(real: int, sampled: int, half: float = SURE, part: float = 1e-3) -> tu
 @pytest.mark.parametrize(
     ("real", "sampled", "half", "level", "words"),
     [
-        (1000, round(1000 * (1 - 0.9 * TAIL_MARGIN)), SURE, "good", "have the data’s tails up to 4 σ"),
+        (1000, round(1000 * (1 - 0.9 * TAIL_MARGIN)), SURE, "good", "match the data up to 4 σ"),
         (1000, round(1000 * (1 - 1.1 * TAIL_MARGIN)), SURE, "bad", "too light"),
         (1000, round(1000 * (1 + 1.1 * TAIL_MARGIN)), SURE, "bad", "too heavy"),
         (1000, 340, SURE, "bad", "too light"),
         (1000, 330, SURE, "bad", "missing"),
         # Nothing is proved: within a factor of two it passes, beyond it is open.
-        (1000, 510, 2.0, "good", "have the data’s tails"),
-        (1000, 490, 2.0, "open", "Too few scenes to say"),
+        (1000, 510, 2.0, "good", "match the data up to"),
+        (1000, 490, 2.0, "open", "Too few scenes to decide"),
         (1000, 500, math.inf, "open", "Too few scenes for a verdict"),
-        (FEWEST_BEYOND // 2, FEWEST_BEYOND // 2, SURE, "good", "have the data’s tails"),
+        (FEWEST_BEYOND // 2, FEWEST_BEYOND // 2, SURE, "good", "match the data up to"),
         (FEWEST_BEYOND // 2, FEWEST_BEYOND // 2 - 1, SURE, "open", "No verdict"),
     ],
 )
@@ -268,7 +274,7 @@ def test_calibration(error: float, half: float, level: str) -> None:
 @pytest.mark.parametrize(
     ("on", "coarse", "level", "words"),
     [
-        (ON, True, "good", "stand on the camera’s codes"),
+        (ON, True, "good", "are on the camera’s codes"),
         (0.99 * ON, True, "bad", "Quantisation is missing"),
         (0.99 * ON, False, "good", "too fine to matter"),
     ],

@@ -82,7 +82,7 @@ def test_the_figures_are_those_of_the_model_within_their_intervals(
     ]
     assert levels[0]["variance"] == levels[1]["variance"]
     assert ("bad" in levels[1].values()) == bool(fault)
-    assert "“samples of another program: there is no density”" in theirs.notes[0]
+    assert "“samples from another program have no density”" in theirs.notes[0]
 
 
 class Recorder(NoiseModel):
@@ -162,13 +162,13 @@ def test_what_was_drawn_for_other_signals_is_refused(workshop: Any, tmp_path: Pa
     task = write_clean_patches(other, tmp_path / "task")
     noise = np.zeros((40, 4, 16, 16), np.float32)
     folder = written(task, tmp_path / "s", "noise", noise)
-    with pytest.raises(ModelError, match=r"samples\.json: drawn for other clean signals .*patches\.h5"):
+    with pytest.raises(ModelError, match=r"samples\.json: the samples are for other clean signals .*patches\.h5"):
         read_samples(folder, store, "test")
     model = read_samples(folder, other, "test")
-    with pytest.raises(ModelError, match="there are none for other clean signals"):
+    with pytest.raises(ModelError, match="it cannot sample for other clean signals"):
         model.sample(Conditions(torch.zeros(1, 4, 16, 16), 100.0, "One"))
     for values, message in (
-        (noise[:-1], r"expected numbers of the shape \(40, 4, 16, 16\); got float32 \(39"),
+        (noise[:-1], r"expected real numbers of shape \(40, 4, 16, 16\); got float32 of shape \(39"),
         (noise.astype(bool), "got bool"),
     ):
         np.save(folder / "noise.npy", values)
@@ -176,7 +176,7 @@ def test_what_was_drawn_for_other_signals_is_refused(workshop: Any, tmp_path: Pa
             read_samples(folder, other, "test")
     noise[7, 0, 0, 0] = np.nan
     np.save(folder / "noise.npy", noise)
-    with pytest.raises(ModelError, match=r"NaN or infinite values in samples \[7\]"):
+    with pytest.raises(ModelError, match=r"samples \[7\] contain NaN or infinite values"):
         evaluate({"s": read_samples(folder, other, "test")}, other)
 
 

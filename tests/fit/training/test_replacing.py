@@ -124,7 +124,7 @@ def test_an_empty_folder_of_the_users_where_the_replacement_is_made_is_left(stor
     out = tmp_path / "run"
     fit(store, spec_for(store, "nlf"), out, SETTINGS)
     partial_of(out).mkdir()
-    with pytest.raises(OutputError, match="is in the way"):
+    with pytest.raises(OutputError, match="must be written there; move it away"):
         fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
     assert partial_of(out).is_dir()
 
@@ -143,7 +143,7 @@ def test_a_link_that_leads_nowhere_where_the_replacement_is_made_is_left(store: 
     out = tmp_path / "run"
     fit(store, spec_for(store, "nlf"), out, SETTINGS)
     partial_of(out).symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OutputError, match="is in the way"):
+    with pytest.raises(OutputError, match="must be written there; move it away"):
         fit(store, spec_for(store, "gaussian"), out, SETTINGS, overwrite=True)
     assert partial_of(f"{out}/") == partial_of(out)
     assert partial_of(out).is_symlink()
@@ -162,7 +162,7 @@ def test_what_came_into_the_run_meanwhile_stays_and_the_new_run_is_not_lost(
 
     with monkeypatch.context() as patch:
         patch.setattr(session, "finish", late)
-        with pytest.raises(OutputError, match=r"photo\.dng.*the new run is whole in .*run\.partial"):
+        with pytest.raises(OutputError, match=r"photo\.dng.*the new run is complete in .*run\.partial"):
             fit(store, spec_for(store, "realnvp"), out, SETTINGS, overwrite=True)
     assert load(out).spec.model == "nlf"
     (out / "photo.dng").rename(tmp_path / "photo.dng")

@@ -120,12 +120,14 @@ def test_a_single_frame_keeps_its_own_spectrum(folder: Path) -> None:
 def test_what_is_missing_is_asked_for(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="give --profile, or --gain in DN/e-"):
         import_model(ForeignSource(folder, RAW))
-    with pytest.raises(DataError, match="its ISO is not known; say --iso"):
+    with pytest.raises(DataError, match="its ISO is not known; give --iso"):
         import_model(ForeignSource(folder, RawSettings(cfa="RGGB", black=(64.0,), white=4095.0), gain_dn_per_e=1.0))
     with pytest.raises(DataError, match="no raw file; expected dark frames"):
         import_model(ForeignSource(tmp_path, RAW, gain_dn_per_e=1.0), "dark_frames")
     model = import_model(ForeignSource(folder, RAW, gain_dn_per_e=0.5), "spectral")
-    with pytest.raises(ModelError, match="128×128 pixels a plane, the clean signal 129×1; take whole dark frames"):
+    with pytest.raises(
+        ModelError, match="128×128 pixels per plane, but the clean signal has 129×1; use whole dark frames"
+    ):
         model.sample(Conditions(torch.zeros(1, 4, 1, 129), 100.0, "Mine"))
     with pytest.raises(ModelError, match="spectral: has no density"):
         model.log_prob(torch.zeros(1, 4, 8, 8), Conditions(torch.zeros(1, 4, 8, 8), 100.0, "Mine"))

@@ -101,7 +101,7 @@ def test_the_shared_parameters_of_eld(shared_data: Path) -> None:
     model = import_model(ForeignSource(path, RawSettings(camera="SonyA7S2")))
     # Kmax / Kmin is 64: ISO 100 to 6400.
     assert model.iso_range == pytest.approx((100.0, 6400.0))
-    with pytest.raises(ModelError, match=r"CanonEOS700D; 'A' is none of them: say which with --camera"):
+    with pytest.raises(ModelError, match=r"CanonEOS700D, not 'A': choose one with --camera"):
         import_model(ForeignSource(path, RawSettings(camera="A")))
 
 
@@ -126,7 +126,7 @@ def test_darktable_by_its_rule(tmp_path: Path) -> None:
     assert variance(model, 100.0, 0.3) == pytest.approx((slopes[100.0] * 0.3 + 2e-8) / GREEN_RULE, rel=0.01)
     rounding = 1 / 12 / (16383.0 - 512.0) ** 2
     assert variance(model, 200.0, 0.3) == pytest.approx(slopes[200.0] * 0.3 / GREEN_RULE + rounding, rel=0.01)
-    with pytest.raises(ModelError, match="no levels: say --camera"):
+    with pytest.raises(ModelError, match="no levels: give --camera"):
         import_model(ForeignSource(path, RawSettings(camera="own one")))
     with pytest.raises(ModelError, match='no camera "another"'):
         import_model(ForeignSource(path, RawSettings(camera="another", black=(512.0,), white=16383.0)))
@@ -140,7 +140,7 @@ def test_every_format_says_what_it_is_and_claims_nothing_strange(tmp_path: Path)
         for name, form in FORMATS.items():
             assert form.what
             assert not form.claims(path), (name, path)
-    with pytest.raises(ModelError, match=r"none of the formats noise_flow, .* name one with --format"):
+    with pytest.raises(ModelError, match=r"none of the formats noise_flow, .* give --format"):
         format_of(tmp_path / "a.json")
     with pytest.raises(ModelError, match="gone: no such file or folder"):
         format_of(tmp_path / "gone")

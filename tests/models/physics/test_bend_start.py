@@ -47,7 +47,7 @@ def test_a_bend_is_found_sampled_and_kept_on_codes() -> None:
     model, noise, cond = scene(bends=True, seed=1)
     model.start_from_patches(noise, cond, BANDS)
     assert model.spec.options["bend"] is True
-    assert model.found[-1].startswith("a response that bends: worth")
+    assert model.found[-1].startswith("non-linear response: worth")
     again = build(model.spec)
     again.load_state_dict(model.state_dict())
     light = torch.tensor([0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9])
@@ -88,7 +88,7 @@ def test_a_straight_response_is_left_alone(seed: int) -> None:
     model, noise, cond = scene(bends=False, seed=seed)
     found = choose_bend(model.shot_read, noise, cond, BANDS, planes=4)
     assert found.head is model.shot_read
-    assert found.note == "bend: none"
+    assert found.note == "non-linear response: none"
 
 
 @pytest.mark.parametrize(("count", "known"), [(4, True), (3, False)])
@@ -108,7 +108,7 @@ def test_a_bend_that_is_asked_for_is_fitted_and_small_where_there_is_none() -> N
 
 def test_a_bend_that_is_left_out_is_not_tried() -> None:
     model, noise, cond = scene(bends=True, seed=1, options={"bend": False})
-    assert model._start_bend(noise, cond, BANDS) == "bend: left out"
+    assert model._start_bend(noise, cond, BANDS) == "non-linear response: left out"
     assert not isinstance(model.shot_read, BentScale)
 
 
@@ -131,4 +131,4 @@ def test_codes_of_a_dark_that_is_coarser_than_its_noise_are_no_bend(lit: bool, m
     found = choose_bend(
         model.shot_read, noise, checked_conditions(model, Conditions(clean, 100.0, "A")), BANDS, planes=4
     )
-    assert (found.note == "bend: none") is lit
+    assert (found.note == "non-linear response: none") is lit

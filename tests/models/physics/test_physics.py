@@ -41,8 +41,10 @@ def flat(level_dn, size, iso=100.0):
     return Conditions(torch.full((1, 1, *size), level_dn / (WHITE - BLACK), dtype=torch.float64), iso)
 
 
-@pytest.mark.parametrize("black", [0.0, 2.0, BLACK])
-@pytest.mark.parametrize("level", [0.0, 0.7, 40.0, 230.0, 250.0, 400.0])
+@pytest.mark.parametrize(
+    ("level", "black"),
+    [(0.0, 0.0), (0.0, BLACK), (0.7, 2.0), (40.0, 0.0), (40.0, BLACK), (230.0, 2.0), (250.0, 0.0), (400.0, BLACK)],
+)
 def test_exact_likelihood_sums_to_one(level, black):
     model = from_profile("poisson_gaussian_exact", profile(black_dn=told(black, "DN")))
     codes = torch.arange(256, dtype=torch.float64)

@@ -105,7 +105,7 @@ def test_rows_that_remember_are_found_and_sampled() -> None:
     model, noise, cond, bands = banded(0.8, 0.9, 5)
     model.start_from_patches(noise, cond, bands)
     assert model.spec.options["row_memory"] is True
-    assert "rows that remember" in model.found[0]
+    assert "correlated from row to row" in model.found[0]
     again = build(model.spec)
     again.load_state_dict(model.state_dict())
     wide = Conditions(torch.zeros(16, 4, 64, 1000), 100.0, "A")

@@ -214,15 +214,15 @@ def test_what_does_not_fit_is_refused() -> None:
         model.log_prob_of_sequence(noise[:, 0], clean[:, 0], 100.0)
     density = model.follow(100.0)
     density(noise[:, 0], clean[:, 0])
-    with pytest.raises(DataError, match="as the frames before"):
+    with pytest.raises(DataError, match="the shape of the frames before"):
         density(noise[:1, 1], clean[:1, 0])
     with pytest.raises(ModelError, match="part 'fog' is not known"):
         build(temporal_spec(ModelSpec("nlf"), ["fog"]))
-    with pytest.raises(ModelError, match="each part once"):
+    with pytest.raises(ModelError, match="each part only once"):
         build(temporal_spec(ModelSpec("nlf"), ["telegraph", "telegraph"]))
     with pytest.raises(ModelError, match="expected within or added; got 'beside'"):
         build(temporal_spec(ModelSpec("nlf"), [], "beside"))
     with pytest.raises(ModelError, match="fit-video"):
         build(ModelSpec("temporal"))
-    with pytest.raises(ModelError, match="itself one of sequences"):
+    with pytest.raises(ModelError, match="itself a sequence model"):
         build(temporal_spec(temporal_spec(ModelSpec("nlf"), []), []))

@@ -91,7 +91,7 @@ def test_a_sample_has_the_pathwise_derivative(name: str, options: dict[str, obje
 def test_photon_counts_refuse_a_derivative(name: str) -> None:
     model = from_profile(name, shipped_profile(next(iter(shipped_names()))))
     clean = torch.full((1, 4, 4, 4), 0.1, requires_grad=True)
-    with pytest.raises(ModelError, match="no derivative by the clean signal"):
+    with pytest.raises(ModelError, match="no gradient with respect to the clean signal"):
         model.sample(Conditions(clean, model.iso_range[0]))
 
 

@@ -166,12 +166,14 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 130
     partial = tmp_path / "s.h5.partial"
-    said = f"stopped by Ctrl-C; what is done is kept in {partial}; go on with: {shlex.join(['noiseflow', *command])}"
+    said = (
+        f"stopped by Ctrl-C; finished work is kept in {partial}; continue with: {shlex.join(['noiseflow', *command])}"
+    )
     assert said in result.output
     monkeypatch.undo()
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0
-    assert "6 frames (1 of them done before)" in result.output
+    assert "6 frames (1 from an earlier call)" in result.output
 
 
 FILLED = """

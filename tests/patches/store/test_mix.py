@@ -61,7 +61,7 @@ def test_a_store_of_an_older_schema_is_read_checked_and_mixed(tmp_path: Path, ki
     assert torch.equal(found.clean, expected.clean)
     told = CliRunner().invoke(main, ["info", str(path), "--verify"])
     assert told.exit_code == 0, told.output
-    assert "only its pixels have checksums" in told.output
+    assert "only the pixels have checksums" in told.output
     other = gaussian_store(tmp_path / "other.h5", patches=20)
     mixed = StoreMix([store, other]).read(np.array([len(store), 0]))
     assert torch.equal(mixed.noise[1], store.read(np.array([0])).noise[0])

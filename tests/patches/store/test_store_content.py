@@ -95,7 +95,7 @@ def test_an_older_store_opens_and_says_that_it_is_less_protected(
         assert np.array_equal(store.codes(np.arange(5))[1], new.codes(np.arange(5))[1])
         assert store.believed == []
     told = CliRunner().invoke(main, ["info", str(path), "--verify"])
-    assert "only its pixels have checksums" in told.output
+    assert "only the pixels have checksums" in told.output
 
 
 def linked(file: h5py.File) -> None:

@@ -27,7 +27,7 @@ AT_A_TIME = {
 }
 """What happens at a moment of any work, and how a command may end then."""
 
-GOES_ON = "; go on with: noiseflow "
+GOES_ON = "; continue with: noiseflow "
 
 
 @dataclass

@@ -43,15 +43,17 @@ TEXT = """# Results: a zoo of cameras
 
 Made by `{command}` with noiseflow {version}, torch {torch}.
 
-Each camera has shot noise (K = {gain:g} DN/e⁻), read noise ({read:g} DN), rows ({rows:g} DN) and one property more;
-those of the second table have several, or other strengths, or are shot in another way (`tools/studies/zoo/unseen.py`).
-A default `physics_flow` is fitted to 24 frames of 256 × 384 from dark to 95 % of full scale, three of each of eight
-lights, and compared with the camera on {signals} other scenes of each light, {draws} frames of each: sampled over real
-(correlations: sampled less real), ± the standard error, in the light at which it is farthest from the camera's; rows
-and columns about the mean of their frame. In brackets what a second draw of the camera does in its worst light: that
-much is chance, for a perfect model too. *Planted* and *found* are options of the spec. *Behind the truth*: NLL of
-fresh crops less that of normal noise of the true covariance; below 0 where the skewness of shot noise counts. *Cost*:
-what samples lose the best linear denoiser against other noise of the camera, in the light where they lose most.
+Each simulated camera has shot noise (K = {gain:g} DN/e⁻), read noise ({read:g} DN), row noise ({rows:g} DN) and
+one more property; those of the second table have several, or other strengths, or other kinds of frames
+(`tools/studies/zoo/unseen.py`). A default `physics_flow` is fitted to 24 frames of 256 × 384 pixels from dark to
+95 % of full scale, three at each of eight levels of light. It is compared with the camera on {signals} other
+scenes at each level, with {draws} frames of each. The columns show sampled over real variance (for correlations:
+sampled minus real), ± the standard error, at the level of light with the largest deviation; row and column means
+are relative to the mean of their frame. The number in brackets is the same for a second draw from the camera: a
+perfect model would deviate as much by chance. *Planted* and *found* are options of the spec. *Behind the truth*
+is the NLL of new crops minus that of normal noise with the true covariance; it is below 0 if the skewness of shot
+noise matters. *Cost* is the loss in dB of the best linear denoiser designed for the samples instead of for other
+noise of the camera, at the level of light with the largest loss.
 """
 
 

@@ -1,1 +1,1 @@
-"""Offsets of whole rows and columns of a photo: how strong they are, and the most likely ones."""
+"""Row and column offsets of a photo: their strength, and their posterior mean."""

@@ -12,34 +12,36 @@ __all__ = ["PixelNoise", "row_differences"]
 
 Array = NDArray[np.float32]
 Strips = Iterable[tuple[int, Array]]
-"""First cell row and planes of a strip, (4, h, w), normalised, in raster order of a cell; a strip begins with the last
-cell row of the one before."""
+"""Strips of a frame: first cell row, and planes (4, h, w), normalised, in raster order of a cell.
+
+Each strip begins with the last cell row of the strip before.
+"""
 
 BLOCK = 8
-"""Pixels of a plane in a row that are averaged first."""
+"""Number of pixels of a plane in a row that are averaged to a block."""
 
 FREEDOM = 3.0
-"""Degrees of freedom of blocks about the difference of their rows, in units of their noise: edges are far out."""
+"""Degrees of freedom of Student's t for block differences in units of their noise; edges are outliers."""
 
 ROUNDS = 6
-"""Of reweighting."""
+"""Rounds of reweighting."""
 
 LEAST = 4
-"""Blocks of a row below which nothing is measured."""
+"""Fewest blocks in a row for a measurement."""
 
 
 @dataclass(frozen=True, eq=False)
 class PixelNoise:
-    """What is known of single pixels.
+    """Noise and clip level of single pixels.
 
     Parameters
     ----------
     slope, offset : ndarray, shape (4, 1, 1)
-        Variance β₁·x + β₂ of the normalised signal x, without that of lines.
+        Coefficients of the variance β₁·x + β₂ of the normalised signal x, without line noise.
     clip : ndarray, shape (4, 1, 1)
-        Normalised signal from which pixels are clipped.
+        Normalised signal at and above which pixels are clipped.
     greens : (int, int)
-        Plane of the green in the upper and in the lower row of a cell.
+        Plane of the green in the upper row of a cell, and in the lower row.
     """
 
     slope: NDArray[np.float64]
@@ -49,22 +51,23 @@ class PixelNoise:
 
 
 def row_differences(strips: Strips, noise: PixelNoise) -> list[Differences]:
-    """Differences of sensor rows: of the same colours two apart, and of the greens of adjacent rows.
+    """Measure differences between sensor rows: rows two apart in the same colours, adjacent rows in their greens.
 
-    Each is the most likely location of the differences of blocks of `BLOCK` pixels under Student's t in units of
-    their noise.  Flat blocks agree on the offset of their rows; edges, texture and hot pixels do not.
+    Each difference is a robust mean over blocks of `BLOCK` pixels: the maximum-likelihood location under Student's t
+    in units of the blocks' noise.  Flat blocks agree on the difference of their rows' offsets; edges, texture and hot
+    pixels are outliers.
 
     Parameters
     ----------
     strips : iterable of (int, ndarray)
-        See `Strips`.
+        The frame in `Strips`.
     noise : PixelNoise
-        Weighs the blocks: bright ones have more noise.
+        Noise for weighting the blocks; bright ones have more noise.
 
     Returns
     -------
     list of Differences
-        Empty if the rows are too short.
+        One entry per kind of pair; empty if the rows are too short.
     """
     found: dict[str, list[Differences]] = {}
     for top, planes in strips:
@@ -73,7 +76,7 @@ def row_differences(strips: Strips, noise: PixelNoise) -> list[Differences]:
         for name, each in _of_strip(top, planes, noise):
             found.setdefault(name, []).append(each)
     joined = {name: _joined(parts) for name, parts in found.items()}
-    # Greens that differ in gain or black alternate with the rows.
+    # A difference of the two greens in gain or black level would alternate from row to row; subtract it.
     return [_centred(each) if each.lag == 1 else each for each in joined.values()]
 
 
@@ -82,7 +85,7 @@ def _of_strip(top: int, planes: Array, noise: PixelNoise) -> Iterator[tuple[str,
     blocks = planes[:, :, : count * BLOCK].reshape(4, cells, count, BLOCK)
     mean = blocks.mean(3)
     variance = ((noise.slope * mean.clip(0) + noise.offset) / BLOCK).astype(np.float32)
-    # A clipped pixel says nothing of its row.
+    # Clipped pixels do not show their row's offset.
     variance[(blocks >= noise.clip[..., None]).any(3)] = np.inf
 
     def compared(
@@ -94,7 +97,7 @@ def _of_strip(top: int, planes: Array, noise: PixelNoise) -> Iterator[tuple[str,
 
     green, other = noise.greens
     above, below = slice(0, -1), slice(1, None)
-    # The strip before has seen the first cell row.
+    # The first cell row was already part of the strip before.
     new = slice(0 if top == 0 else 1, None)
     step = 2 * (top + np.arange(cells))
     yield "upper", Differences(2, step[above], *compared(above, below, (0, 0), (1, 1)))
@@ -104,7 +107,7 @@ def _of_strip(top: int, planes: Array, noise: PixelNoise) -> Iterator[tuple[str,
 
 
 def _location(change: Array, spread: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Location of each row of (rows, blocks) with these variances, and its squared standard error, (rows,) each."""
+    """Robust mean of each row of `change`, (rows, blocks), with variances `spread`; and its squared standard error."""
     weight = 1 / spread
     information = weight.sum(1, dtype=np.float64)
     place = np.median(change, 1)[:, None]

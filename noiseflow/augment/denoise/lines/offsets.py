@@ -1,4 +1,4 @@
-"""The offsets of a photo's rows and columns, which are taken out before the network sees it."""
+"""Row and column offsets of a photo, which are subtracted before the network is applied."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,36 +18,36 @@ __all__ = ["LineOffsets", "find_line_offsets"]
 Array = NDArray[np.float32]
 
 STRIP = 1 << 21
-"""Pixels of a frame at a time."""
+"""Pixels of a frame processed at a time."""
 
 MATTERS = 0.05
-"""σ of lines, over that of the pixels of the darkest tenth, from which they are looked for."""
+"""Line offsets are estimated if their σ is at least this fraction of the pixel noise σ in the darkest tenth."""
 
 SPARSE = 16
-"""One pixel of so many in each direction shows where the darkest tenth is."""
+"""Step in pixels of the subsample on which the darkest tenth is found."""
 
 LEAST = 8
-"""Cells of a frame in each direction below which nothing is looked for."""
+"""Fewest cells of a frame in each direction for estimating offsets."""
 
 DARKEST = 0.1
-"""Part of the pixels."""
+"""Fraction of the pixels that counts as the darkest."""
 
 LEAST_LEFT = 0.1
-"""Part of the variance in the dark that is never taken off: noise levels are stated with errors."""
+"""Fraction of the dark variance that is never subtracted, because stated noise levels have errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class LineOffsets:
-    """Offsets of sensor rows and columns, normalised, and the noise of a frame without them.
+    """Offsets of sensor rows and columns, normalised, and the noise of the frame after subtracting them.
 
     Parameters
     ----------
     rows, columns : ndarray, shape (H,) and (W,)
-        Offset of each sensor row and column of whole cells.
+        Offset of each sensor row and column that belongs to whole cells.
     noise : NoiseLine
-        Noise of what is left.
+        Noise that remains.
     places : tuple of (int, int)
-        Row and column in a cell of R, G1, G2, B.
+        Row and column of R, G1, G2 and B in a cell.
     """
 
     rows: Array
@@ -56,26 +56,26 @@ class LineOffsets:
     places: Sequence[tuple[int, int]]
 
     def of(self, rows: slice, columns: slice) -> Array:
-        """The offset of each pixel of a window of the planes, (4, h, w)."""
+        """Offset of each pixel in a window of the planes, (4, h, w)."""
         return np.stack(
             [self.rows[row::2][rows, None] + self.columns[column::2][None, columns] for row, column in self.places]
         )
 
 
 def find_line_offsets(image: RawImage, noise: NoiseLine) -> LineOffsets | None:
-    """Posterior offsets of the rows and columns of a Bayer frame; None where they would not matter.
+    """Posterior mean of the row and column offsets of a Bayer frame; None where they would not matter.
 
     Parameters
     ----------
     image : RawImage
-        Frame with one black level a plane.
+        Frame with one black level per plane.
     noise : NoiseLine
-        Its noise; `row` and `column` are σ of the prior.
+        Noise of the frame; its `row` and `column` are the σ of the prior.
 
     Returns
     -------
     LineOffsets or None
-        None if σ of the lines is unknown, or below `MATTERS` of that of the pixels in the darkest tenth.
+        None if the σ of lines is unknown, or less than `MATTERS` times the pixel noise σ in the darkest tenth.
     """
     _, height, width = image.cube
     dark = _darkest_sigma(image, noise) if min(height, width) >= LEAST else np.inf
@@ -91,7 +91,7 @@ def find_line_offsets(image: RawImage, noise: NoiseLine) -> LineOffsets | None:
 
 
 class _Offsets(NamedTuple):
-    """Offsets of sensor lines, and their variance."""
+    """Offsets of sensor lines, and their mean square."""
 
     values: Array
     variance: float
@@ -121,7 +121,7 @@ def _raster(cfa: str, *, turned: bool) -> list[int]:
 
 
 def _strips(image: RawImage, order: list[int], *, turned: bool) -> Iterator[tuple[int, Array]]:
-    """Strips of cell rows, or of cell columns turned to rows, that overlap by one; planes in raster order."""
+    """Strips of cell rows (if `turned`, of transposed cell columns) that overlap by one; planes in raster order."""
     _, height, width = image.cube
     count, across = (width, height) if turned else (height, width)
     step = max(STRIP // (4 * across), 2)
@@ -133,7 +133,7 @@ def _strips(image: RawImage, order: list[int], *, turned: bool) -> Iterator[tupl
 
 
 def _darkest_sigma(image: RawImage, noise: NoiseLine) -> float:
-    """σ of the pixels at the darkest tenth of a frame, normalised."""
+    """Pixel noise σ at the signal of the darkest tenth of a frame, normalised."""
     rows, columns = (np.flatnonzero(np.arange(size // 2 * 2) // 2 % SPARSE == 0) for size in image.mosaic.shape)
     sparse = replace(image, mosaic=image.mosaic[np.ix_(rows, columns)]).normalised()
     level = np.quantile(sparse, DARKEST, axis=(1, 2)).clip(0)

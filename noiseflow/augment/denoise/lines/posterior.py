@@ -1,4 +1,4 @@
-"""Posterior of row offsets, given differences between neighbouring rows."""
+"""Posterior of row offsets, given measured differences between neighbouring rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,25 +13,25 @@ __all__ = ["Differences", "OffsetPosterior", "offset_posterior"]
 Array = NDArray[np.float64]
 
 FREEDOM = 3.0
-"""Degrees of freedom of the scene's steps: Student's t, since edges and horizons are far out."""
+"""Degrees of freedom of Student's t for the scene's steps; edges and horizons are outliers."""
 
 FARTHEST_OUT = 3.5
-"""Size of a difference, in σ of those of offsets alone, beyond which it is the scene's."""
+"""Differences larger than this many σ of offset differences are attributed to the scene."""
 
 TREND = 65
-"""Steps over which the mean step of the scene is taken."""
+"""Number of steps over which the local mean step of the scene is averaged."""
 
 ROUNDS = 30
-"""EM steps."""
+"""Number of EM iterations."""
 
 LEAST = 1e-3
-"""Least variance of the offsets, and of the scene's steps, over the prior variance of the offsets."""
+"""Smallest variance of the offsets, and of the scene's steps, relative to the prior variance of the offsets."""
 
 MOST_ERROR = 1e3
-"""Largest variance of a row's mean over the prior variance of its offset: such a row says nothing."""
+"""Largest error variance of a row's mean relative to the prior variance; such a row carries no information."""
 
 LOOSE = 1e-9
-"""Precision that ties a row to 0, over the prior precision of its offset, if it is compared with none."""
+"""Precision, relative to the prior precision, that ties a row to 0 if it is compared with no other row."""
 
 NORMAL_MEDIAN = 0.4549
 """Median of the square of a standard normal number."""
@@ -61,7 +61,7 @@ class Differences:
 
 @dataclass(frozen=True, eq=False)
 class OffsetPosterior:
-    """Offset of each row.
+    """Posterior of the offset of each row.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ class OffsetPosterior:
 def offset_posterior(rows: int, differences: Sequence[Differences], variance: float) -> OffsetPosterior:
     """Separate independent row offsets from a scene whose rows resemble their neighbours.
 
-    The level of row i is m_i = r_i + s_i + e_i: offsets r ~ N(0, σ_r²); the scene s, a random walk whose steps have
-    Student's t distribution of scale τ about their local mean; and the noise e of the row's mean.  The levels are the
-    least-squares fit to the differences.  EM finds τ, the weight u of each step, and σ_r² at or below the given one;
-    then r + e has the tridiagonal precision 1/(σ_r² + var e) + Σ u/τ² over the steps.
+    The level of row i is m_i = r_i + s_i + e_i, with offsets r ~ N(0, σ_r²); the scene s, a random walk whose steps
+    follow Student's t with scale τ about their local mean; and the noise e of the row's mean.  The levels are the
+    least-squares fit to the differences.  EM finds τ, the weight u of each step, and σ_r², which cannot exceed the
+    given value.  Then r + e has the tridiagonal precision 1/(σ_r² + var e) + Σ u/τ² over the steps.
 
-    The prior bounds what is taken for an offset: a step that is too large for one is the scene's, and a scene that
+    The prior limits what counts as an offset.  Steps that are too large are attributed to the scene; a scene that
     changes from row to row as much as offsets do makes τ large and all offsets small.
 
     Parameters
@@ -89,9 +89,14 @@ def offset_posterior(rows: int, differences: Sequence[Differences], variance: fl
     rows : int
         Number of rows.
     differences : sequence of Differences
-        Of rows one and two apart.
+        Measured differences of rows one and two apart.
     variance : float
-        σ_r² as the noise model has it.
+        σ_r² of the noise model, normalised.
+
+    Returns
+    -------
+    OffsetPosterior
+        Mean and variance of each row's offset.
 
     References
     ----------
@@ -113,21 +118,21 @@ def offset_posterior(rows: int, differences: Sequence[Differences], variance: fl
         weight = _weight(square / scene)
         if known.any():
             scene = max(float(np.mean((weight * square)[known])), LEAST * variance)
-        # The variance of the offsets, given those of offset and error together.
+        # The M-step for σ_r²: the offset's share of the variance of offset plus error.
         share = own / prior
         own = float(np.mean(share**2 * (mean**2 + spread) + share * error).clip(LEAST * variance, variance))
     return OffsetPosterior(share * mean, share**2 * spread + share * error)
 
 
 def _without_outliers(differences: Differences, variance: float) -> Differences:
-    """Leave out what no offsets explain: a wire across a plain sky would otherwise be an offset of many σ."""
+    """Drop differences too large for offsets; a wire across a plain sky would otherwise become a row offset."""
     reach = FARTHEST_OUT**2 * (2 * variance + differences.variance)
     return replace(differences, variance=np.where(differences.value**2 > reach, np.inf, differences.variance))
 
 
 def _levels(rows: int, differences: Sequence[Differences], variance: float) -> tuple[Array, NDArray[np.bool_]]:
     """Level of each row up to a constant, (rows,), and which steps between adjacent rows are known, (rows − 1,)."""
-    # Lower form: band[k, i] is the element (i + k, i).
+    # Lower banded form: band[k, i] is the matrix element (i + k, i).
     band, right, known = np.zeros((3, rows)), np.zeros(rows), np.zeros(rows - 1, bool)
     band[0] = LOOSE / variance
     for each in differences:
@@ -143,7 +148,7 @@ def _levels(rows: int, differences: Sequence[Differences], variance: float) -> t
 
 
 def _errors(rows: int, differences: Sequence[Differences]) -> Array:
-    """Variance of each row's mean, (rows,): half that of a difference of two of the same colours."""
+    """Error variance of each row's mean, (rows,): half the smallest variance of a difference two rows apart."""
     least = np.full(rows, np.inf)
     for each in differences:
         if each.lag == 2:
@@ -158,7 +163,7 @@ def _first_scale(step: Array, variance: float) -> float:
 
 
 def _trend(step: Array, weight: Array) -> Array:
-    """Weighted mean of the steps about each: a sky that becomes brighter from row to row."""
+    """Local weighted mean of the steps, for example of a sky that brightens from row to row."""
     total = uniform_filter1d(weight, TREND, mode="nearest")
     sums = uniform_filter1d(weight * step, TREND, mode="nearest")
     mean: Array = np.divide(sums, total, out=np.zeros_like(sums), where=total > 1e-9)
@@ -166,19 +171,19 @@ def _trend(step: Array, weight: Array) -> Array:
 
 
 def _weight(square: Array) -> Array:
-    """E-step of Student's t: the expected precision, given the squared step in units of the scale."""
+    """E-step for Student's t: the expected precision, given the squared step in units of the scale."""
     return (FREEDOM + 1) / (FREEDOM + square)
 
 
 def _gaussian(prior: Array, step: Array, precision: Array) -> tuple[Array, Array, Array]:
-    """Mean and variance of independent values with this prior, and their covariance with the next, given steps.
+    """Posterior mean and variance of each value, and its covariance with the next, given measured steps.
 
     Parameters
     ----------
     prior : ndarray, shape (rows,)
-        Prior variances.
+        Prior variances of the independent, zero-mean values.
     step, precision : ndarray, shape (rows − 1,)
-        Steps from each value to the next, and their precisions.
+        Measured steps from each value to the next, and their precisions.
     """
     band, right = np.zeros((2, len(prior))), np.zeros(len(prior))
     band[0] = 1 / prior
@@ -189,7 +194,7 @@ def _gaussian(prior: Array, step: Array, precision: Array) -> tuple[Array, Array
     right[1:] += precision * step
     factor = cholesky_banded(band, lower=True)
     mean: Array = cho_solve_banded((factor, True), right)
-    # The inverse's band, from the last value up (Takahashi, Fagan, Chin 1973); plain numbers are faster here.
+    # The band of the inverse, from the last value up (Takahashi, Fagan, Chin 1973); Python floats are faster here.
     inverse, ratio = (factor[0] ** -2).tolist(), (factor[1] / factor[0]).tolist()
     spread, between, below = [], [], 0.0
     for own, part in zip(reversed(inverse), reversed(ratio), strict=True):

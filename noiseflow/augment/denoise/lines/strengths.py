@@ -1,4 +1,4 @@
-"""How strong the row and column noise of a noise model is."""
+"""Strength of the row and column noise of a noise model."""
 
 from itertools import chain
 from typing import NamedTuple
@@ -16,14 +16,14 @@ from noiseflow.models.physics.dark_frame import DarkFrame
 __all__ = ["LineStrengths", "line_strengths"]
 
 FLAT = 256
-"""Side of the dark flat that is sampled, in pixels of a plane: σ of its lines is known to 3 %."""
+"""Side of the sampled dark flat, in pixels of a plane; the σ of its lines is then known to 3 %."""
 
 SURE = 4.0
-"""Standard errors that the variance of lines must be above 0 to count."""
+"""The variance of lines must be this many standard errors above 0 to count."""
 
 
 class LineStrengths(NamedTuple):
-    """σ of the offsets of sensor rows and of sensor columns, normalised; 0 where there are none."""
+    """σ of the offsets of sensor rows and sensor columns, normalised; 0 if there are none."""
 
     row: float
     column: float
@@ -32,14 +32,14 @@ class LineStrengths(NamedTuple):
 def line_strengths(model: NoiseModel, iso: float, camera: str) -> LineStrengths:
     """Measure the line noise of a model of Bayer planes on a dark sample.
 
-    The two halves of a line share its offset and no pixel, so the covariance of their means is the offsets' variance,
-    whatever else the model does to pixels and neighbours.
+    The two halves of a line share its offset but no pixel.  So the covariance of their means is the variance of the
+    offsets, whatever the noise of pixels and neighbours.
 
     Parameters
     ----------
     model : NoiseModel
         Model of Bayer planes.
-    iso, camera
+    iso, camera : float, str
         ISO and camera of the noise.
     """
     model = of_one_frame(model)
@@ -60,14 +60,14 @@ def line_strengths(model: NoiseModel, iso: float, camera: str) -> LineStrengths:
 
 
 def _may_have_lines(model: NoiseModel) -> bool:
-    """Whether pixels of a line may share anything; sampling costs seconds."""
+    """Whether the model may have line noise at all; measuring it by sampling takes seconds."""
     if isinstance(model, FlowModel):
         return any(isinstance(module, WholeLines) for module in model.modules())
     return not isinstance(model, HasVariance)
 
 
 def _sigma(lines: Tensor) -> float:
-    """σ of the offsets of lines, (..., lines, pixels); 0 if it is not surely more."""
+    """σ of the offsets of lines, (..., lines, pixels); 0 if it is not significant."""
     left, right = (half.mean(-1) for half in lines.chunk(2, -1))
     products = ((left - left.mean()) * (right - right.mean())).flatten()
     error = products.std() / len(products) ** 0.5

@@ -1,1 +1,1 @@
-"""How a photo denoiser is trained: drawn cameras, clean pictures, the loss."""
+"""Training of a photo denoiser: drawn cameras, clean pictures, and the loss."""

@@ -1,4 +1,4 @@
-"""Noise of cameras that nobody has built: drawn from the prior over cameras, with what else raw files hold."""
+"""Noise of random cameras: drawn from the prior over cameras, with lines, fixed pattern and hot pixels added."""
 
 import math
 from collections.abc import Sequence
@@ -19,53 +19,53 @@ __all__ = ["DrawnCameras", "NoisyCrops", "add_noise", "camera_table", "draw_came
 Array = NDArray[np.float64]
 
 CAMERAS = 2048
-"""Cameras that a training draws from, each at one ISO."""
+"""Number of cameras that a training draws from, each at one ISO."""
 
 ISOS = (100.0, 25600.0)
 
 BITS = (14, 14, 14, 12, 12, 10)
-"""Of the converter; one is drawn."""
+"""Bit depths of the converter; one is drawn."""
 
 PARTS = ("tails", "rows", "columns", "pattern", "hot")
 
 NORMAL = 0.14
-"""Shape of Tukey's lambda that is nearly normal."""
+"""Shape of Tukey's lambda distribution that is nearly normal."""
 
 STRONG, STRONGEST = 0.35, 5.0
-"""Part of the cameras whose rows are stronger than the prior finds likely, and by how much at most."""
+"""Fraction of the cameras with stronger row noise than the prior gives, and the largest factor."""
 
 COLD, LEAST_COLD, MOST_COLD = 0.5, 0.002, 40.0
-"""Pixels that are too dark, for each hot one; by how much of the range at least, and how many times that at most."""
+"""Cold pixels per hot one; their smallest deficit as a fraction of the range, and largest deficit over smallest."""
 
 COLUMNS = (0.03, 0.4)
-"""Noise of columns against that of pixels, where there is any."""
+"""Range of the column noise σ relative to that of pixels, for cameras with column noise."""
 
 LINE_ERROR = 0.05
-"""Relative error, one σ, of the noise level that the network is given."""
+"""Relative error of the stated noise σ given to the network, one standard deviation."""
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnCameras:
-    """Cameras at one ISO each; every value has shape (B, 1, 1, 1), noise in units of the range from black to white.
+    """Cameras at one ISO each; all tensors have the shape (B, 1, 1, 1), noise is in units of white − black.
 
     Parameters
     ----------
     electrons : Tensor
-        Electrons that fill the range.
+        Number of electrons at white.
     scale, shape : Tensor
-        Scale and shape of the Tukey-lambda read noise of pixels.
+        Scale and shape of the pixels' Tukey-lambda read noise.
     sigma : Tensor
-        Its standard deviation.
+        Standard deviation of that read noise.
     row, drift, column : Tensor
-        Standard deviations of the offset of a row, of its part that goes on from row to row, and of a column.
+        Standard deviations of the independent row offsets, of row offsets that drift over rows, and of column offsets.
     dark, response : Tensor
-        Standard deviations of the fixed offset of a pixel, and of its relative response.
+        Standard deviations of a pixel's fixed offset and of its relative response.
     hot : Tensor
-        Fraction of the pixels that are hot.
+        Fraction of hot pixels.
     step : Tensor
-        One code.
+        Width of one code.
     floor : Tensor
-        Code 0.
+        Normalised signal of code 0.
     """
 
     electrons: Tensor
@@ -82,14 +82,14 @@ class DrawnCameras:
     floor: Tensor
 
     def line(self) -> tuple[Tensor, Tensor]:
-        """β₁ and β₂ of the variance β₁·x + β₂, (B, 1, 1, 1), rounding included."""
+        """Coefficients β₁ and β₂ of the variance β₁·x + β₂, (B, 1, 1, 1), including rounding."""
         parts = (self.sigma, self.row, self.drift, self.column, self.dark)
         return 1 / self.electrons, sum((part.square() for part in parts), self.step.square() / 12)
 
 
 @dataclass(frozen=True, eq=False)
 class NoisyCrops:
-    """What a network is trained on: shapes (B, 4, H, W), and (B, 4, 1, 1) of the last three."""
+    """Training data of the network: clean and noisy crops, (B, 4, H, W); β₁, β₂ and code 0, (B, 4, 1, 1)."""
 
     clean: Tensor
     noisy: Tensor
@@ -100,12 +100,12 @@ class NoisyCrops:
 
 @cache
 def camera_table(first_seed: int, count: int = CAMERAS) -> Array:
-    """Cameras from the prior: electrons that fill the range, read noise e⁻, row noise e⁻, Tukey shape; (count, 4).
+    """Draw cameras from the prior: electrons at white, read noise e⁻, row noise e⁻ and Tukey shape, (count, 4).
 
     Parameters
     ----------
     first_seed : int
-        Camera n is ``sample_camera(first_seed + n)`` at an ISO even in its logarithm.
+        Camera n is ``sample_camera(first_seed + n)``, at a log-uniform ISO.
     count : int
         Number of cameras.
     """
@@ -126,7 +126,7 @@ def _unit_sigma(shape: float) -> float:
 
 
 def draw_cameras(rng: np.random.Generator, count: int, table: Array, only: Sequence[str] | None = None) -> DrawnCameras:
-    """Cameras of a table with a converter, lines, a fixed pattern and hot pixels.
+    """Draw cameras from a table, and add a converter, line noise, a fixed pattern and hot pixels to each.
 
     Parameters
     ----------
@@ -135,9 +135,9 @@ def draw_cameras(rng: np.random.Generator, count: int, table: Array, only: Seque
     count : int
         Number of cameras.
     table : ndarray, shape (N, 4)
-        From `camera_table`.
+        Result of `camera_table`.
     only : sequence of str, optional
-        Parts besides shot and normal read noise that are drawn, of `PARTS`; all if None.
+        Names in `PARTS` to draw besides shot noise and normal read noise; all if None.
     """
     parts = PARTS if only is None else only
     full, read, row, shape = table[rng.integers(len(table), size=count)].T
@@ -165,18 +165,18 @@ def draw_cameras(rng: np.random.Generator, count: int, table: Array, only: Seque
 def add_noise(
     clean: Tensor, cameras: DrawnCameras, generator: torch.Generator, jitter: float = LINE_ERROR
 ) -> NoisyCrops:
-    """Photons, read noise, lines, pattern, hot pixels, rounding and clipping; the noise level is stated with an error.
+    """Add photon noise, read noise, lines, fixed pattern, hot pixels, rounding and clipping to clean crops.
 
     Parameters
     ----------
     clean : Tensor, shape (B, 4, H, W)
         Clean planes, 0 to 1.
     cameras : DrawnCameras
-        A camera each.
+        One camera per crop.
     generator : torch.Generator
-        Source of the noise.
+        Source of the random numbers.
     jitter : float
-        Relative standard deviation of the stated noise level.
+        Relative error of the stated noise σ, one standard deviation.
     """
 
     def normal(*shape: int) -> Tensor:
@@ -197,12 +197,12 @@ def add_noise(
     noisy = torch.maximum((noisy / cameras.step).round() * cameras.step, cameras.floor).clamp(max=1)
     slope, offset = cameras.line()
     common, own = normal(count, 1, 1, 1), normal(count, planes, 1, 1)
-    told = (jitter * common + 0.5 * jitter * own).exp().square()
-    return NoisyCrops(clean, noisy, slope * told, offset * told, cameras.floor.expand(-1, planes, -1, -1))
+    factor = (jitter * common + 0.5 * jitter * own).exp().square()
+    return NoisyCrops(clean, noisy, slope * factor, offset * factor, cameras.floor.expand(-1, planes, -1, -1))
 
 
 def tukey(shape: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Tukey's lambda distribution of scale 1, shape of `size`: (u^λ − (1 − u)^λ)/λ."""
+    """Draw from Tukey's lambda distribution of scale 1 in the shape `size`: (u^λ − (1 − u)^λ)/λ."""
     u = torch.rand(size, generator=generator).clamp(1e-7, 1 - 1e-7)
     low, high = u.log(), (-u).log1p()
     flat = shape.abs() < 1e-3
@@ -212,7 +212,7 @@ def tukey(shape: Tensor, size: Sequence[int], generator: torch.Generator) -> Ten
 
 
 def drifting(count: int, rows: int, generator: torch.Generator) -> Tensor:
-    """Offsets of variance 1 that go on over some eight rows, (count, 1, rows, 1): a moving mean of white noise."""
+    """Row offsets of variance 1, correlated over some eight rows, (count, 1, rows, 1): a moving mean of white noise."""
     over = 16
     white = torch.randn(count, 1, rows + over - 1, generator=generator)
     moving: Tensor = F.avg_pool1d(white, over, stride=1)[..., None] * over**0.5

@@ -1,4 +1,4 @@
-"""Crops with the noise of one noise model: what a photo denoiser is fine-tuned on."""
+"""Crops with the noise of one noise model, for fine-tuning a photo denoiser."""
 
 from collections.abc import Callable
 from functools import cache
@@ -19,17 +19,17 @@ from noiseflow.models.model import ModelSpec, NoiseModel
 __all__ = ["modelled_crops", "of_pictures"]
 
 STOPS = 1 / 3
-"""Between two ISOs that crops are drawn at: the noise level is known at these."""
+"""Step in stops between the ISOs of crops; the noise level is computed only at these."""
 
 FLOOR = -1 / 32
-"""Normalised signal of the code 0, of 512 in 14 bits; a model of noise does not know it."""
+"""Normalised signal assumed for code 0, as for a black level of 512 at 14 bits; noise models do not contain it."""
 
 ROUNDING = 1e-12
-"""Least β₂."""
+"""Smallest β₂."""
 
 
 def of_pictures(planes: PlaneSource, spec: ModelSpec, side: int) -> CleanSource:
-    """Crops of pictures with any camera and ISO of a model."""
+    """Source of clean crops of pictures with random cameras and log-uniform ISOs of a model."""
     low, high = np.log(spec.isos[0]), np.log(spec.isos[-1])
 
     def draw(rng: np.random.Generator, count: int) -> Conditions:
@@ -41,24 +41,26 @@ def of_pictures(planes: PlaneSource, spec: ModelSpec, side: int) -> CleanSource:
 
 
 def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_ERROR) -> CropSource:
-    """Clean signals with noise that a model samples; the noise level is the model's own, stated with an error.
+    """Source of crops with sampled noise of a model; the stated noise level is the model's, with a random error.
 
     Parameters
     ----------
     model : NoiseModel
         Model of Bayer planes.
     clean : CleanSource
-        Clean signals with an ISO and a camera of the model each; ISOs are moved to thirds of a stop.
+        Source of clean signals, each with an ISO and a camera of the model; ISOs are rounded to thirds of a stop.
     jitter : float
-        Relative standard deviation of the stated noise level.
+        Relative error of the stated noise σ, one standard deviation.
 
     Raises
     ------
     ModelError
-        The model is of other planes.
+        The model is not one of Bayer planes.
     """
     if model.spec.layout != "bayer":
-        raise ModelError(f"{model.spec.model}: of {model.spec.layout!r} planes; a photo denoiser takes Bayer planes")
+        raise ModelError(
+            f"{model.spec.model}: was fitted on {model.spec.layout!r} planes; expected a model of Bayer planes"
+        )
     line = _lines(model)
 
     @torch.no_grad()
@@ -69,15 +71,15 @@ def modelled_crops(model: NoiseModel, clean: CleanSource, jitter: float = LINE_E
         cond = Resolved(signal, (2.0 ** (stops * STOPS)).to(signal), cond.camera)
         noisy = (signal + model.sample(cond, generator).to(signal)).clamp(max=1)
         lines = torch.stack([line(*each) for each in zip(stops.tolist(), cond.camera.tolist(), strict=True)])
-        told = (jitter * torch.randn(count, 1, 1, 1, generator=generator)).exp().square()
-        slope, offset = (lines[:, part, :, None, None] * told for part in (0, 1))
+        factor = (jitter * torch.randn(count, 1, 1, 1, generator=generator)).exp().square()
+        slope, offset = (lines[:, part, :, None, None] * factor for part in (0, 1))
         return NoisyCrops(signal, noisy, slope, offset, torch.full_like(slope, FLOOR))
 
     return draw
 
 
 def _lines(model: NoiseModel) -> Callable[[float, int], Tensor]:
-    """β₁ and β₂ of R, G1, G2, B, (2, 4), at an ISO in thirds of a stop, of a camera; each is found once."""
+    """Cached function of an ISO in thirds of a stop and a camera that returns β₁ and β₂ of R, G1, G2, B, (2, 4)."""
 
     @cache
     def line(stop: float, camera: int) -> Tensor:

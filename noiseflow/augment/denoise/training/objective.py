@@ -1,4 +1,4 @@
-"""What a photo denoiser is trained to minimise: its error in units of the noise."""
+"""Training objective of a photo denoiser: its error in units of the noise."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,27 +13,28 @@ from noiseflow.fit.training.objective import StepPosition
 __all__ = ["CropSource", "DenoisingObjective"]
 
 CropSource = Callable[[np.random.Generator, torch.Generator, int], NoisyCrops]
-"""Function that draws a number of noisy crops with their clean ones."""
+"""Function of two generators and a number that draws that many noisy crops with their clean ones."""
 
 BEND = 2.0
-"""Error in σ from which it counts by its size and no longer by its square."""
+"""Error in σ at which the loss changes from quadratic to linear."""
 
 AT_ONCE = 8
-"""Held-out crops at a time."""
+"""Number of held-out crops evaluated at a time."""
 
 
 @dataclass
 class DenoisingObjective:
-    """Mean of δ²·(√(1 + (e/δ)²) − 1) with δ = 2 of the error e = (D(x) − clean)/σ(clean).
+    """Mean of the pseudo-Huber loss δ²·(√(1 + (e/δ)²) − 1), δ = 2, of the error e = (D(x) − clean)/σ(clean).
 
-    Half the squared error in units of the noise, which outliers do not rule: all ISOs and brightnesses weigh alike.
+    For small errors this is half the squared error in units of the noise; outliers count linearly.  All ISOs and
+    brightnesses have equal weight.
 
     Parameters
     ----------
     train : CropSource
-        Crops to train on.
-    held_out : CropSource
-        Crops to validate on: always the same draws.
+        Source of training crops.
+    held_out_crops : CropSource
+        Source of validation crops, which are the same at every validation.
     count_held_out : int
         Number of held-out crops.
     batch_size : int
@@ -55,12 +56,12 @@ class DenoisingObjective:
     references: Mapping[str, float] = field(default_factory=dict)
 
     def batch(self, position: StepPosition) -> NoisyCrops:
-        """Crops of a step."""
+        """Crops of a step, this rank's share."""
         own = position.share(self.batch_size)
         return self._drawn(self.train, (self.seed, position.step, 1), self.batch_size, own)
 
     def count(self, position: StepPosition) -> int:
-        """Crops of a step."""
+        """Number of crops of a step."""
         return self.batch_size
 
     def loss(
@@ -80,12 +81,12 @@ class DenoisingObjective:
         return total / self.count_held_out
 
     def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
-        """Clean and noisy crops of a step."""
+        """Clean and noisy crops of a step, for the record of a failure."""
         crops = self.batch(position)
         return "clean and noisy crops", {"clean": crops.clean, "noisy": crops.noisy}
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """No pictures."""
+        """Pictures for TensorBoard: none."""
         return {}
 
     def _drawn(self, source: CropSource, key: tuple[int, int, int], count: int, own: slice) -> NoisyCrops:
@@ -97,7 +98,7 @@ class DenoisingObjective:
 
 
 def error_of(found: Tensor, crops: NoisyCrops) -> Tensor:
-    """Bent half squared error in units of the noise, (B, 4, H, W)."""
+    """Pseudo-Huber loss of the error in units of the noise, (B, 4, H, W)."""
     sigma = (crops.slope * crops.clean + crops.offset).sqrt()
     off = (found.to(crops.clean) - crops.clean) / (BEND * sigma)
     return BEND**2 * ((1 + off.square()).sqrt() - 1)

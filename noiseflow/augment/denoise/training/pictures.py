@@ -1,4 +1,4 @@
-"""Clean raw planes to train on: pictures that our dependencies carry, and leaves that fall on one another."""
+"""Clean raw planes for training: pictures shipped with scikit-image, and synthetic dead-leaves pictures."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -18,10 +18,10 @@ __all__ = ["HELD_OUT", "TRAINED_ON", "PlaneSource", "clean_crops", "crops_of", "
 Array = NDArray[np.float32]
 
 PlaneSource = Callable[[np.random.Generator, int, int], Tensor]
-"""(rng, count, side in pixels of a plane) to clean raw planes (count, 4, side, side), 0 to 1."""
+"""Function of (rng, count, side in pixels of a plane) that returns clean raw planes (count, 4, side, side), 0 to 1."""
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"))
-"""Of pictures in a folder."""
+"""Suffixes of pictures in a folder."""
 
 TRAINED_ON = (
     "astronaut",
@@ -38,27 +38,28 @@ TRAINED_ON = (
     "retina",
     "text",
 )
-"""Pictures in the scikit-image wheel itself: none is downloaded."""
+"""Training pictures, contained in the scikit-image wheel; nothing is downloaded."""
 
 HELD_OUT = ("coffee", "rocket", "motorcycle_left")
-"""Pictures that no training sees: its held-out figure and the studies are of them."""
+"""Held-out pictures, which no training uses; the held-out error and the studies use them."""
 
 LEAVES, LEAF_SIDE, LEAF_SHAPES = 64, 448, 1400
-"""Pictures of leaves, their side in pixels and the shapes in each."""
+"""Number of dead-leaves pictures, their side in pixels, and the number of shapes in each."""
 
 PART_OF_LEAVES = 0.45
+"""Fraction of the crops taken from dead-leaves pictures."""
 
 SHRUNK = (1.2, 3.0)
-"""A crop is a larger one, shrunk by so much: what noise and blocks the picture has are averaged away."""
+"""Range of factors by which crops are downscaled, which averages out noise and compression blocks of the picture."""
 
 DARKEST_STOPS = 6.0
-"""Most stops by which crops are darkened, as in low light."""
+"""Largest number of stops by which crops are darkened, to simulate low light."""
 
 OVEREXPOSED, BRIGHTEST_STOPS = 0.15, 1.5
-"""Share of the crops that are brightened instead, and by how many stops at most; clipped pixels stay at 1."""
+"""Fraction of the crops that are brightened instead, and the largest number of stops; clipped pixels stay at 1."""
 
 BLURRED, BLUR = 0.2, (1.5, 6.0)
-"""Fraction of the crops that are out of focus, and by how many pixels."""
+"""Fraction of the crops that are out of focus, and the range of the blur in pixels."""
 
 
 def skimage_picture(name: str) -> Array:
@@ -75,7 +76,7 @@ def skimage_picture(name: str) -> Array:
 def picture_pool(
     names: Sequence[str], leaves_seed: int, count: int = LEAVES
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Pictures by name, and `leaves` in their colours; sRGB, (3, H, W), 0 to 1."""
+    """Load pictures by name, and generate `leaves` in their colours; sRGB, (3, H, W), 0 to 1."""
     pictures = [skimage_picture(name) for name in names]
     rng = np.random.default_rng(leaves_seed)
     fallen = [leaves(rng, pictures) for _ in range(count)]
@@ -85,19 +86,24 @@ def picture_pool(
 def leaves(
     rng: np.random.Generator, pictures: Sequence[Array], side: int = LEAF_SIDE, shapes: int = LEAF_SHAPES
 ) -> Array:
-    """Shapes of all sizes that lie on one another, as natural pictures consist of things that hide others.
+    """Generate a dead-leaves picture: occluding shapes of all sizes, like the objects in natural pictures.
 
-    Discs, ellipses and rotated rectangles, their radius r of density r⁻³, in colours of the pictures; a third has a
-    grating, a gradient or a piece of a picture on it.
+    The shapes are ellipses and rotated rectangles in colours of the pictures, with radii r of density r⁻³.  A third of
+    them has a grating, a gradient or a piece of a picture as texture.
 
     Parameters
     ----------
     rng : numpy Generator
         Source of the random numbers.
     pictures : sequence of ndarray, shape (3, H, W)
-        Where colours and textures are from.
+        Source of colours and textures, sRGB, 0 to 1.
     side, shapes : int
-        Pixels of a side, and number of shapes.
+        Side in pixels, and number of shapes.
+
+    Returns
+    -------
+    ndarray of float32, shape (3, side, side)
+        sRGB, 0 to 1.
 
     References
     ----------
@@ -108,7 +114,7 @@ def leaves(
     canvas[:] = _colour(rng, pictures)[:, None, None]
     least, most = 8.0, side / 3
     for _ in range(shapes):
-        # The inverse of the distribution function of r⁻³ between the two.
+        # Inverse of the distribution function of the density r⁻³ between the two limits.
         radius = (least**-2 + rng.random() * (most**-2 - least**-2)) ** -0.5
         middle = rng.uniform(0, side, 2)
         angle, aspect = rng.uniform(0, np.pi), np.exp(rng.uniform(-1.2, 0))
@@ -133,7 +139,7 @@ def _colour(rng: np.random.Generator, pictures: Sequence[Array]) -> Array:
 
 
 def _filled(rng: np.random.Generator, pictures: Sequence[Array], along: Array, radius: float) -> Array:
-    """Content of a shape, (3, h, w)."""
+    """Colour or texture of a shape, (3, h, w)."""
     colour, kind = _colour(rng, pictures)[:, None, None], rng.random()
     if kind < 0.66 or radius < 6:
         return np.asarray(np.broadcast_to(colour, (3, *along.shape)))
@@ -155,29 +161,45 @@ def _filled(rng: np.random.Generator, pictures: Sequence[Array], along: Array, r
 
 
 def clean_crops(names: Sequence[str] = TRAINED_ON, seed: int = 0, leaf_count: int = LEAVES) -> PlaneSource:
-    """A function that draws clean raw planes of pictures by name, and of leaves in their colours.
+    """Source of clean raw planes from pictures by name, and from dead-leaves pictures in their colours.
 
-    A crop of a picture is shrunk, turned, its colours are exchanged, then it is unprocessed to what a sensor sees and
-    darkened.
+    Each crop is downscaled, flipped, and its colours may be permuted.  Then it is unprocessed to raw planes and
+    darkened or brightened.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Pictures of scikit-image.
+    seed : int
+        Seed of the dead-leaves pictures.
+    leaf_count : int
+        Number of dead-leaves pictures.
     """
     return crops_of(*picture_pool(tuple(names), seed, leaf_count))
 
 
 def pictures_in(folder: str | Path, side: int) -> tuple[list[Tensor], list[Tensor]]:
-    """The pictures of a folder, sRGB, (3, H, W), 0 to 1: those to train on, and every fifth to judge by.
+    """Load the pictures of a folder, sRGB, (3, H, W), 0 to 1: training pictures, and every fifth as held-out ones.
 
-    Of fewer than five all are for both.
+    If there are fewer than five, all are used for both.
+
+    Parameters
+    ----------
+    folder : path
+        Folder, searched with its subfolders.
+    side : int
+        Side of a crop, in pixels of a plane.
 
     Raises
     ------
     DataError
-        The folder holds no picture, or one that is smaller than a crop.
+        The folder contains no picture, or one that is smaller than a crop.
     """
     from PIL import Image
 
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise DataError(f"{folder}: holds no picture; expected {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"{folder}: contains no picture; expected files ending in {', '.join(sorted(SUFFIXES))}")
     found = []
     for path in paths:
         try:
@@ -186,13 +208,15 @@ def pictures_in(folder: str | Path, side: int) -> tuple[list[Tensor], list[Tenso
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"{path}: cannot be read as a picture ({error})") from error
         if min(values.shape[:2]) < 2 * side:
-            raise DataError(f"{path}: {values.shape[1]}×{values.shape[0]} pixels; expected {2 * side} a side or more")
+            raise DataError(
+                f"{path}: has {values.shape[1]}×{values.shape[0]} pixels; expected at least {2 * side}×{2 * side}"
+            )
         found.append(torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1))))
     return (found, found) if len(found) < 5 else ([each for n, each in enumerate(found) if n % 5], found[::5])
 
 
 def crops_of(pictures: Sequence[Tensor], fallen: Sequence[Tensor] = ()) -> PlaneSource:
-    """A function that draws clean raw planes of pictures and leaves; see `clean_crops`."""
+    """Source of clean raw planes from given pictures, and dead-leaves pictures `fallen`; see `clean_crops`."""
 
     def draw(rng: np.random.Generator, count: int, side: int) -> Tensor:
         crops = torch.stack([_crop(rng, pictures, fallen, 2 * side) for _ in range(count)])
@@ -229,6 +253,6 @@ def _crop(rng: np.random.Generator, pictures: Sequence[Tensor], fallen: Sequence
     if rng.random() < 0.3:
         crop = crop[torch.from_numpy(rng.permutation(3))]
     if rng.random() < 0.2:
-        # What grey pictures lack: a cast.
+        # A random colour cast, which grey pictures lack.
         crop = crop * torch.from_numpy(rng.uniform(0.5, 1, (3, 1, 1)).astype(np.float32))
     return crop.clamp(0, 1)

@@ -1,4 +1,4 @@
-"""What a photo denoiser is trained on, by what a user names: cameras or one model, pictures or frames."""
+"""Training data of a photo denoiser, as selected by the user: drawn cameras or one model, pictures or raw frames."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ __all__ = ["TrainedOn", "trained_on"]
 
 @dataclass(frozen=True, eq=False)
 class TrainedOn:
-    """Crops to train on and to judge by, and words for the card.
+    """Sources of training and held-out crops, and their description for the card.
 
     Parameters
     ----------
     train, held_out : CropSource
-        Crops.
+        Sources of crops.
     noise, clean : str
-        What the noise and the clean pictures are of.
+        Descriptions of the noise and of the clean pictures.
     """
 
     train: CropSource
@@ -35,27 +35,28 @@ class TrainedOn:
 def trained_on(
     side: int, model: NoiseModel | None = None, *, frames: Path | None = None, pictures: Path | None = None
 ) -> TrainedOn:
-    """Crops of `side` pixels of a plane.
+    """Make the sources of training and held-out crops.
 
     Parameters
     ----------
     side : int
-        Side of a crop.
+        Side of a crop, in pixels of a plane.
     model : NoiseModel, optional
-        The noise; cameras from the prior over cameras if None.
+        Model of the noise; if None, cameras are drawn from the prior over cameras.
     frames, pictures : Path, optional
-        Folder of clean raw frames, or of sRGB pictures; the pictures of scikit-image, and leaves, if both are None.
+        Folder of clean raw frames, or of sRGB pictures.  If both are None, pictures of scikit-image and dead-leaves
+        pictures are used.
 
     Raises
     ------
     DataError
-        Both, or frames without a model.
+        Both `frames` and `pictures` are given, or one of them without a model.
     """
     if frames is not None and pictures is not None:
-        raise DataError("give the clean signals by --frames or by --pictures, not both")
+        raise DataError("give clean signals with --frames or with --pictures, not both")
     if model is None:
         if frames is not None or pictures is not None:
-            raise DataError("--frames and --pictures need the noise of --model; without it the cameras are drawn")
+            raise DataError("--frames and --pictures need a noise model: give --model")
         return TrainedOn(drawn_cameras(side), held_out_cameras(side), "cameras drawn from the prior", "scikit-image")
     spec = model.spec
     if frames is not None:

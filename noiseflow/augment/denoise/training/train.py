@@ -1,4 +1,4 @@
-"""Train a photo denoiser, from nothing or from another one."""
+"""Training of a photo denoiser, from scratch or starting from another one."""
 
 import json
 import math
@@ -23,7 +23,7 @@ __all__ = ["DenoiserSettings", "DenoiserTraining", "train_photo_denoiser"]
 
 @dataclass(frozen=True)
 class DenoiserSettings(TrainSettings):
-    """Settings of the training of a photo denoiser.
+    """Settings for training a photo denoiser.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class DenoiserSettings(TrainSettings):
     side : int
         Side of a crop, in pixels of a plane.
     validations : int
-        Times that the held-out error is measured.
+        Number of times that the held-out error is measured.
     held_out : int
-        Held-out crops.
+        Number of held-out crops.
     """
 
     COUNTS = ("steps", "batch", "side", "validations", "held_out")
@@ -61,15 +61,15 @@ class DenoiserTraining:
     Parameters
     ----------
     folder : Path
-        Run folder with it.
+        Its run folder.
     model : PhotoDenoiser
-        With the weights of the lowest held-out error.
+        The network with the weights of the lowest held-out error.
     start_error, error : float
-        Held-out error before and after, see `DenoisingObjective`.
+        Held-out error before and after training, see `DenoisingObjective`.
     steps : int
-        Steps done.
+        Number of steps done.
     seconds : float
-        Seconds of this session.
+        Duration of this session, seconds.
     """
 
     folder: Path
@@ -93,33 +93,38 @@ def train_photo_denoiser(
     inputs: Iterable[str | Path] = (),
     progress: Progress = silent,
 ) -> DenoiserTraining:
-    """Train a photo denoiser by the engine of every fit: checkpointed, resumed bit for bit.
+    """Train a photo denoiser with the engine of all fits: checkpointed, and resumed with identical bits.
 
     Parameters
     ----------
     crops, held_out : CropSource
-        Crops to train and to validate on.
+        Sources of training and validation crops.
     out : path
         Run folder to write, for `load_photo_denoiser`.
     settings : DenoiserSettings, optional
-        The defaults of `DenoiserSettings` if None.
+        Training settings; if None, the defaults.
     start : PhotoDenoiser or PhotoDenoiserSpec, optional
-        Network to go on from, or sizes of a new one; the default sizes if None.
+        Network to start from, or the sizes of a new one; if None, a new one of the default sizes.
     about : mapping, optional
-        JSON values for the card: what it is trained on.
+        JSON values for the card that describe the training data.
     resume : bool
-        Go on with the training in `out`.
+        Whether to continue the training in `out`.
     overwrite : bool
         Whether a run in `out` may be replaced.
     inputs : iterable of path
-        Files and folders that are read.
+        Files and folders that are read; `out` may not be one of them.
     progress : Progress
         Called after each step.
+
+    Returns
+    -------
+    DenoiserTraining
+        The trained network and its errors.
 
     Raises
     ------
     ModelError
-        `out` already holds a run, or none to resume.
+        `out` already contains a run, or none to resume.
     DataError
         The error was not finite in several steps.
     """

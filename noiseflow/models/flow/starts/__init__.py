@@ -1,1 +1,1 @@
-"""How the default model starts: each part from moments and likelihoods of the training patches."""
+"""Initialisation of the default model: each part from moments and likelihoods of the training patches."""

@@ -1,4 +1,4 @@
-"""Whether a camera's response bends: the variance of its shot noise over the signal, tried on held-out bands."""
+"""Decide whether a camera's response is non-linear, from its shot-noise variance over the signal on held-out bands."""
 
 from dataclasses import dataclass, replace
 
@@ -15,43 +15,43 @@ from noiseflow.flows.iso_table import at_signal
 __all__ = ["ChosenBend", "choose_bend"]
 
 FOLDS = 2
-"""Parts of the bands: each is scored by a bend that was fitted to the other."""
+"""Folds of the bands for cross-validation: each fold is scored with the bend fitted to the other."""
 
 SURE = 3.0
-"""Standard errors of the held-out gain from which a bend is kept: 1 in 700 by chance, were the gain 0."""
+"""A bend is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
 
 WORTH = 1e-4
-"""Least held-out gain for which a bend is kept, nats/dim: rows that flicker by 0.4 % gain half of it."""
+"""Smallest held-out gain for which a bend is kept, nats/dim; rows that flicker by 0.4 % gain half of that."""
 
 MOST = 2048
-"""Most patches that decide."""
+"""Most patches used for the decision."""
 
 BATCH = 256
-"""Patches that are scored at a time."""
+"""Patches scored at a time."""
 
 WIDE = 5
-"""Side of the squares of pixels over which the clean signal is averaged."""
+"""Side in pixels of the squares over which the clean signal is averaged."""
 
 CELLS = 256
-"""Cells of signal from black to white."""
+"""Number of signal cells from black to white."""
 
 SMOOTH = 100.0
-"""Weight of the squared steps of the bend from knot to knot: where no value is, it goes on as it was."""
+"""Weight of the squared steps of the bend from knot to knot; where there are no values, the bend stays constant."""
 
 STEPS = 60
-"""Steps of the maximisation."""
+"""Most iterations of the maximisation."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChosenBend:
-    """What was found.
+    """Result of the decision.
 
     Parameters
     ----------
     head : ShotReadScale
-        The head with its bend; the given one where none was found.
+        The head with its bend, or the given head if no bend was found.
     note : str
-        In words.
+        The finding in words, for users.
     """
 
     head: ShotReadScale
@@ -60,7 +60,7 @@ class ChosenBend:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """Values, and the sums of their shot variance, read variance and squares, in cells of signal; each (CELLS,)."""
+    """Number of values per signal cell, and sums of their shot variance, read variance and squares; each (CELLS,)."""
 
     count: Tensor
     shot: Tensor
@@ -70,19 +70,19 @@ class _Cells:
 
 @torch.no_grad()
 def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tensor, *, planes: int) -> ChosenBend:
-    """Fit a bend for each camera at each of its ISOs, and keep it if held-out bands gain by it.
+    """Fit a bend per camera and ISO, and keep it if it improves held-out bands.
 
-    It is kept if the log-density gains by `SURE` standard errors and `WORTH` over a straight line fitted to the
-    same bands; always by a head that is a `BentScale`.
+    It is kept if the log-density gains more than `SURE` standard errors and `WORTH` over a linear variance fitted to
+    the same bands, and always if the head already is a `BentScale`.
 
     Parameters
     ----------
     head : ShotReadScale
-        Shot and read noise, fitted to the variance as a line over the signal.
+        Shot and read noise, fitted with a variance linear in the signal.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
     cond : Resolved
-        Resolved conditions of the noise.
+        Clean signal, ISO and camera of the noise.
     bands : Tensor of int, shape (B,) or (B, 2)
         Equal for patches on the same sensor rows.
     planes : int
@@ -91,8 +91,8 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tenso
     cameras, isos = head.log_beta1.shape
     some = torch.arange(0, len(noise), -(-len(noise) // MOST))
     observed = None if cond.observed is None else cond.observed[some]
-    # A clean signal from other frames has noise of its own, which is large where that of the frame is: in the dark
-    # a pixel above black would seem to have shot noise.
+    # A clean signal estimated from other frames is noisy itself, most where the frame is noisy too.  Without the
+    # averaging, dark pixels that happen to lie above black would seem to have shot noise.
     clean = functional.avg_pool2d(cond.clean[some], WIDE, 1, WIDE // 2, count_include_pad=False)
     cond = Resolved(clean, cond.iso[some], cond.camera[some], observed)
     noise, band = noise[some], numbered(bands[some])[1]
@@ -124,20 +124,21 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tenso
     worth = f"worth {mean:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
     kept = len(gain) >= 2 * FOLDS and mean > SURE * error and mean > WORTH
     if not kept and not isinstance(head, BentScale):
-        return ChosenBend(head, "bend: none")
+        return ChosenBend(head, "non-linear response: none")
     bent = _like(head, planes).to(noise)
     for owner in range(cameras):
         for place in range(isos):
             own = (cond.camera == owner) & (knot == place)
             if bool(own.any()):
                 _set(bent, head, owner, place, _fitted(_cells(head, noise, cond, own), bends=True))
-    return ChosenBend(bent, f"a response that bends: {worth}")
+    return ChosenBend(bent, f"non-linear response: {worth}")
 
 
 def _lit(head: ShotReadScale, cond: Resolved) -> Tensor:
-    """Observed pixels with more shot noise than read noise.
+    """Mask of observed pixels with more shot noise than read noise.
 
-    Others know of no bend, and where codes are coarse the variance of those at black is not that of noise and rounding.
+    Other pixels do not show a bend.  Where codes are coarse, the variance of pixels at black is also not the sum of
+    noise and rounding.
     """
     beta1, beta2 = head.betas(cond)
     lit = beta1 * cond.clean > beta2
@@ -169,7 +170,7 @@ def _cells(head: ShotReadScale, noise: Tensor, cond: Resolved, rows: Tensor) -> 
 
 
 def _fitted(cells: _Cells, *, bends: bool) -> Tensor:
-    """Log factors of β₁ and β₂, and the bend at the knots, by the likelihood of normal noise, (2 + PARTS + 1,)."""
+    """Maximum-likelihood log factors of β₁ and β₂ and the bend at the knots, for normal noise, (2 + PARTS + 1,)."""
     seen = cells.count > 0
     count = cells.count[seen]
     shot, read, square = (each[seen] / count for each in (cells.shot, cells.read, cells.square))
@@ -199,9 +200,9 @@ def _fitted(cells: _Cells, *, bends: bool) -> Tensor:
 
 
 def _level_in_the_dark(bend: Tensor) -> Tensor:
-    """The bend with its first knot as its second: in the dark there is no shot noise that would tell it.
+    """Set the first knot of the bend to the second: in the dark there is no shot noise to determine it.
 
-    A free knot there does not show in the means of cells, but in each pixel a little above black.
+    A free knot there would hardly affect the means of cells, but would affect pixels slightly above black.
     """
     return torch.cat([bend[1:2], bend[1:]])
 
@@ -213,7 +214,7 @@ def _set(scale: BentScale, head: ShotReadScale, owner: int, place: int, found: T
 
 
 def _density(head: ShotReadScale, found: Tensor, noise: Tensor, cond: Resolved) -> Tensor:
-    """Log-density of normal noise of each patch, a constant left out, float64, by what was `_fitted` for each."""
+    """Log-density of each patch under normal noise with its `_fitted` parameters, nats without a constant, float64."""
     beta1, beta2 = head.betas(cond)
     log1, log2 = found[:, :2].to(noise).T[..., None, None, None]
     shot = beta1 * cond.clean * (log1 + at_signal(found[:, 2:].to(noise), cond.clean)).exp()

@@ -1,4 +1,4 @@
-"""The start of the default model on integer codes: what their exact likelihood says beyond moments."""
+"""Initialisation of the default model on integer codes, by their exact likelihood instead of moments."""
 
 import math
 from dataclasses import replace
@@ -24,40 +24,43 @@ __all__ = [
 ]
 
 EXCESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Excess kurtoses of the read noise that are tried."""
+"""Candidate excess kurtoses of the read noise."""
 
-MOST_VALUES = 2**18
-"""Values that decide between them: an excess of 0.1 is known to 0.03 where all noise is read noise."""
+MOST_VALUES = 2**20
+"""Values that decide between them: an excess of 0.1 is known to 0.02 where all noise is read noise."""
+
+SURE = 3.0
+"""Standard errors of an excess from which it is taken; the log-likelihood gains half of their square."""
 
 DARK = 2.0
-"""Shot over read variance up to which a response that bends is taken for straight."""
+"""Ratio of shot to read variance up to which a non-linear response counts as linear."""
 
 FEWEST_DARK = 20_000
-"""Values from which the integers of the dark decide: σ is then known to 1 %."""
+"""Fewest dark values for a fit of the read noise to their codes; σ is then known to 1 %."""
 
 LEAST_LEFT = 0.1
-"""Least share of the read variance that is neither line noise nor rounding."""
+"""Smallest share of the read variance that is neither line noise nor rounding."""
 
 REACH = 8
-"""Codes each way whose edges count."""
+"""Number of code edges on each side that are summed."""
 
 SMOOTH = 2.0
-"""σ in codes from which rounding passes on an offset as it is, to 10⁻³⁰."""
+"""σ in codes above which rounding passes an offset unchanged, to 10⁻³⁰."""
 
 LEAST_PASSED = 0.05
-"""Least part of an offset's variance that is taken to pass the rounding: below it a row tells nothing of it."""
+"""Smallest share of an offset's variance assumed to pass the rounding; below it codes do not show the offset."""
 
 
 @torch.no_grad()
 def subtract_rounding(head: ShotReadScale, cond: Resolved, levels: Levels) -> None:
-    """Subtract the 1/12 of a squared code from a read variance that was found by moments, at most `LEAST_LEFT` left.
+    """Subtract the variance of rounding, 1/12 code², from a read variance found by moments; keep at least `LEAST_LEFT`.
 
     Parameters
     ----------
     head : ShotReadScale
-        Fitted to the variance of codes.
+        Shot and read noise, fitted to the variance of codes.
     cond : Resolved
-        Resolved conditions of some codes, of which the cameras are taken.
+        Conditions of some codes; only their cameras are used.
     levels : Levels
         Black and white levels of these codes.
     """
@@ -72,18 +75,18 @@ def subtract_rounding(head: ShotReadScale, cond: Resolved, levels: Levels) -> No
 def start_read_noise_on_codes(
     head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Resolved, levels: Levels
 ) -> None:
-    """Fit the read noise of a response that bends to the integers of the dark, where no bend is.
+    """Fit the read noise of a camera with a non-linear response to dark codes, where the response is linear.
 
     Parameters
     ----------
     head : ShotReadScale
-        Fitted to the variance of codes; its gain stays.
+        Shot and read noise, fitted to the variance of codes; β₁ is kept.
     spec : ModelSpec
-        Of its model.
+        Spec of its model.
     codes : Tensor, shape (B, C, H, W)
         Codes, DN.
     cond : Resolved
-        Resolved conditions of the codes.
+        Clean signal, ISO and camera of the codes.
     levels : Levels
         Black and white levels.
     """
@@ -100,18 +103,18 @@ def start_read_noise_on_codes(
 
 @torch.no_grad()
 def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor) -> None:
-    """Subtract line noise from a read variance that was fitted to the integers, and keep its size in DN.
+    """Subtract line noise from a read variance fitted to the codes, and keep the line noise's size in DN.
 
-    r is counted in read-noise variances, of which rounding is a part no longer.
+    r is in units of the read-noise variance, which no longer includes rounding, so r must be rescaled.
 
     Parameters
     ----------
     head : ShotReadScale
-        With the read variance that the integers have, line noise included.
+        Shot and read noise; the read variance, fitted to the codes, includes line noise.
     lines : list of LineNoise
-        Started with the read variance before.
+        Line noise in units of the earlier read variance.
     log_beta2 : Tensor, shape (cameras, isos)
-        Logarithm of that read variance, without line noise; where codes are coarse, over what `offsets_in_codes`.
+        Log of that earlier read variance, without line noise, divided by the fraction from `offsets_in_codes`.
     """
     if not lines:
         return
@@ -125,27 +128,27 @@ def keep_offsets(head: ShotReadScale, lines: list[LineNoise], log_beta2: Tensor)
 
 @torch.no_grad()
 def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Resolved, levels: Levels) -> Tensor:
-    """Fraction of the variance of a line's offset that the mean of its codes shows, for each camera at its ISOs.
+    """Fraction of a line offset's variance that survives in the mean of its codes, per camera and ISO.
 
-    An offset δ moves the mean of a pixel's codes by δ·Σ p(b), with p the density in codes and b the edges of the
-    codes: by less than δ where the signal lies in the middle of a code and σ is a fraction of one.  The mean over
-    a patch counts, and patches by the square of their read noise's share, by which an offset shows.
+    An offset δ shifts the mean of a pixel's codes by δ·Σ p(b), with p the noise density and b the edges between
+    codes, all in codes.  That is less than δ if the signal lies in the middle of a code and σ is a fraction of a
+    code.  The fraction is averaged over patches, weighted by the squared share of read noise.
 
     Parameters
     ----------
     head : ShotReadScale
-        With the variance of the noise before rounding.
+        Shot and read noise before rounding.
     codes : Tensor, shape (B, C, H, W)
         Codes, DN.
     cond : Resolved
-        Resolved conditions of the codes.
+        Clean signal, ISO and camera of the codes.
     levels : Levels
         Black and white levels.
 
     Returns
     -------
     Tensor, shape (cameras, isos)
-        From `LEAST_PASSED`; 1 where no patch is.
+        The fraction, at least `LEAST_PASSED`; 1 where there are no patches.
     """
     edge = levels.cells(codes, cond.clean).low * levels.span()
     edge = edge - edge.round()
@@ -169,20 +172,20 @@ def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Resolved, levels:
 
 @torch.no_grad()
 def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-    """Take the excess kurtosis with the highest likelihood of the integers, for each camera at each of its ISOs.
+    """Take the excess kurtosis with the highest likelihood of the integers, if one is `SURE`, for each camera and ISO.
 
-    Rounding to codes that are coarse against σ has fourth moments of its own, which are not those of the noise.
+    Moments would not do: if codes are coarse compared with σ, rounding changes the fourth moment.
 
     Parameters
     ----------
     flow : Flow
-        The model's transforms up to the tails that are elementwise, its head fitted to the integers.
+        The model's elementwise transforms up to the tails, with the head fitted to the codes.
     tails : CubicTails
-        The last of them.
+        The last of these transforms.
     codes : Tensor, shape (B, C, H, W)
         Codes, DN.
     cond : Resolved
-        Resolved conditions of the codes.
+        Clean signal, ISO and camera of the codes.
     levels : Levels
         Black and white levels.
     """
@@ -204,8 +207,9 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Res
     for camera in set(cond.camera.tolist()):
         for knot in set(index[cond.camera == camera].tolist()):
             rows = (cond.camera == camera) & (index == knot)
-            best = int(torch.stack([score[rows].sum() for score in scores]).argmax())
-            tails.kurtosis[camera, knot] = EXCESSES[best]
+            gains = torch.stack([(score - scores[0])[rows].sum() for score in scores])
+            best = int(gains.argmax())
+            tails.kurtosis[camera, knot] = EXCESSES[best] if float(gains[best]) > 0.5 * SURE**2 else 0.0
 
 
 def _first(values: Tensor | None, most: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""What all rows of a frame share, an offset and a relative change of the light: found from rows that lie far apart."""
+"""Offset and relative light change common to all rows of a frame, estimated from pairs of distant rows."""
 
 import torch
 from torch import Tensor
@@ -9,40 +9,40 @@ from noiseflow.flows.camera.row_noise import NO_FLICKER
 __all__ = ["runs_of_bands", "shared_by_frames"]
 
 FAR = 0.5
-"""Bands are far apart from this part of the frame's height on: a slow drift within the frame is no constant of it."""
+"""Bands count as distant from this fraction of the frame's height, so that slow drift does not look like a constant."""
 
 ROUNDS = 4
-"""Fits of what a band varies by, each weighted by the one before."""
+"""Rounds of the fit of a band's own variance, each weighted by the previous one."""
 
 SINGULAR = 1e6
-"""Condition of the fit from which bands of one light cannot tell an offset from the light."""
+"""Condition number of the fit above which bands of equal light cannot separate an offset from a light change."""
 
 MOST = 2048
-"""Most bands, evenly drawn: of each two of a frame a product is taken."""
+"""Most bands, evenly selected; all pairs of bands of a frame are used."""
 
 
 def shared_by_frames(sums: Tensor, index: Tensor, cameras: Tensor, places: Tensor, none: Tensor) -> Tensor:
-    """Variance of the offset and of the relative light that all rows of a frame share.
+    """Variance of the offset and of the relative light change common to all rows of a frame.
 
     With p = Σ dx over a band, two bands b, c of one frame have E(p_b p_c) = w_a D_b D_c + w_b E_b E_c,
-    D = Σ d² and E = Σ de: a linear fit over pairs of bands that are `FAR` apart, for each camera at each of its
-    ISOs.  What is not `SURE` standard errors above 0 is `NO_FLICKER`.
+    D = Σ d² and E = Σ de.  w_a and w_b come from a linear fit over pairs of bands that are `FAR` apart, per camera
+    and ISO.  A variance that is not `SURE` standard errors above 0 becomes `NO_FLICKER`.
 
     Parameters
     ----------
-    sums : Tensor, shape (5, B, 2 or 1, 1, H, 1)
+    sums : Tensor, shape (5, B, rows of a cell, 1, H, 1)
         `RowNoise.sums` of patches.
     index, cameras : Tensor of int, shape (B,)
         ISO knot and camera of each patch.
     places : Tensor of int, shape (B, 2)
-        Frame and topmost row of each patch; patches of equal place form a band.
+        Frame and topmost row of each patch; patches with equal values form a band.
     none : Tensor of float64, shape (2, cameras, ISOs)
-        What is returned where nothing is shared.
+        Result where there are not enough pairs of bands.
 
     Returns
     -------
     Tensor of float64, shape (2, cameras, ISOs)
-        In read-noise variances, and relative to the light.
+        w_a in units of the read-noise variance, and w_b relative to the squared signal.
     """
     found = none.clone()
     joined, knot, camera = bands_of_rows(sums.flatten(2).sum(2, keepdim=True).double(), index, cameras, places)
@@ -64,18 +64,18 @@ def shared_by_frames(sums: Tensor, index: Tensor, cameras: Tensor, places: Tenso
 
 
 def runs_of_bands(places: Tensor, height: int, most: int) -> Tensor:
-    """Numbers of bands that lie one below the other in a frame, from top to bottom, (runs, n).
+    """Find runs of n bands that adjoin in a frame; return their indices from top to bottom, (runs, n).
 
-    n is the largest power of 2, up to `most`, for which half of the bands lie in such runs.
+    n is the largest power of 2, up to `most`, for which at least half of the bands belong to such runs.
 
     Parameters
     ----------
     places : Tensor of int, shape (bands, 2)
         Frame and topmost row of each band, in rising order.
     height : int
-        Rows of a band.
+        Number of rows of a band.
     most : int
-        Most bands of a run.
+        Largest number of bands in a run.
     """
     count = len(places)
     below = (places[1:, 0] == places[:-1, 0]) & (places[1:, 1] - places[:-1, 1] == height)
@@ -91,7 +91,7 @@ def runs_of_bands(places: Tensor, height: int, most: int) -> Tensor:
 
 
 def _variances(projection: Tensor, offset: Tensor, light: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Of the offset and of the light, by products of the bands `one` and `other`."""
+    """Variances of offset and light, (2,), from the products of the bands `one` and `other`."""
     regressors = torch.stack([offset, light], 1)
     spread = _spread(projection, regressors)
     weight = (spread[one] * spread[other]).reciprocal()
@@ -101,7 +101,7 @@ def _variances(projection: Tensor, offset: Tensor, light: Tensor, one: Tensor, o
 
 
 def _spread(projection: Tensor, regressors: Tensor) -> Tensor:
-    """Variance of each band's projection, D + v_a D² + v_b E²: its rows' own offsets and light are in it."""
+    """Variance of each band's projection, D + v_a D² + v_b E², with its own offset and light change."""
     design, spread = regressors.square(), regressors[:, 0]
     for _ in range(ROUNDS):
         weight = spread.square().reciprocal()
@@ -111,7 +111,7 @@ def _spread(projection: Tensor, regressors: Tensor) -> Tensor:
 
 
 def _fit(design: Tensor, products: Tensor, weight: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted least squares by the columns `kept`, none negative, and standard errors; 0 of the other columns."""
+    """Weighted least squares on the columns `kept`: values clamped to 0 or more, and errors; other columns are 0."""
     value, error = torch.zeros(2, 2, dtype=torch.float64)
     rows = design[:, kept] * weight.sqrt()[:, None]
     size = rows.square().sum(0).sqrt()

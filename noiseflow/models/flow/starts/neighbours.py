@@ -1,4 +1,4 @@
-"""Row noise of a camera whose neighbours correlate, found again once their filter is known."""
+"""Row noise of a camera with correlated neighbours, estimated again once the neighbour filter is known."""
 
 import math
 from collections.abc import Collection
@@ -14,6 +14,7 @@ from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.flow.starts.rows import (
+    FLICKER,
     SURE,
     WORTH,
     ChosenRows,
@@ -41,31 +42,31 @@ def rows_among_neighbours(
     planes: int,
     left_out: Collection[str] = (),
 ) -> ChosenRows:
-    """Start rows whose pixels a filter decorrelates, with a memory if held-out bands gain by one even so.
+    """Initialise row noise beside a neighbour filter, with memory if that still improves held-out bands.
 
     Parameters
     ----------
     head : ShotReadScale
-        Shot and read noise, without the offset of `rows`.
+        Shot and read noise, without the variance of `rows`.
     rows : LineNoise
-        Row noise that was found before neighbours were looked for.
+        Row noise found before the neighbour filter.
     neighbours : NeighbourFilter
-        The started filter.
+        The initialised filter.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
     cond : Resolved
-        Resolved conditions of the noise.
+        Clean signal, ISO and camera of the noise.
     bands : Tensor of int, shape (B,) or (B, 2)
         Equal for patches on the same sensor rows.
     planes : int
         Planes of the noise.
     left_out : collection of str
-        As of `choose_rows`.
+        As in `choose_rows`.
     """
     size = (planes, *rows.log_variance.shape[:1], rows.log_isos.exp().tolist())
     alone = RowNoise(*size).to(noise)
     if isinstance(rows, RowMemory):
-        # A likelihood of independent pixels took in part of what neighbours share: from moments again.
+        # The likelihood of independent pixels attributed part of the neighbour correlation to rows; use moments.
         measure_lines(head, alone, noise, cond, bands)
     else:
         alone.load_state_dict(rows.state_dict(), strict=False)
@@ -74,7 +75,7 @@ def rows_among_neighbours(
     if not alone.flickers and not bool((alone.log_variance.exp() > 2 * NONE).any()):
         plain = LineNoise(*size, in_read_noise=True).to(noise)
         plain.log_variance.copy_(alone.log_variance)
-        return ChosenRows(plain, {}, ("rows: none",))
+        return ChosenRows(plain, {}, ("row noise: none",))
     found = rows if isinstance(rows, NeighbourRows) else NeighbourRows(*size).to(noise)
     found.follow(neighbours)
     data, shared = _bands(head, alone, noise, cond, bands)
@@ -85,14 +86,14 @@ def rows_among_neighbours(
     found.to(noise.dtype)
     if remembers:
         worth = f"worth {gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
-        note = f"rows that remember the rows above{_frames(found)}: {worth}"
+        note = f"row noise correlated from row to row{_frames(found)}: {worth}"
         return ChosenRows(found, {"neighbour_rows": True, "row_memory": True}, (note,))
     found.log_memory.fill_(math.log(NO_FLICKER))
     found.log_frame.fill_(math.log(NO_FLICKER))
     found.log_variance.copy_(alone.log_variance)
     found.log_flicker.copy_(alone.log_flicker)
     if alone.flickers:
-        return ChosenRows(found, {"neighbour_rows": True, "row_flicker": True}, ("rows that follow the light",))
+        return ChosenRows(found, {"neighbour_rows": True, "row_flicker": True}, (FLICKER,))
     return ChosenRows(found, {"neighbour_rows": True}, ("row noise",))
 
 

@@ -1,4 +1,4 @@
-"""Shot and read noise of each plane relative to its camera's: where planes differ in gain or read noise."""
+"""Shot and read noise of each plane relative to the camera's, for planes that differ in gain or read noise."""
 
 import math
 
@@ -13,18 +13,18 @@ from noiseflow.models.noise_statistics import NoiseStatistics
 __all__ = ["LARGEST", "start_planes"]
 
 BINS = 64
-"""Bins of the ratio of shot to read variance."""
+"""Number of bins of the ratio of shot to read variance."""
 
 LARGEST = math.log(2.0)
-"""Largest |log| of the ratio of a plane's β to its camera's."""
+"""Largest |log| of the ratio of a plane's β₁ or β₂ to the camera's."""
 
 FEWEST = 20_000
-"""Values of a plane at an ISO from which it gets factors of its own there: they are then known to about 1 %."""
+"""Fewest values of a plane at an ISO for factors of its own there; they are then known to about 1 %."""
 
 
 @torch.no_grad()
 def start_planes(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None = None) -> None:
-    """Fit β₁ and β₂ of each plane relative to its camera's, at each ISO, by maximum likelihood.
+    """Fit β₁ and β₂ of each plane relative to the camera's, per ISO, by maximum likelihood; sets `head`.
 
     With v = β₁y/β₂, the variance of a plane in units of β₂ is f₁v + f₂; `fit_line` finds both factors.  An ISO
     with fewer than `FEWEST` values of a plane takes the factors of all ISOs together.
@@ -32,18 +32,18 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tens
     Parameters
     ----------
     head : ShotReadScale
-        Shot and read noise of the cameras.
+        Shot and read noise of the cameras; its plane offsets are set.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
     cond : Resolved
-        Resolved conditions of the noise.
+        Clean signal, ISO and camera of the noise.
     light : Tensor, shape (cameras, isos), optional
-        Relative variance of the light that is part of the noise, and is left out of its squares.
+        Relative variance of light changes that are part of the noise; subtracted from its squares.
     """
     head.plane_beta1.zero_()
     head.plane_beta2.zero_()
     if cond.observed is not None:
-        # What is masked here may be in the statistics that the head comes from, such as blacks that are clipped.
+        # The head's statistics may include pixels that are masked here, such as clipped blacks.
         together = _factors(head, noise, cond, light, by_plane=False)[:, 0]
         head.log_beta1.add_(together[..., 0])
         head.log_beta2.add_(together[..., 1])
@@ -53,7 +53,7 @@ def start_planes(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tens
 
 
 def _factors(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor | None, *, by_plane: bool) -> Tensor:
-    """Logarithms of f₁ and f₂ of each camera, plane (or all as one) and ISO: (cameras, planes, isos, 2)."""
+    """Log f₁ and log f₂ of each camera, plane and ISO, (cameras, planes or 1, isos, 2)."""
     found = head.noise_parameters(cond)
     beta1, beta2 = found.beta1, found.beta2
     ratio = (beta1 * found.clean / beta2).clamp(min=0).double()
@@ -80,8 +80,8 @@ def _factors(head: ShotReadScale, noise: Tensor, cond: Resolved, light: Tensor |
 
 
 def _plane_factors(ratio: Tensor, square: Tensor) -> Tensor:
-    """Logarithms of f₁ and f₂ in E(square) = f₁·ratio + f₂, each within ± `LARGEST`."""
-    # Bins evenly spaced in the logarithm of shot over read variance, with one bin for the dark.
+    """Log f₁ and log f₂ in E(square) = f₁·ratio + f₂, each within ± `LARGEST`."""
+    # Bins are evenly spaced in the log of shot over read variance, with one bin for the dark.
     cell = ((ratio.clamp(max=1e4).log1p() / math.log1p(1e4)) * (BINS - 1)).ceil().long().flatten()
     count = torch.bincount(cell, minlength=BINS).double()
     seen = count > 0

@@ -1,6 +1,6 @@
-"""Which row noise a camera has: independent rows, rows that follow the light, or rows that remember those above.
+"""Decide which row noise a camera has: independent rows, rows with flicker, or rows correlated with the rows above.
 
-Found from whole bands of sensor rows, of which the sums along each row hold all that their density depends on.
+The decision uses bands of whole sensor rows.  Their density depends only on a few sums along each row.
 """
 
 import math
@@ -16,49 +16,65 @@ from noiseflow.flows.camera.row_noise import NO_FLICKER, RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.flow.starts.frame import runs_of_bands, shared_by_frames
+from noiseflow.ops.line_noise import COLUMNS, ROWS
 
-__all__ = ["ChosenRows", "choose_rows", "even_signal", "measure_lines", "start_lines", "within_rows"]
+__all__ = [
+    "ChosenRows",
+    "choose_rows",
+    "even_signal",
+    "hides_read_noise",
+    "less_offsets",
+    "measure_lines",
+    "start_lines",
+    "within_lines",
+]
+
+FLICKER = "row noise that follows the light (flicker)"
+"""Finding for users: rows with flicker."""
 
 MOST_BANDS = 400
-"""Bands on which rows with a memory are fitted and tried."""
+"""Most bands on which a memory is fitted and tried."""
 
 FOLDS = 2
-"""Parts of the bands: each is scored by a memory that was fitted to the others."""
+"""Folds of the bands for cross-validation: each fold is scored with the memory fitted to the other."""
 
 FEWEST = 2 * FOLDS
-"""Bands from which a memory is tried."""
+"""Fewest bands for trying a memory."""
 
 SURE = 3.0
-"""Standard errors of the held-out gain from which a component is kept: 1 in 700 by chance, were the gain 0."""
+"""A component is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
 
 WORTH = 1e-5
-"""Least held-out gain for which a component is kept, nats/dim."""
+"""Smallest held-out gain for which a component is kept, nats/dim."""
 
 LEAST_LEFT = 0.01
-"""Least share of the read variance that is not line noise."""
+"""Smallest share of the read variance that is not line noise."""
 
 STEPS = 30
-"""Steps of the maximisation."""
+"""Most iterations of the maximisation."""
 
 TALL = 256
-"""Sensor rows of a band on which a memory is fitted in the end: what drifts over more rows is not told by 64."""
+"""Sensor rows of the tall bands for the final fit of a memory: 64 rows do not show slow drift."""
+
+OF_FRAMES = 0.02
+"""Variance of offsets that whole frames share, over the read noise's, from which a few dark frames do not know it."""
 
 MOST_TALL, STEPS_TALL = 32, 12
-"""Most of these bands, and steps."""
+"""Most tall bands, and most iterations on them."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChosenRows:
-    """Row noise of a camera, and what its memory is worth.
+    """Row noise of a camera: the result of the decision.
 
     Parameters
     ----------
     rows : LineNoise
-        The transform, started.
+        The initialised transform.
     options : dict of str to bool
-        Options of the spec that it stands for.
+        Options of the spec that select it.
     notes : tuple of str
-        What was found, in words.
+        The findings in words, for users.
     """
 
     rows: LineNoise
@@ -68,9 +84,9 @@ class ChosenRows:
 
 @dataclass(frozen=True, eq=False)
 class _Bands:
-    """Sums along the rows of bands, (5, N, 2 or 1, 1, H, 1), their ISO and camera, and their number of values.
+    """Row sums of bands, (5, N, rows of a cell, 1, H, 1), their ISO and camera, and the number of values of a band.
 
-    Where frames are known, `tall` are such bands as lie below each other, as one.
+    If frames are known, `tall` holds adjoining bands joined into taller ones.
     """
 
     sums: Tensor
@@ -94,24 +110,24 @@ def choose_rows(
     planes: int,
     left_out: Collection[str] = (),
 ) -> ChosenRows:
-    """Start the row noise that the data show, and subtract it from the read noise.
+    """Initialise the row noise that the data show, and subtract its variance from the read noise.
 
-    Flicker is taken from `RowNoise.start_from`; a memory is kept if held-out bands gain by `SURE` standard errors
-    and `WORTH`.
+    Flicker is found by `RowNoise.start_from`.  A memory is kept if its gain on held-out bands exceeds `SURE` standard
+    errors and `WORTH`.
 
     Parameters
     ----------
     head : ShotReadScale
         Shot and read noise, fitted to the total variance.
     plain : LineNoise
-        Independent rows, to be started; with a flicker or memory of their own they stay what they are.
+        Row noise to initialise.  A `RowNoise` or `RowMemory` is kept as such, whatever the data show.
     noise : Tensor, shape (B, C, H, W)
         Normalised noise.
     cond : Resolved
-        Resolved conditions of the noise.
+        Clean signal, ISO and camera of the noise.
     bands : Tensor of int, shape (B,) or (B, 2), optional
-        Equal for patches on the same sensor rows: frame and topmost row of each patch, or a number alone, by which
-        nothing is known of whole frames.
+        Equal for patches on the same sensor rows: frame and topmost row of each patch, or a single number, which
+        does not identify whole frames.
     planes : int
         Planes of the noise.
     left_out : collection of str
@@ -128,7 +144,7 @@ def choose_rows(
         flickering.log_variance.copy_(plain.log_variance)
     flickers = flickering.flickers
     if flickers and flickering is not plain:
-        # Offsets that took in the light have left too little read noise.
+        # Offsets that absorbed the light changes left too little read noise, so start from the total again.
         head.log_beta2.copy_(total)
         start_lines(head, flickering, noise, cond, bands)
     seen = bool((plain.log_variance.exp() > 2 * NONE).any()) or flickers
@@ -140,13 +156,16 @@ def choose_rows(
         worth = f"{gain:.5f} ± {2 * error:.5f} nats/dim on held-out rows"
         kept = gain > SURE * error and gain > WORTH
         if (memory is plain or kept) and _fit_memory(memory, flickering, data):
-            head.log_beta2.copy_(total - memory.offset_variance().log1p())
-            found = f"rows that remember the rows above{_frames(memory)}"
+            # The memory was fitted in units of the read variance that independent rows left.
+            left = less_offsets(total, memory.offset_variance() * (head.log_beta2 - total).exp())
+            memory.scale_offsets(head.log_beta2 - left)
+            head.log_beta2.copy_(left)
+            found = f"row noise correlated from row to row{_frames(memory)}"
             return ChosenRows(memory, {"row_memory": True}, (f"{found}: worth {worth}",))
     if not flickers or flickering is plain:
-        name = "row noise" if seen else "rows: none"
+        name = "row noise" if seen else "row noise: none"
         return ChosenRows(plain, {}, (name,))
-    return ChosenRows(flickering, {"row_flicker": True}, ("rows that follow the light",))
+    return ChosenRows(flickering, {"row_flicker": True}, (FLICKER,))
 
 
 @torch.no_grad()
@@ -158,14 +177,14 @@ def start_lines(
     bands: Tensor | None = None,
     rounds: int = 5,
 ) -> None:
-    """Start line noise from its moments, and subtract it from the read noise.
+    """Initialise line noise from moments, and subtract its variance from the read noise, in a few rounds.
 
-    The read variance found so far contains the line noise: it is β₂(1 + r), with r in units of β₂.
+    The read variance of `head` includes the line noise: it is β₂(1 + r), with r in units of β₂.
     """
     total = head.log_beta2.clone()
     for _ in range(rounds):
         measure_lines(head, lines, noise, cond, bands)
-        # Not by 1 + r: with rows of three read noises that takes dozens of rounds.
+        # Dividing by 1 + r instead would take dozens of rounds for rows three times as strong as read noise.
         offsets = lines.offset_variance() * head.log_beta2.exp()
         head.log_beta2.copy_(torch.maximum(total.exp() - offsets, LEAST_LEFT * total.exp()).log())
 
@@ -174,7 +193,7 @@ def start_lines(
 def measure_lines(
     head: ShotReadScale, lines: LineNoise, noise: Tensor, cond: Resolved, bands: Tensor | None = None
 ) -> None:
-    """Start line noise from its moments, with shot and read noise as they are."""
+    """Initialise line noise from moments, without changing shot and read noise."""
     even = even_signal(cond)
     lines.start_from(head(noise, even)[0], even, head.noise_parameters(even), bands)
 
@@ -193,17 +212,17 @@ def even_signal(cond: Resolved) -> Resolved:
 
 
 def _frames(memory: RowMemory) -> str:
-    """What all rows of a frame share, in words."""
+    """Words for the offset and light changes of whole frames, if there are any."""
     names = [
         name
         for name, table in zip(("offset", "light"), memory.log_frame, strict=True)
         if bool((table.exp() > 2 * NO_FLICKER).any())
     ]
-    return f", {' and '.join(names)} of whole frames" if names else ""
+    return f", and {' and '.join(names)} of whole frames" if names else ""
 
 
 def _bands(head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Resolved, bands: Tensor) -> tuple[_Bands, Tensor]:
-    """Sums along the rows of some bands, and what whole frames share."""
+    """Row sums of up to `MOST_BANDS` bands, and the variances of offset and light of whole frames."""
     even = even_signal(cond)
     found = head.noise_parameters(even)
     sums = rows.sums(head(noise, even)[0], found)
@@ -235,7 +254,7 @@ def _bands(head: ShotReadScale, rows: RowNoise, noise: Tensor, cond: Resolved, b
 
 
 def _held_out_gain(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[float, float]:
-    """Gain over independent rows of bands that neither was fitted to, and its standard error, nats/dim."""
+    """Cross-validated gain of a memory over independent rows, and its standard error, nats/dim."""
     fold = torch.arange(data.sums.shape[1]) % FOLDS
     if len(fold) < FEWEST:
         return 0.0, 0.0
@@ -252,7 +271,7 @@ def _held_out_gain(memory: RowMemory, start: RowNoise, data: _Bands) -> tuple[fl
 
 
 def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
-    """Fit a memory to all bands by maximum likelihood, from that of a fold if there is one; whether one was found."""
+    """Fit a memory to all bands by maximum likelihood, starting from a fold's result; return whether it succeeded."""
     if data.sums.shape[1] < FEWEST:
         _fit_independent(memory, start, data)
         found = _add_memory(memory, start, data)
@@ -268,7 +287,7 @@ def _fit_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
 
 
 def _fit_independent(memory: RowMemory, start: RowNoise, data: _Bands) -> None:
-    """Fit independent rows, from those of `start`; in float64 from here on."""
+    """Fit independent rows, starting from those of `start`; `memory` is float64 from here on."""
     memory.double()
     memory.log_variance.copy_(start.log_variance)
     memory.log_flicker.copy_(start.log_flicker)
@@ -276,7 +295,7 @@ def _fit_independent(memory: RowMemory, start: RowNoise, data: _Bands) -> None:
 
 
 def _add_memory(memory: RowMemory, start: RowNoise, data: _Bands) -> bool:
-    """Give fitted independent rows a memory and fit both; false if it went to parameters that are not finite."""
+    """Add a memory to fitted independent rows and fit both; False if the factorisation fails."""
     memory.log_memory[OFFSET] = memory.log_variance + torch.tensor(0.3).log()
     memory.log_memory[WAVE] = memory.log_variance + torch.tensor(0.1).log()
     memory.log_memory[LIGHT] = memory.log_flicker + torch.tensor(0.5).log()
@@ -316,7 +335,7 @@ def _maximise(rows: RowMemory, data: _Bands, names: list[str], steps: int = STEP
 
 
 def _peak(data: _Bands) -> float:
-    """Logit of the frequency, over π, at which the rows' offsets vary most, slow drifts left out."""
+    """Logit of ω/π at the strongest frequency of the row offsets, slow drift excluded."""
     offset, _, norm = data.sums[:3]
     rows = offset / norm.clamp(min=1e-30).sqrt()
     rows = rows[:, :, 0, :, 0].transpose(1, 2).flatten(1)
@@ -326,23 +345,45 @@ def _peak(data: _Bands) -> float:
     return float(torch.logit(torch.tensor(min(max(place, 0.02), 0.98))))
 
 
-def within_rows(noise: Tensor, planes: int, observed: Tensor | None = None) -> Tensor:
-    """Noise about the mean of its sensor row in the patch, times √(n/(n − 1)), so that its variance stays.
+def within_lines(noise: Tensor, planes: int, observed: Tensor | None = None, axis: str = "row") -> Tensor:
+    """Noise about the mean of its sensor row or column in the patch, times √(n/(n − 1)), so that its variance stays.
 
-    n is the number of the row's values that are observed; the others have no part in its mean.
+    n is the number of the line's values that are observed; the others have no part in its mean.
 
     Parameters
     ----------
     noise : Tensor, shape (B, C, H, W)
-        Noise.
+        Noise, normalised.
     planes : int
-        Planes of the noise, those of a square cell.
+        Number of planes, those of a square CFA cell.
     observed : Tensor of bool, shape (B, C, H, W), optional
         As of `Conditions`.
+    axis : str
+        ``"row"`` or ``"column"``.
     """
     side = math.isqrt(planes)
     cells = noise.reshape(len(noise), side, side, *noise.shape[2:])
     seen = torch.ones_like(cells) if observed is None else observed.to(noise).reshape(cells.shape)
-    count = seen.sum((2, 4), keepdim=True)
-    about = cells - (cells * seen).sum((2, 4), keepdim=True) / count.clamp(min=1)
+    along = ROWS if axis == "row" else COLUMNS
+    count = seen.sum(along, keepdim=True)
+    about = cells - (cells * seen).sum(along, keepdim=True) / count.clamp(min=1)
     return (about * (count / (count - 1).clamp(min=1)).sqrt()).reshape(noise.shape)
+
+
+def less_offsets(log_beta2: Tensor, offsets: Tensor) -> Tensor:
+    """Ln β₂ of a read variance that contained offsets of `offsets` times itself: ln β₂(1 − r), not ln β₂/(1 + r).
+
+    Parameters
+    ----------
+    log_beta2 : Tensor, shape (cameras, isos)
+        Logarithm of the read variance with the offsets in it.
+    offsets : Tensor, shape (cameras, isos)
+        Variance of the offsets in units of that read variance.
+    """
+    return log_beta2 + (1 - offsets).clamp(min=LEAST_LEFT).log()
+
+
+def hides_read_noise(rows: LineNoise, strong: float) -> bool:
+    """Whether offsets, of rows from `strong` on, leave too little of the variance to measure the read noise by."""
+    frames = isinstance(rows, RowMemory) and bool((rows.log_frame[0].exp() > OF_FRAMES).any())
+    return frames or bool((rows.offset_variance() > strong).any())

@@ -1,4 +1,4 @@
-"""Whether read noise has pixels that jump: a mixture, tried against smooth heavy tails on held-out patches."""
+"""Decide whether read noise has jumping pixels: a mixture, compared with smooth heavy tails on held-out patches."""
 
 import math
 from dataclasses import dataclass
@@ -14,44 +14,46 @@ from noiseflow.flows.signal_model import NoiseParameters
 __all__ = ["ChosenTails", "choose_tails"]
 
 SURE = 3.0
-"""Standard errors of the held-out gain from which the mixture is kept: 1 in 700 by chance, were the gain 0."""
+"""The mixture is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
 
 WORTH = 1e-4
-"""Least held-out gain for which it is kept, nats/dim: its samples take longer."""
+"""Smallest held-out gain for which it is kept, nats/dim, because its samples take longer."""
 
 HELD_OUT = 4
-"""One patch in this many is held out to decide, and not fitted to."""
+"""One patch in this many is held out for the decision; the others are fitted."""
 
 MOST = 1024
-"""Most patches that decide."""
+"""Most patches used for the decision."""
 
 DARK = 0.5
-"""Share of the read noise from which a value decides."""
+"""The significance of the gain is judged on values with at least this share of read noise in their variance."""
 
 CELLS, SHARES = 120, 12
-"""Cells of |x|, evenly in asinh x, and of the square root of the read noise's share."""
+"""Numbers of cells of |x|, evenly spaced in asinh x, and of the square root of the read-noise share."""
 
 FARTHEST = 60.0
-"""Largest |x| in σ; what lies beyond counts as that far."""
+"""Largest |x| in σ; larger values count as this large."""
 
 LEAST_SHARE = 0.1
-"""Share of the read noise from which a pixel tells of its distribution."""
+"""Smallest read-noise share at which a pixel is used in the fit."""
 
 FEWEST = 20_000
-"""Values of an ISO from which it gets a mixture of its own."""
+"""Fewest values at which an ISO gets its own mixture."""
 
 STARTS = ((2.0, 4.0), (3.0, 8.0), (5.0, 15.0), (10.0, 30.0))
-"""Sizes of the two kinds that the search begins with."""
+"""Initial jump sizes of the two kinds, in σ; the best result is kept."""
 
 LEAST_JUMP, LEAST_PART = 2.0, 1e-4
-"""Jump in σ from which a kind counts, and fraction of the pixels below which there are none: a mixture of smaller ones
-describes the kurtosis of few photons, too."""
+"""Smallest jump in σ that counts, and smallest fraction of such pixels.
+
+Mixtures of smaller jumps also describe the kurtosis of few photons.
+"""
 
 STEPS = 60
-"""Steps of each search."""
+"""Most iterations of each search."""
 
 NEVER = -20.0
-"""Log rate of jumps where no value shows any."""
+"""Log rate of jumps if no value shows any."""
 
 LARGEST = 6.0
 """Largest |log| of a size or a spread."""
@@ -59,14 +61,14 @@ LARGEST = 6.0
 
 @dataclass(frozen=True, eq=False)
 class ChosenTails:
-    """The tails of read noise that the data show.
+    """Result of the decision.
 
     Parameters
     ----------
     tails : CubicTails or TelegraphTails
-        The transform, started.
+        The initialised transform.
     note : str
-        What was found, in words; empty if the mixture gains nothing.
+        The finding in words, for users; empty if the mixture is not kept.
     """
 
     tails: CubicTails | TelegraphTails
@@ -75,7 +77,7 @@ class ChosenTails:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """Mean |x| and share of the read noise in cells, and their number of values, each (N,) in float64."""
+    """Mean |x|, mean read-noise share and number of values of each cell, each (N,), float64."""
 
     x: Tensor
     share: Tensor
@@ -84,7 +86,7 @@ class _Cells:
 
 @dataclass(frozen=True, eq=False)
 class _Values:
-    """Observed values, each as an element of a batch, (N, 1, 1, 1), and the number of its patch, (N,)."""
+    """Observed values, each as an element of a batch, (N, 1, 1, 1), and the index of its patch, (N,)."""
 
     x: Tensor
     cond: Resolved
@@ -96,20 +98,20 @@ class _Values:
 def choose_tails(
     cubic: CubicTails, x: Tensor, cond: Resolved, noise: NoiseParameters, *, always: bool = False
 ) -> ChosenTails:
-    """Fit a mixture, and keep it if the log-density of held-out patches gains by it.
+    """Fit a mixture with jumps, and keep it if it improves the log-density of held-out patches.
 
     Parameters
     ----------
     cubic : CubicTails
-        Started tails that it would replace.
+        Initialised tails that the mixture would replace.
     x : Tensor, shape (B, C, H, W)
-        Noise of unit variance, lines and skew taken out, as it enters the tails.
+        Noise of unit variance without line noise and skew, as it enters the tails.
     cond : Resolved
-        Resolved conditions of the noise.
+        Clean signal, ISO and camera of the noise.
     noise : NoiseParameters
-        Noise parameters of it.
+        Its noise parameters.
     always : bool
-        Whether it is kept in any case.
+        Whether to keep the mixture in any case.
     """
     some = torch.arange(0, len(x), -(-len(x) // MOST))
     out = torch.arange(len(some)) % HELD_OUT == 0
@@ -117,7 +119,7 @@ def choose_tails(
     tails = TelegraphTails(len(cubic.kurtosis), cubic.log_isos.exp().tolist()).to(x)
     _fit(tails, train)
     gain = _density(tails, held_out) - _density(cubic, held_out)
-    # Light has none of it: patches differ by their light more than by chance.
+    # Only dark values show jumps; including bright ones, the spread over patches would reflect their light.
     dark = held_out.noise.read_share().flatten() > DARK
     mean, error = _mean_and_error(gain[dark], held_out.patch[dark])
     worth, part = float(gain.mean()), float(dark.double().mean())
@@ -126,7 +128,7 @@ def choose_tails(
     if not always and not (mean > SURE * error and worth > WORTH and jumping > LEAST_PART):
         return ChosenTails(cubic, "")
     gained = f"{worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
-    note = f"pixels that jump, {100 * jumping:.2g} %: worth {gained}"
+    note = f"telegraph pixels, {100 * jumping:.2g} %: worth {gained}"
     return ChosenTails(tails, note)
 
 
@@ -141,7 +143,7 @@ def _values(x: Tensor, cond: Resolved, noise: NoiseParameters, rows: Tensor) -> 
 
 
 def _mean_and_error(gain: Tensor, patch: Tensor) -> tuple[float, float]:
-    """Mean over patches, and its standard error from their spread; patches count by their values."""
+    """Mean over patches, weighted by their numbers of values, and its standard error from their spread."""
     count = torch.bincount(patch).double()
     each, count = torch.bincount(patch, gain)[count > 0], count[count > 0]
     if len(count) < HELD_OUT:
@@ -151,18 +153,18 @@ def _mean_and_error(gain: Tensor, patch: Tensor) -> tuple[float, float]:
 
 
 def _density(tails: CubicTails | TelegraphTails, values: _Values) -> Tensor:
-    """Log-density of each value but for a constant, (N,), float64."""
+    """Log-density of each value, nats without a constant, (N,), float64."""
     z, log_det = tails(values.x, values.cond, values.noise)
     found: Tensor = log_det.double() - 0.5 * z.double().square().flatten()
     return found
 
 
 def _fit(tails: TelegraphTails, values: _Values) -> None:
-    """Fit the mixture of each camera at each of its ISOs; one with few values takes that of all of them."""
+    """Fit the mixture per camera and ISO; an ISO with few values takes the mixture of all ISOs."""
     cond, x, share = values.cond, values.x.flatten(), values.noise.read_share().clamp(max=1).flatten()
     knot = (cond.iso.log()[:, None] - tails.log_isos.to(cond.iso.dtype)).abs().argmin(1)
     seen = share > LEAST_SHARE
-    # A camera that no value is of has no jumps, as far as one knows.
+    # Cameras without any values get no jumps.
     tails.log_rate.fill_(NEVER)
     for camera in set(cond.camera.tolist()):
         own = seen & (cond.camera == camera)
@@ -191,7 +193,7 @@ def _cells(x: Tensor, share: Tensor) -> _Cells:
 
 
 def _fitted(cells: _Cells) -> Tensor:
-    """Log rate, size and spread of the kinds, (3, KINDS), by the likelihood, best of several starts."""
+    """Maximum-likelihood log rate, log size and log spread of the kinds, (3, KINDS), the best of several starts."""
     best, lowest = torch.tensor([[NEVER] * KINDS, [1.0] * KINDS, [0.0] * KINDS], dtype=torch.float64), float("inf")
     if not len(cells.x):
         return best
@@ -217,7 +219,7 @@ def _fitted(cells: _Cells) -> Tensor:
 
 
 def _nll(found: Tensor, cells: _Cells) -> Tensor:
-    """Mean NLL of the values by their cells, but for a constant."""
+    """Mean NLL of the values, summarised by cells, nats without a constant."""
     rate, size, spread = found[0].exp(), *found[1:].clamp(-LARGEST, LARGEST).exp()
     rate = rate / (1 + rate.sum())
     variance = 1 + (rate * (size.square() + spread.square())).sum()
