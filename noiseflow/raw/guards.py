@@ -2,19 +2,28 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from noiseflow.core.errors import NoiseflowError, RawError
 
-__all__ = ["MAX_PIXELS", "check_size", "decoding", "refuse_truncated"]
+__all__ = ["HOW_PLANES", "MAX_PIXELS", "check_size", "decoding", "refuse_planes_last", "refuse_truncated"]
 
 MAX_PIXELS = 400_000_000
 """Pixels of the largest mosaic that is read, about four times the largest sensors on sale."""
 
 MAX_PIXELS_PER_BYTE = 1_040
 """Deflate packs 1032 bytes into one at the best; a file with less bytes than this lies."""
+
+MAX_COLOURS = 4
+"""A last axis of at most this many values holds colours or planes, not columns."""
+
+HOW_PLANES = (
+    "if these are the planes of a packed mosaic, unpack it first: mosaic[0::2, 0::2], [0::2, 1::2], [1::2, 0::2] and "
+    "[1::2, 1::2] each take the plane of the pixels in that place of the 2×2 cell, in the order in which it was packed"
+)
+"""What to do with a packed mosaic: which plane is which, no file says."""
 
 TALKATIVE = ("tifffile", "exifread")
 """Loggers of decoders that would add lines of their own to ours."""
@@ -59,6 +68,31 @@ def refuse_truncated(path: Path, data_end: int) -> None:
     if data_end > size:
         raise RawError(
             f"{path}: truncated: its pixel data ends at byte {data_end:,}, the file at {size:,}; copy it again"
+        )
+
+
+def refuse_planes_last(path: Path, shape: Sequence[int]) -> None:
+    """Refuse an array (H, W, C) of few colours or planes, which would be taken for H frames of width C.
+
+    Parameters
+    ----------
+    path : Path
+        File of the array.
+    shape : sequence of int
+        Its shape.
+
+    Raises
+    ------
+    RawError
+        The last of three axes is that short.
+    """
+    if len(shape) == 3 and shape[-1] <= MAX_COLOURS < min(shape[:2]):
+        what = {1: "give it without its last axis", 4: HOW_PLANES}.get(
+            shape[-1], "colours that were interpolated are no raw frame"
+        )
+        raise RawError(
+            f"{path}: holds an array of shape {tuple(shape)}, with {shape[-1]} values at each pixel; expected one "
+            f"mosaic of shape (H, W), or (frames, H, W); {what}"
         )
 
 

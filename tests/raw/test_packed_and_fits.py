@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
 from noiseflow.raw.formats.headerless import _fits
 from noiseflow.raw.packed_bits import PACKINGS
-from noiseflow.raw.reading import read_raw
+from noiseflow.raw.reading import frame_count, read_raw
 from noiseflow.raw.settings import RawSettings
 
 SHAPE = (12, 24)
@@ -183,3 +185,43 @@ def test_a_pattern_that_is_none_names_the_file(tmp_path: Path) -> None:
     unit.writeto(tmp_path / "a.fits")
     with pytest.raises(RawError, match=r"a\.fits: BAYERPAT 'TRUE' is not supported"):
         read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "h5", "fits", "tif"])
+@pytest.mark.parametrize(("planes", "said"), [(4, r"mosaic\[0::2, 0::2\]"), (3, "picture|interpolated"), (1, "")])
+def test_planes_in_the_last_axis_are_refused_with_what_to_do(
+    tmp_path: Path, suffix: str, planes: int, said: str
+) -> None:
+    """An HDF5 file, a FITS file and a TIFF file of 60 pages were 60 frames of 80 by 4 pixels."""
+    array = np.arange(60 * 80 * planes, dtype=np.uint16).reshape(60, 80, planes)
+    path = tmp_path / f"a.{suffix}"
+    written(path, array)
+    settings = RawSettings(cfa="RGGB", black=(64.0,), white=65535.0, iso=100.0)
+    if suffix == "tif" and planes == 1:
+        assert read_raw(path, settings).mosaic.shape == (60, 80)
+        return
+    with pytest.raises(RawError, match=rf"a\.{suffix}: .*({said})"):
+        read_raw(path, settings, 0)
+    with pytest.raises(RawError, match=r"a\."):
+        frame_count(path)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "h5", "fits"])
+def test_planes_in_the_first_axis_are_frames(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    written(path, np.arange(4 * 60 * 80, dtype=np.uint16).reshape(4, 60, 80))
+    assert frame_count(path) == 4
+
+
+def written(path: Path, array: np.ndarray) -> None:
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".npz":
+        np.savez(path, mosaic=array)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["mosaic"] = array
+    elif path.suffix == ".fits":
+        pytest.importorskip("astropy.io.fits").PrimaryHDU(array).writeto(path)
+    else:
+        tifffile.imwrite(path, array, photometric="rgb" if array.shape[2] == 3 else "minisblack")

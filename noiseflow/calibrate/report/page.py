@@ -11,8 +11,8 @@ from noiseflow.calibrate.profiles.profile import QUANTITIES, Profile, Setting
 from noiseflow.calibrate.report.figures import figures, gain_figure
 from noiseflow.calibrate.report.style import STYLE
 from noiseflow.core.output.checks import writing
-from noiseflow.core.output.marks import MARK
-from noiseflow.core.output.whole import write_text
+from noiseflow.core.output.marks import MARK, sealed_html
+from noiseflow.core.output.whole import write_bytes
 from noiseflow.core.text import html_text
 from noiseflow.raw import plane_names
 
@@ -73,7 +73,7 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
         if shown is not None:
             parts += figures(setting, shown, plane_names(profile.layout))
     with writing(path, overwrite=overwrite) as path:
-        write_text(path, "\n".join(parts) + "</html>\n", replace=overwrite)
+        write_bytes(path, sealed_html("\n".join(parts) + "</html>\n"), replace=overwrite)
 
 
 def _contents(profile: Profile) -> str:

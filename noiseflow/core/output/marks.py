@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKSUM", "MARK", "MARKS", "NPY_MARK", "checksum_of", "has_mark"]
+__all__ = ["CHECKSUM", "MARK", "MARKS", "NPY_MARK", "checksum_of", "has_mark", "sealed_html"]
 
 MARK = "noiseflow"
 """Software, producer, generator or ``made_by`` of every file that we write."""
@@ -25,6 +25,12 @@ CHECKSUM = "sha256"
 
 SOFTWARE = 0x0131
 """TIFF tag."""
+
+OF_OTHERS = (0x02BC, 0x83BB, 0x8649)
+"""TIFF tags that we never write: XMP, IPTC and Photoshop, where programs that develop a DNG keep their user's work."""
+
+SEAL = b"\n<!-- sha256 "
+"""Stands behind a page, before the SHA-256 of all that is before it."""
 
 HEAD = 1 << 16
 """Bytes in which a mark stands."""
@@ -47,13 +53,20 @@ def checksum_of(entries: Mapping[str, Any]) -> str:
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def sealed_html(page: str) -> bytes:
+    """A page with the checksum behind it by which a later change is seen."""
+    content = page.encode("utf-8", "backslashreplace")
+    return content + SEAL + hashlib.sha256(content).hexdigest().encode() + b" -->\n"
+
+
 def _head(path: Path, size: int = HEAD) -> bytes:
     with path.open("rb") as file:
         return file.read(size)
 
 
 def _tiff(path: Path) -> bool:
-    """Software of the first directory."""
+    """Software of the first directory, without tags in which another program kept its user's work."""
+    ours = False
     with path.open("rb") as file:
         order, number, at = struct.unpack("<2sHI", file.read(8))
         if (order, number) != (b"II", 42):
@@ -61,10 +74,12 @@ def _tiff(path: Path) -> bool:
         file.seek(at)
         (count,) = struct.unpack("<H", file.read(2))
         for tag, _, size, value in struct.iter_unpack("<HHII", file.read(12 * count)):
+            if tag in OF_OTHERS:
+                return False
             if tag == SOFTWARE:
                 file.seek(value)
-                return size < HEAD and file.read(size).rstrip(b"\0") == MARK.encode()
-    return False
+                ours = size < HEAD and file.read(size).rstrip(b"\0") == MARK.encode()
+    return ours
 
 
 def _hdf5(path: Path) -> bool:
@@ -100,7 +115,12 @@ def _profile(path: Path) -> bool:
 
 
 def _html(path: Path) -> bool:
-    return f"<meta name='generator' content='{MARK}'>".encode() in _head(path)
+    """A page that does not fit its checksum is one that its user changed; those of earlier versions have none."""
+    content = path.read_bytes()
+    if f"<meta name='generator' content='{MARK}'>".encode() not in content[:HEAD]:
+        return False
+    page, seal, said = content.rpartition(SEAL)
+    return not seal or (said.split()[:1] == [hashlib.sha256(page).hexdigest().encode()] and said.endswith(b" -->\n"))
 
 
 def _onnx(path: Path) -> bool:

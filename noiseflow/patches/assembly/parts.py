@@ -75,8 +75,8 @@ class PartNote:
         Fact → its value and where it was taken from.
     pixels : str
         `pixel_checksum` of the frame.
-    noise : sequence of float
-        DN, at some pixels of the frame: of `FramePair.noise_sample`; empty where nothing is asked of them.
+    noise : str
+        Noise at some pixels of the frame: `FramePair.noise_sample`; empty where nothing is asked of them.
     before : int or None
         Number of patches of all earlier parts, if the noisy patches are in the store already, after those.
     """
@@ -97,7 +97,7 @@ class PartNote:
     cautions: Sequence[str] = ()
     believed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pixels: str = ""
-    noise: Sequence[float] = ()
+    noise: str = ""
     before: int | None = None
 
 

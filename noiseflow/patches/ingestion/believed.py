@@ -1,7 +1,9 @@
 """What an ingest believed, and where each fact came from: levels, ISO, CFA, pairing, and what was left out."""
 
+import base64
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
 from noiseflow.patches.pairings import PAIRINGS
-from noiseflow.patches.pairings.pairing import Pairing
+from noiseflow.patches.pairings.pairing import SAMPLED_SIDE, Pairing
 from noiseflow.raw.image import RawImage
 
 __all__ = ["believed_of_frame", "believed_of_ingest", "doubtful_clean", "layout_of_all"]
@@ -17,9 +19,9 @@ __all__ = ["believed_of_frame", "believed_of_ingest", "doubtful_clean", "layout_
 CENSORED = 1e-3
 """Fraction of the values at code 0 from which means of frames are said to be biased."""
 
-INDEPENDENT, FEWEST, LEAST_NOISE = 0.5, 100, 1.0
-"""Of independent noise of n frames, n times the mean's square over the mean square is 1, ± 0.09 by 256 pixels; below
-this it is none.  The fewest pixels that tell, and the mean square in DN² above which one does."""
+SURE_SIGMAS, LEAST_PART, FEWEST, LEAST_NOISE = 6.0, 0.01, 100, 1.0
+"""Standard errors, and share of the noise, from which on frames are in their clean twin; the fewest pixels that tell,
+and the mean square in DN² above which one does."""
 
 MOST_VALUES = 4
 """Values of one fact that are listed; the others are counted."""
@@ -158,30 +160,101 @@ def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]
             "the signal, and their noise is too small in the dark. Calibrate with darks, which takes the clipping into "
             "account, or use clean twins"
         )
-    scenes: dict[str, list[PartNote]] = {}
+    scenes: dict[str, list[str]] = {}
     for note in notes:
         if note.noise:
-            scenes.setdefault(note.scenes[0], []).append(note)
-    for name, frames in scenes.items():
-        if is_own_mean([note.noise for note in frames]):
-            yield (
-                f"{name}: its clean twin is the mean of these {len(frames)} frames themselves: each is in it, and "
-                f"gain and noise variance come out by 1/{len(frames)} too small; take the twin out and give "
-                "--pairing burst, which compares each frame with the mean of the others"
-            )
+            scenes.setdefault(note.scenes[0], []).append(note.noise)
+    yield from _own_means(scenes)
 
 
-def is_own_mean(noise: Sequence[Sequence[float]]) -> bool:
-    """Whether frames' noise adds up to nothing pixel by pixel, as departures from their own mean do.
+def _own_means(scenes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A caution where clean twins are means that the frames themselves are in.
 
     Parameters
     ----------
-    noise : sequence of n sequences of float
-        DN, of the same pixels in each frame.
+    scenes : mapping of str to sequence of str
+        Scene → noise of each of its frames, as `FramePair.noise_sample` has it.
     """
-    if len(noise) < 2 or len({len(each) for each in noise}) > 1:
-        return False
-    values = np.asarray(noise, np.float64)
+    found = {name: each for name, noise in scenes.items() if (each := shared_with_mean(noise)) is not None}
+    if not found:
+        return
+    sure = {name: each for name, each in found.items() if each.sure}
+    # What one scene leaves open many may decide together.
+    together = sum(each.part / each.error**2 for each in found.values()) / sum(
+        each.error**-2 for each in found.values()
+    )
+    doubt = sum(each.error**-2 for each in found.values()) ** -0.5
+    if not sure and Shared(together, doubt).sure:
+        sure = found
+    if not sure:
+        return
+    name = next(iter(sure))
+    frames = len(scenes[name])
+    part = together if sure is found else sure[name].part
+    whole = abs(part - 1 / frames) < 0.2 / frames
+    of = (
+        f"these {frames} frames themselves" if whole else f"about {1 / part:.0f} frames, with these {frames} among them"
+    )
+    others = f" (and so of {len(sure) - 1} other scene{'s' if len(sure) > 2 else ''})" if len(sure) > 1 else ""
+    yield (
+        f"{name}: its clean twin is the mean of {of}{others}: each is in it, and gain and noise variance come out by "
+        f"{f'1/{frames}' if whole else f'{100 * part:.2g} %'} too small; take the twin out and give "
+        "--pairing burst, which compares each frame with the mean of the others"
+    )
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How much of a frame's noise its clean twin has.
+
+    Parameters
+    ----------
+    part : float
+        1/n of a mean of n frames that the frame is in; 0 of any other clean signal.
+    error : float
+        Its standard error.
+    """
+
+    part: float
+    error: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is such a part beyond chance, and large enough to matter."""
+        return self.part > max(SURE_SIGMAS * self.error, LEAST_PART)
+
+
+def shared_with_mean(noise: Sequence[str]) -> Shared | None:
+    """What the frames of a scene have in common with their clean twin; None if they cannot tell.
+
+    The departures of frames from a mean of n frames that they are in are correlated by −1/(n − 1); those from any
+    other clean signal by 0, or by more if that is noisy.  One frame alone does not show it: x − m and m are not
+    correlated, as if m were exact and x had less noise.
+
+    Of m frames, t = (Σx)²/Σx² is 1 ± √(2(m − 1)/(m + 2)) at a pixel of independent frames, and else
+    1 − (m − 1)/(n − 1).  Noise that pixels of a row, or of a column, share makes them count as one.
+
+    Parameters
+    ----------
+    noise : sequence of m str
+        Of the same pixels in each frame, as `FramePair.noise_sample` has it.
+    """
+    frames = len(noise)
+    if frames < 2:
+        return None
+    shape = (frames, SAMPLED_SIDE, SAMPLED_SIDE)
+    values = np.frombuffer(b"".join(map(base64.b64decode, noise)), np.float16).reshape(shape).astype(np.float64)
     square = (values**2).mean(0)
     some = square > LEAST_NOISE
-    return bool(some.sum() >= FEWEST and (len(values) * values.mean(0)[some] ** 2 / square[some]).mean() < INDEPENDENT)
+    if some.sum() < FEWEST:
+        return None
+    ratio = np.where(some, frames * values.mean(0) ** 2 / np.where(some, square, 1.0), 0.0)
+    t = float(ratio.sum()) / int(some.sum())
+    excess = np.where(some, ratio - t, 0.0)
+    by_lines = max(float((excess.sum(axis) ** 2).sum()) for axis in (0, 1))
+    doubt = max(by_lines, float((excess**2).sum())) ** 0.5 / int(some.sum())
+    # 1/n, and its error by that of t, of which it is a function.
+    below = (1 - t) / (frames - 1)
+    error = doubt / (frames - 1) / (1 + below) ** 2
+    # All frames of a mean add up to exactly nothing, which is rounded.
+    return Shared(below / (1 + below), max(error, LEAST_PART / SURE_SIGMAS))

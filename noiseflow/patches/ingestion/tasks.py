@@ -289,7 +289,7 @@ def _cut_frame(
             cautions=list(image.cautions),
             believed=believed_of_frame(image),
             pixels=checksums.pixels,
-            noise=pair.noise_sample() if PAIRINGS[pairing].twin and 2 <= len(scene.frames) <= FEW_FRAMES else (),
+            noise=pair.noise_sample() if PAIRINGS[pairing].twin and 2 <= len(scene.frames) <= FEW_FRAMES else "",
         )
         part.finish(note, table)
     return replace(note, before=before)

@@ -28,6 +28,8 @@ SURE = 1e-3
 """Chance of gains being fitted to frames that have none."""
 SHARPEST = 0.02
 """Largest standard error of a gain that is used."""
+LEAST_GAIN, UNBIASED = 0.05, 0.02
+"""Smallest gain against the other frames that is used, and what shares of the light may miss of 1 together."""
 OUTLYING = 4.0
 MOST_LIGHT, LEAST_LIGHT_DN, LEAST_LIGHT_PART = 1.8, 16.0, 0.001
 """Ratio of the light of two frames of a burst from which on they are of different exposures, if it differs by more than
@@ -70,7 +72,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     variance = MIDDLE * np.minimum(sums.variance, _typical(signal, sums.variance)) / sums.blocks.pixels
     # A saturated block follows no flicker; its patches are left out as clipped.
     variance[sums.saturated] = np.inf
-    drift = fit_drift(sums.middles, signal, variance)
+    drift = fit_drift(sums.middles, signal, variance, flows)
     span = float((sums.white - sums.black).mean())
     _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains, span)
     # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
@@ -187,14 +189,23 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
     cautions = []
     names = ", ".join(scene.frames[n].path.name for n in motion.frames[:5])
     most = f" (most in {names})" if names else ""
+    light = (sums.levels - sums.black.ravel()).mean(1)
+    darkest, brightest = int(light.argmin()), int(light.argmax())
+    unlike = ""
+    if light[brightest] > MOST_LIGHT * light[darkest]:
+        unlike = (
+            f"; {scene.frames[darkest].path.name} has a mean of {light[darkest]:.3g} DN above black, "
+            f"{scene.frames[brightest].path.name} of {light[brightest]:.3g}: if that is light, they are of different "
+            "exposures and do not move, give those of each exposure a folder of their own"
+        )
     if motion.whole:
         cautions.append(
             f"{scene.name}: no static burst: {100 * motion.part:.0f} % of it moves, whole frames by up to "
-            f"{2 * motion.shift:.2g} pixels{most}; all of it is masked. "
+            f"{2 * motion.shift:.2g} pixels{most}; all of it is masked{unlike}. "
             "Drop what moved, or shoot again from a tripod"
         )
     elif motion.part:
-        cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves{most} and is masked")
+        cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves{most} and is masked{unlike}")
     span = float((sums.white - sums.black).mean())
     if (fall := _saturating(sums, signal, motion)) is not None:
         cautions.append(
@@ -233,18 +244,23 @@ def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tupl
     return None
 
 
-def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> FrameDrift:
+def fit_drift(
+    middles: NDArray[np.floating], signal: Array, variance: Array, flows: Sequence[Sequence[Shift]] = ()
+) -> FrameDrift:
     """Fit each frame's offset, and gain if there is one, to block means.
 
-    Block by block, frame − middle frame = o + (g − 1)·s, s being the scene's signal above
-    black: weighted least squares, blocks off by more than 4σ (where the scene moves) left
-    out.  Over K blocks two parameters take 2/K of a block mean's variance from the noise,
-    2/(pixels of the plane) of a pixel's, whatever the scene: negligible.  But a gain that is
+    Block by block, frame − middle frame = o + k·s, s being the frames' mean signal above black:
+    weighted least squares, blocks off by more than 4σ (where the scene moves) left out.  Over K
+    blocks two parameters take 2/K of a block mean's variance from the noise, 2/(pixels of the
+    plane) of a pixel's, whatever the scene: negligible.  But a gain that is
     poorly determined would multiply the fixed pattern.  So gains are fitted plane by plane only
     where the scene has enough contrast (their standard errors are below 2 %) and the frames
     need them (χ² of the n gains, one false alarm in a thousand); else offsets alone.
     Offsets alone are right where the black level drifts, and where the scene has one level;
     a gain alone would be right for flicker, but the offset costs nothing.
+
+    Stars, and texture that is finer than a block, are not in its mean: the gains by pixels are taken
+    where they are known better.
 
     Parameters
     ----------
@@ -254,24 +270,55 @@ def fit_drift(middles: NDArray[np.floating], signal: Array, variance: Array) -> 
         Signal of the scene above black, DN.
     variance : ndarray, shape (C, *grid)
         Variance of a block mean, DN²; infinite for blocks to ignore.
+    flows : sequence of sequence of Shift
+        Frame by frame, plane by plane, with the gains by pixels; empty if they are not known.
     """
     n, planes = middles.shape[:2]
     steps = (middles - median(np.moveaxis(middles, 0, -1))).reshape(n, planes, -1).astype(np.float64)
     weights = 1 / variance.reshape(planes, -1)
-    offsets, gains = np.zeros((n, planes)), np.ones((n, planes))
+    offsets, slopes = np.zeros((n, planes)), np.zeros((n, planes))
     flicker = False
     for plane in range(planes):
         s, w = signal[plane].ravel(), weights[plane]
-        offsets[:, plane] = [_line(steps[frame, plane], None, w)[0] for frame in range(n)]
-        slopes = [_line(steps[frame, plane], s, w) for frame in range(n)]
-        error = np.array([error for *_, error in slopes])
-        wanted = sum((slope / error) ** 2 for _, slope, error in slopes) > scipy.special.chdtri(n, SURE / planes)
-        if error.max() < SHARPEST and wanted:
+        lines = [_line(steps[frame, plane], s, w) for frame in range(n)]
+        found = [([slope for _, slope, _ in lines], [error for *_, error in lines])]
+        found += _of_pixels([flow[plane] for flow in flows if flow])
+        best = min(found, key=lambda each: max(each[1]))
+        if _wanted(*best, planes):
             flicker = True
-            offsets[:, plane] = [offset for offset, *_ in slopes]
-            gains[:, plane] = [1 + slope for _, slope, _ in slopes]
-    explained = offsets[:, :, None] + (gains[:, :, None] - 1) * signal.reshape(planes, -1)
-    return FrameDrift(offsets, gains, flicker, (steps - explained).reshape(middles.shape))
+            slopes[:, plane] = best[0]
+        left = [steps[frame, plane] - slopes[frame, plane] * s for frame in range(n)]
+        offsets[:, plane] = [_line(each, None, w)[0] for each in left]
+    explained = offsets[:, :, None] + slopes[:, :, None] * signal.reshape(planes, -1)
+    # s is the frames' mean, which the middle frame is not: by the sum over all frames that is (1 − k̄)·s − ō.
+    gains = 1 + slopes / (1 - slopes.mean(0))
+    return FrameDrift(
+        offsets + (gains - 1) * offsets.mean(0), gains, flicker, (steps - explained).reshape(middles.shape)
+    )
+
+
+def _wanted(slopes: Sequence[float], errors: Sequence[float], planes: int) -> bool:
+    """Whether the frames need gains, 1 + slopes, and these are known well enough."""
+    n = len(slopes)
+    chi2 = sum((slope / error) ** 2 for slope, error in zip(slopes, errors, strict=True))
+    return max(errors) < SHARPEST and bool(chi2 > scipy.special.chdtri(n, SURE / planes))
+
+
+def _of_pixels(shifts: Sequence[Shift]) -> list[tuple[list[float], list[float]]]:
+    """Light of each frame less the middle one's, in parts of their mean, and its error; empty if it is not known.
+
+    By the gain g of each frame against the others' mean.
+    Of n frames of light a, g = (n − 1)·a/(Σa − a), so that g/(n − 1 + g) = a/Σa, which add up to 1.  Noise that
+    neighbours share makes all g too small alike where the scene has little structure: then none is known.
+    """
+    g = np.array([shift.gain for shift in shifts])
+    if not len(g) or not (np.isfinite([shift.gain_error for shift in shifts]).all() and (g > LEAST_GAIN).all()):
+        return []
+    light = g / (len(g) - 1 + g)
+    if abs(float(light.sum()) - 1) > UNBIASED:
+        return []
+    light *= len(g)
+    return [((light - np.median(light)).tolist(), [shift.gain_error for shift in shifts])]
 
 
 def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, float]:

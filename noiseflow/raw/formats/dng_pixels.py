@@ -53,6 +53,9 @@ COMPRESSIONS = {52546: "JPEG XL, as of DNG 1.7", 34892: "lossy JPEG"}
 
 UNSIGNED, IEEE_FLOAT = 1, 3
 
+FROM_LOW_BITS = 2
+"""FillOrder of pixels whose first bit is a byte's lowest."""
+
 
 @dataclass(frozen=True)
 class PageFacts:
@@ -86,12 +89,23 @@ class PageFacts:
 
 
 def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
-    """What an open DNG says of its raw image; None if the file is no DNG or has no raw image."""
+    """What an open DNG says of its raw image; None if the file is no DNG or has no raw image.
+
+    Raises
+    ------
+    RawError
+        Its levels contradict each other, or its pixels are packed as no reader expects.
+    """
     if not tiff.pages or DNG_VERSION not in getattr(tiff.pages[0], "tags", ()):
         return None
     page = raw_page(tiff)
     if page is None:
         return None
+    if page.fillorder == FROM_LOW_BITS and page.compression == UNCOMPRESSED and page.bitspersample % 8:
+        raise RawError(
+            f"holds pixels of {page.bitspersample} bits packed from the low bits (FillOrder 2), which LibRaw reads as "
+            "packed from the high ones; convert it to 16 bits, or to FillOrder 1"
+        )
     alone = sum(each.photometric in RAW_PHOTOMETRICS for each in all_pages(tiff.pages)) == 1
     return PageFacts(
         beyond_libraw=page.sampleformat == IEEE_FLOAT or page.compression in DEFLATE,

@@ -9,7 +9,7 @@ import numpy as np
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.extras import install
-from noiseflow.raw.guards import check_size, decoding
+from noiseflow.raw.guards import check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import BAYER_PHASES, MONO, shifted
 from noiseflow.raw.settings import RawSettings
@@ -77,6 +77,8 @@ def _frames(path: Path, header: Any) -> int:
     """Frames of an image of a size that is read."""
     with decoding(path, "a FITS file"):
         width, height, frames = (int(header[f"NAXIS{axis}"]) if axis <= header["NAXIS"] else 1 for axis in (1, 2, 3))
+    if header["NAXIS"] == 3:
+        refuse_planes_last(path, (frames, height, width))
     check_size(path, height, width)
     return frames
 

@@ -13,7 +13,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.core.output.marks import MARK
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import mosaic_image
-from noiseflow.raw.guards import MAX_PIXELS, check_size, decoding
+from noiseflow.raw.guards import MAX_PIXELS, check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
 
@@ -101,6 +101,8 @@ def _mosaic(path: Path, file: "h5py.File") -> "h5py.Dataset":
     name = "mosaic" if "mosaic" in flat else next(iter(alone), None)
     if name is None:
         raise RawError(f"{path}: expected one 2-D dataset, or one named 'mosaic'; got {', '.join(flat) or 'none'}")
+    if not _is_ours(file):
+        refuse_planes_last(path, file[name].shape)
     return file[name]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import facts_of_npy, mosaic_image
-from noiseflow.raw.guards import MAX_PIXELS_PER_BYTE, check_size, decoding
+from noiseflow.raw.guards import MAX_PIXELS_PER_BYTE, check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
 
@@ -20,9 +20,6 @@ SUFFIXES = frozenset((".npy", ".npz"))
 
 MAX_FIELD_BYTES = 10_000
 
-MAX_COLOURS = 4
-"""A last axis of at most this many values holds colours, not columns."""
-
 
 def count(path: Path) -> int:
     """Frames in a file: the length of the first of three axes."""
@@ -31,11 +28,11 @@ def count(path: Path) -> int:
             if facts_of_npy(path) is not None:
                 return 1
             with path.open("rb") as file:
-                return _frames(_header(path, file)[0])
+                return _frames(path, _header(path, file)[0])
         with zipfile.ZipFile(path) as archive:
             members = _members(archive)
             with archive.open(members[_mosaic(path, archive, members)]) as member:
-                return _frames(_header(path, member)[0])
+                return _frames(path, _header(path, member)[0])
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
@@ -88,7 +85,8 @@ def _mosaic(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.Zip
     return flat[0]
 
 
-def _frames(shape: tuple[int, ...]) -> int:
+def _frames(path: Path, shape: tuple[int, ...]) -> int:
+    refuse_planes_last(path, shape)
     return shape[0] if len(shape) == 3 else 1
 
 
@@ -122,14 +120,14 @@ def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
     """One frame, and its name for messages."""
     start = file.tell()
     shape, dtype = _header(path, file)
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] <= MAX_COLOURS):
+    frames = _frames(path, shape)
+    if len(shape) not in (2, 3):
         raise RawError(
             f"{path}: holds an array of shape {shape}; expected one mosaic of shape (H, W), or (frames, H, W)"
         )
     if dtype.itemsize > 8 or dtype.kind not in "uif":
         raise RawError(f"{path}: holds values of type {dtype}; expected integers or floats")
     _check_claim(path, shape, dtype)
-    frames = _frames(shape)
     if not 0 <= frame < frames:
         raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
     file.seek(start)

@@ -13,7 +13,7 @@ from noiseflow.raw.formats.tags.dng_levels import levels_of
 from noiseflow.raw.formats.tags.metadata import of_tiff
 from noiseflow.raw.formats.tags.tiff_facts import data_end
 from noiseflow.raw.formats.tags.tiff_pages import cfa_of, is_dng, pattern_of
-from noiseflow.raw.guards import check_size, decoding, refuse_truncated
+from noiseflow.raw.guards import HOW_PLANES, check_size, decoding, refuse_planes_last, refuse_truncated
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings
@@ -104,6 +104,8 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffP
         main = max(mosaics, key=lambda page: int(page.imagelength) * int(page.imagewidth))
         _refuse_pictures(path, main)
         pages = [page for page in mosaics if (page.shape, page.dtype) == (main.shape, main.dtype)]
+        # Rows of an array (H, W, C), each written as a page.
+        refuse_planes_last(path, (len(pages), int(main.imagelength), int(main.imagewidth)))
         # Pages of another type of the same size are another exposure, not a copy of one.
         others = [
             f"{page.imagelength}×{page.imagewidth} of {page.dtype}"
@@ -125,5 +127,5 @@ def _refuse_pictures(path: Path, page: tifffile.TiffPage) -> None:
         kind = getattr(page.photometric, "name", page.photometric)
         raise RawError(
             f"{path}: an ordinary picture ({kind}, {page.samplesperpixel} sample(s) a pixel); expected the mosaic "
-            "of a sensor, one sample a pixel"
+            "of a sensor, one sample a pixel" + (f"; {HOW_PLANES}" if page.samplesperpixel == 4 else "")
         )

@@ -16,7 +16,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes
-from noiseflow.raw.inspection.second_looks import noise_below, without_excused
+from noiseflow.raw.inspection.second_looks import empty_side, noise_below, without_excused
 from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["TESTS", "Look", "inspected"]
@@ -279,7 +279,8 @@ def undecoded(look: Look) -> Iterator[str]:
     code = int(first[group, 0, place, 0])
     raise look.fail(
         f"about {100 * found.mean():.2g} % of the frame are blocks of one code (the first, of {code}, near row "
-        f"{side * group * step}, column {place * segment}): they were not decoded; copy the file again"
+        f"{side * group * step}, column {place * segment}): they were not decoded; "
+        + (empty_side(image.mosaic, side, min(image.black)) or "copy the file again")
     )
     yield
 

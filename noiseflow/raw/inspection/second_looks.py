@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["noise_below", "without_excused"]
+__all__ = ["empty_side", "noise_below", "without_excused"]
 
 COARSE = 1.0
 """Codes by which noise changes a segment that is coarse, and by which its mean is off the code of its neighbours."""
+
+SIDE_CAR = "noiseflow.toml"
+"""Name of the settings of a folder."""
 
 BORDER_PART = 0.0625
 """Most of the rows, and of the columns, that an empty border takes on one side."""
@@ -54,6 +57,51 @@ def without_excused(
     """
     left: NDArray[np.bool_] = found & (zero | ~_coarse(segments))
     return left & ~_empty_border(left, mosaic)
+
+
+def empty_side(mosaic: NDArray[Any], side: int, black: float) -> str:
+    """What to do about rows or columns of one code up to black along the sides of a frame; empty if there are none.
+
+    Parameters
+    ----------
+    mosaic : ndarray, shape (H, W)
+        The frame.
+    side : int
+        Rows and columns of the cell of colours.
+    black : float
+        Black level, DN.
+    """
+    height, width = mosaic.shape
+    bands = []
+    kept = []
+    for lines, length, what in ((mosaic, height, "rows"), (mosaic.T, width, "columns")):
+        first, last = (_bands_of_one_code(each) for each in (lines, lines[::-1]))
+        if first + last >= length:
+            return ""
+        bands += [f"{what} 0 to {first - 1}"] if first > 1 else []
+        bands += [f"{what} {length - last} to {length - 1}"] if last > 1 else []
+        begin = -(-first // side) * side if first > 1 else 0
+        end = (length - last if last > 1 else length) // side * side
+        kept.append((begin, end - begin))
+    (top, rows), (left, columns) = kept
+    code = int(mosaic[0, 0] if bands and "0 to" in bands[0] else mosaic[-1, -1])
+    if not bands or min(rows, columns) < side or code > black:
+        return ""
+    return (
+        f"{' and '.join(bands)} are {code} throughout: copy the file again, or, if all frames of this camera have this "
+        f"border, leave it out by crop = [{top}, {left}, {rows}, {columns}] in {SIDE_CAR} beside the frames"
+    )
+
+
+def _bands_of_one_code(lines: NDArray[Any]) -> int:
+    """Number of first lines that all hold the code of the first pixel."""
+    same = lines[:, ::8].min(1) == lines[:, ::8].max(1)
+    same &= lines[:, 0] == lines[0, 0]
+    count = (*same.tolist(), False).index(False)
+    # Every eighth pixel may be of one code by chance.
+    while count and (lines[:count] != lines[0, 0]).any():
+        count -= 1
+    return count
 
 
 def _coarse(segments: NDArray[Any]) -> NDArray[np.bool_]:

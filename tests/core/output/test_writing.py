@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from noiseflow.calibrate import write_profile
 from noiseflow.calibrate.profiles.published import shipped_profile
@@ -19,6 +21,7 @@ from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.output.leftovers import is_private, private_name
 from noiseflow.core.output.lock import lock_file, locked
 from noiseflow.core.output.manifest import MANIFEST, begin, foreign, listing, record, remove_ours
+from noiseflow.core.output.marks import MARK, sealed_html
 from noiseflow.core.output.whole import whole_file, write_bytes, write_text
 
 
@@ -252,6 +255,41 @@ def test_a_profile_that_its_user_changed_is_theirs(tmp_path: Path, change: str) 
     if change != "a number":
         del fields["sha256"]
     path.write_text(json.dumps(fields))
+    with pytest.raises(OutputError, match="or was changed since"):
+        check_output(path, overwrite=True)
+
+
+@pytest.mark.parametrize("change", [None, "a word", "the end", "no checksum"])
+def test_a_page_that_its_user_changed_is_theirs(tmp_path: Path, change: str | None) -> None:
+    """A page without a checksum is of an earlier version."""
+    path = tmp_path / "page.html"
+    content = sealed_html(f"<html><meta name='generator' content='{MARK}'><h1>Camera</h1></html>\n")
+    changed = {
+        None: content,
+        "a word": content.replace(b"Camera", b"My own"),
+        "the end": content + b"my remarks",
+        "no checksum": content.partition(b"\n<!--")[0],
+    }
+    path.write_bytes(changed[change])
+    if change in (None, "no checksum"):
+        check_output(path, overwrite=True)
+        return
+    with pytest.raises(OutputError, match="or was changed since"):
+        check_output(path, overwrite=True)
+
+
+@pytest.mark.parametrize("tag", [700, 33723, 34377, None])
+@pytest.mark.parametrize("suffix", [".dng", ".tiff"])
+def test_a_dng_in_which_another_program_keeps_its_users_work_is_theirs(
+    tmp_path: Path, tag: int | None, suffix: str
+) -> None:
+    """Lightroom writes how a DNG was developed, exiftool stars and titles, into the file itself; the mark stays."""
+    path = tmp_path / f"noisy{suffix}"
+    tags = [(tag, 1, 6, b"<xmp/>", True)] if tag else []
+    tifffile.imwrite(path, np.zeros((16, 16), np.uint16), software=MARK, metadata=None, extratags=tags)
+    if tag is None:
+        check_output(path, overwrite=True)
+        return
     with pytest.raises(OutputError, match="or was changed since"):
         check_output(path, overwrite=True)
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from builders import frame
 from burst_of_steps import BLACK, GAIN, READ, SHAPE, SIGNAL, WHITE, X, measured
+from scipy.ndimage import gaussian_filter
 
 from noiseflow.core.errors import NoiseflowError
-from noiseflow.patches import IngestOptions, ingest
+from noiseflow.patches import IngestOptions, PatchStore, ingest
+from noiseflow.patches.pairings.burst import fit_drift
+from noiseflow.patches.pairings.frames.motion import Shift, fine_gain
 from noiseflow.raw.formats.dng import write_dng
 
 RAMP = np.linspace(5, 600, SHAPE[1])[None].repeat(SHAPE[0], 0)
@@ -70,6 +73,15 @@ def test_a_pedestal_that_creeps_over_a_dim_sky_is_no_other_exposure(tmp_path: Pa
     dim(tmp_path / "sky", 1.2 + 0.5 * number[:, None, None] + np.zeros(SHAPE), 2, 800, 16)
     darks = dim(tmp_path / "frames", 0.35 * number[:, None, None] + np.zeros(SHAPE), 2, 800, 16)
     assert [note for note in darks if "looks dark" in note and "ingest them with --pairing dark" in note]
+
+
+@pytest.mark.parametrize("light", [(9, 9, 18), (10, 10, 10, 20)])
+def test_dim_exposures_that_look_like_motion_are_said(tmp_path: Path, light: tuple[int, ...]) -> None:
+    """Their light differs by less than a black level may drift, but what is brighter gains more."""
+    scene = 1 + 0.6 * np.sin(X / 10) + 0.3 * (X // 16 % 2)
+    frames = [shot(part * scene / scene.mean() + np.zeros(SHAPE), seed) for seed, part in enumerate(light)]
+    with pytest.raises(NoiseflowError, match=r"0\.dng has a mean of (9|10).* DN above black, .* exposures"):
+        measured(written(tmp_path / "scene", frames))
 
 
 @pytest.mark.parametrize("vignette", [0.0, 0.3])
@@ -150,3 +162,55 @@ def test_a_disturbed_frame_is_said(tmp_path: Path) -> None:
     again = written(tmp_path / "usual", frames[:3] + frames[4:] + [shot(SIGNAL, 9)])
     result = ingest([again], tmp_path / "q.h5", IngestOptions(patch_size=16))
     assert not [note for note in result.notes if "times the noise" in note]
+
+
+def structures() -> dict[str, np.ndarray]:
+    """A ramp, stars, and texture that is finer than the blocks by which gains were found; of mean 1."""
+    rng = np.random.default_rng(3)
+    blob = gaussian_filter(rng.normal(0, 1, SHAPE), 2.0)
+    stars = 0.1 + 6 * gaussian_filter((rng.random(SHAPE) < 0.003).astype(float), 1.5)
+    found = {"ramp": 0.2 + 1.6 * X / SHAPE[1], "fine": np.maximum(1 + 0.3 * blob / blob.std(), 0.05), "stars": stars}
+    return {name: each + np.zeros(SHAPE) for name, each in ((name, each / each.mean()) for name, each in found.items())}
+
+
+@pytest.mark.parametrize("scene", ["ramp", "fine", "stars"])
+@pytest.mark.parametrize("light", [(100, 150), (100, 100, 100, 150), (90, 95, 100, 105, 110)])
+def test_light_that_changes_leaves_no_structure_in_the_noise(
+    tmp_path: Path, scene: str, light: tuple[int, ...]
+) -> None:
+    """K was 0.96 of a ramp with one frame of 1.5 times the light, 1.24 of stars, 1.09 and masked of fine texture."""
+    frames = [shot(part * structures()[scene], seed) for seed, part in enumerate(light)]
+    gain, read = measured(written(tmp_path / "burst", frames))
+    # Three standard errors of frames of so little light.
+    assert gain == pytest.approx(GAIN, rel=0.08)
+    assert read == pytest.approx(READ, rel=0.25)
+
+
+def test_what_goes_away_is_no_light_that_changes(tmp_path: Path) -> None:
+    """Pixels of what has gone have a gain of 0, all alike; they are masked, and the rest is right."""
+    signal = np.full(SHAPE, 200.0)
+    gone = signal.copy()
+    gone[40:90, 60:120] += 150 * (1 + np.sin(X / 3)[40:90, 60:120])
+    frames = [shot(gone if seed == 1 else signal, seed) for seed in range(4)]
+    folder = written(tmp_path / "burst", frames)
+    result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    with PatchStore(tmp_path / "p.h5") as store:
+        facts = store.scene_facts["burst"]
+    assert not facts["flicker"]
+    assert result.masked
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.6])
+def test_a_flat_scene_has_no_gain(shared: float) -> None:
+    """Noise that neighbours share is in both, the level and its instrument."""
+    rng = np.random.default_rng(0)
+    frames = rng.normal(0, 3, (4, 64, 1200, 3)).astype(np.float32)
+    frames[:, :, 1:] += shared * frames[:, :, :-1]
+    frames = np.moveaxis(frames, -1, 2) + 100
+    found = []
+    for number in range(4):
+        others = frames[np.arange(4) != number].mean(0)
+        found.append(Shift(0.0, 0.0, 0.0, *fine_gain(frames[number][:, 1] - others[:, 1], others)))
+    middles, variance = np.zeros((4, 1, 4, 20)), np.full((1, 4, 20), 9 / 256)
+    drift = fit_drift(middles, np.full((1, 4, 20), 100.0), variance, [[each] for each in found])
+    assert not drift.flicker

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from tiff_writer import write_dng_tags
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, frame_count, read_raw
 
 SAID = RawSettings(cfa="RGGB", black=(64.0,), white=4095.0, iso=100.0)
+EXIF = {34855: ("short", [400]), 33434: ("rational", [0.01])}
+SIZES = {256: ("long", [64]), 257: ("long", [48]), 278: ("long", [48])}
 STACK = np.random.default_rng(0).integers(64, 4000, (3, 48, 64)).astype(np.uint16)
 
 
@@ -78,3 +81,35 @@ def test_a_fits_cube_of_a_bayer_sensor_is_a_stack(tmp_path: Path) -> None:
     image = read_raw(tmp_path / "a.fits", RawSettings(black=(64.0,), white=4095.0), 2)
     assert image.cfa == "GBRG"
     np.testing.assert_array_equal(image.mosaic, STACK[2])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("fill", [1, 2])
+@pytest.mark.parametrize("order", "<>")
+def test_pixels_packed_from_the_low_bits_are_refused(tmp_path: Path, bits: int, fill: int, order: str) -> None:
+    """LibRaw does not look at FillOrder: codes of 12 bits came out as others of 12 bits."""
+    codes = STACK[0] >> 2
+    each = (codes[..., None] >> np.arange(bits - 1, -1, -1) & 1).astype(np.uint8).reshape(len(codes), -1)
+    packed = np.packbits(each, axis=1, bitorder="little" if fill == 2 else "big")
+    words = np.frombuffer(packed.tobytes() + b"\0" * (packed.size % 2), order + "u2")
+    tags = {
+        258: ("short", [bits]),
+        266: ("short", [fill]),
+        279: ("long", [packed.size]),
+        50717: ("long", [2**bits - 1]),
+    }
+    path = write_dng_tags(tmp_path / "a.dng", words[None], "RGGB", tags | SIZES, order=order, exif=EXIF)
+    if fill == 2:
+        with pytest.raises(RawError, match=r"a\.dng: .*FillOrder 2"):
+            read_raw(path)
+        return
+    np.testing.assert_array_equal(read_raw(path).mosaic, codes)
+
+
+@pytest.mark.parametrize(("iso", "named", "said"), [(200, 12800, True), (200, 203, False), (200, None, False)])
+def test_two_tags_of_one_iso_that_differ_are_said(tmp_path: Path, iso: int, named: int | None, said: bool) -> None:
+    exif = {**EXIF, 34855: ("short", [iso]), 34864: ("short", [2])}
+    exif |= {34866: ("long", [named])} if named else {}
+    image = read_raw(write_dng_tags(tmp_path / "a.dng", STACK[0], "RGGB", exif=exif))
+    assert image.iso == iso
+    assert any("says ISO 200, and RecommendedExposureIndex" in words for words in image.cautions) == said

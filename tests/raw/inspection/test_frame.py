@@ -1,6 +1,7 @@
 """The look at the pixels: every test on frames that fail it, and on frames that must pass."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection import inspected
 from noiseflow.raw.patterns import CELLS, cell_side, shifted
+from noiseflow.raw.reading import read_frame
+from noiseflow.raw.settings import RawSettings
 
 PHASES = (*BAYER_PHASES, MONO)
 
@@ -93,7 +96,9 @@ def test_blocks_that_were_not_decoded_are_refused(code: int, place: tuple[slice,
     image = scene(cfa)
     mosaic = image.mosaic.copy()
     mosaic[place] = code
-    with pytest.raises(RawError, match=r"a\.dng: about .* blocks of one code .* were not decoded; copy the file again"):
+    with pytest.raises(
+        RawError, match=r"a\.dng: about .* blocks of one code .* were not decoded; .*copy the file again"
+    ):
         inspected(changed(image, mosaic))
 
 
@@ -254,6 +259,30 @@ def test_an_empty_border_is_no_missing_tile_but_an_empty_end_is(wide: int) -> No
     large[-wide:] = 0
     with pytest.raises(RawError, match="were not decoded"):
         inspected(changed(image, large))
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", MONO])
+@pytest.mark.parametrize(
+    ("band", "said", "crop"),
+    [
+        (np.s_[224:], "rows 224 to 255 are 0 throughout", [0, 0, 224, 384]),
+        (np.s_[:21], "rows 0 to 20 are 0 throughout", [22, 0, 234, 384]),
+        (np.s_[:, 317:], "columns 317 to 383 are 0 throughout", [0, 0, 256, 316]),
+    ],
+)
+def test_an_empty_band_on_one_side_is_named_with_what_to_do(
+    tmp_path: Path, band: tuple[slice, ...], said: str, crop: list[int], cfa: str
+) -> None:
+    """It may be the end of a file that is missing, or a border of the camera: only the user knows."""
+    codes = scene().mosaic.copy()
+    codes[band] = 0
+    np.save(tmp_path / "a.npy", codes)
+    settings = RawSettings(cfa=cfa, black=(256.0,), white=16383.0, iso=100.0)
+    found = rf"{said}: copy the file again, or, .* crop = {re.escape(str(crop))} in noiseflow\.toml"
+    with pytest.raises(RawError, match=found):
+        read_frame(tmp_path / "a.npy", settings)
+    (tmp_path / "noiseflow.toml").write_text(f"crop = {crop}\n")
+    assert read_frame(tmp_path / "a.npy", settings).mosaic.shape == tuple(crop[2:])
 
 
 def test_gain_zero_stands_as_one_and_is_said() -> None:

@@ -1,7 +1,8 @@
 """Whether the scene of a burst really is static, and where it is not."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from noiseflow.patches.pairings.frames.blocks import median
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 
-__all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "frame_shift", "frame_shifts"]
+__all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "fine_gain", "frame_shift", "frame_shifts"]
 
 FALSE_ALARM = 1e-3
 """Chance that a static scene of white noise shows one moving block or more."""
@@ -35,6 +36,13 @@ SAMPLED = 8
 """One pixel in this many is used to estimate the spread."""
 WILD = 6.0
 
+BELOW_CLIP = 0.9
+"""Part of the code at which a frame clips up to which its noise does not reach it."""
+
+AREAS, MOST_AREAS, TOLD, AGREED, AGREEING = 4, 8, 0.1, (4.0, 0.02), 0.75
+"""Areas of a frame across and down, in which its gain is measured; the fewest that must know it to that standard error;
+standard errors and part by which one may differ from their median, and the share of them that must not."""
+
 
 @dataclass(frozen=True)
 class Shift:
@@ -48,11 +56,15 @@ class Shift:
         Share of the squared difference that the shift explains.
     size : float
         Length, pixels of the plane.
+    gain, gain_error : float
+        Of `fine_gain`.
     """
 
     chi2: float
     part: float
     size: float
+    gain: float = 1.0
+    gain_error: float = math.inf
 
 
 def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequence[int]) -> list[list[Shift]]:
@@ -74,6 +86,7 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
     at = sample_rows(height)
     around = (at[:, None] + np.arange(-1, 2)).ravel()
     own = np.float32(1 / (len(stack.frames) - 1))
+    clips_at = [frame.image.clip or (frame.image.white,) for frame in stack.frames]
     for plane in range(len(mean)):
         middle = mean[plane][around].reshape(len(at), 3, width)
         for found, number in zip(shifts, numbers, strict=True):
@@ -81,8 +94,66 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
             step = middle - stack.frames[number].planes[plane][around].reshape(middle.shape)
             others = middle + own * step
             step = (step * -(1 + own))[:, 1]
-            found.append(frame_shift(step, others))
+            clip = min(each[plane % len(each)] for each in clips_at)
+            gain, error = fine_gain(step, others, BELOW_CLIP * clip)
+            found.append(replace(frame_shift(step, others), gain=gain, gain_error=error))
     return shifts
+
+
+def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: float = math.inf) -> tuple[float, float]:
+    """Light of a frame over that of the others, by structure finer than blocks, and its standard error.
+
+    frame − mean = o + (g − 1)·mean, an offset for each part of a row, solved with the mean of the four neighbours z as
+    an instrument: g − 1 = Σ (frame − mean)·z / Σ mean·z.  Its noise is not the pixel's own, which would make g smaller.
+
+    What moves has a gain of its own, of 0 where it has gone.  So the frame is cut into 4×4 areas, and
+    most of them must show structure, and agree.
+
+    Parameters
+    ----------
+    step : ndarray, shape (k, w)
+        Frame less mean on some rows, DN.
+    mean : ndarray, shape (k, 3, w)
+        Mean of the other frames on these rows, the one above and the one below, DN.
+    brightest : float
+        DN from which on pixels have no part in it: they may be clipped.
+
+    Returns
+    -------
+    tuple of float
+        1 and infinity where it cannot be told.
+    """
+    rows, columns = len(step) // AREAS, (step.shape[1] - 2) // AREAS
+    if min(rows, columns) < 2:
+        return 1.0, math.inf
+
+    def cut(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        areas = values[: AREAS * rows, : AREAS * columns].reshape(AREAS, rows, AREAS, columns)
+        centred: NDArray[np.float32] = areas - areas.mean(-1, keepdims=True)
+        return centred
+
+    around = cut(mean[:, 1, 2:] + mean[:, 1, :-2] + mean[:, 0, 1:-1] + mean[:, 2, 1:-1])
+    middle, own = mean[:, 1, 1:-1], step[:, 1:-1]
+    level = cut(middle)
+    lit = (middle + np.maximum(own, 0) < brightest)[: AREAS * rows, : AREAS * columns]
+    around *= lit.reshape(around.shape)
+    step = cut(own)
+    power = np.einsum("irjk,irjk->ij", level, around, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.einsum("irjk,irjk->ij", step, around, dtype=np.float64) / power
+        rest = (step - slope.astype(np.float32)[:, None, :, None] * level) * around
+        error = np.sqrt(np.einsum("irjk,irjk->ij", rest, rest, dtype=np.float64)) / np.abs(power)
+    told = error < TOLD
+    if told.sum() < MOST_AREAS:
+        return 1.0, math.inf
+    slope, error = slope[told], np.maximum(error[told], 1e-4)
+    agreed = np.abs(slope - np.median(slope)) < AGREED[0] * error + AGREED[1]
+    if agreed.mean() < AGREEING:
+        return 1.0, math.inf
+    slope, weight = slope[agreed], error[agreed] ** -2
+    found = float((slope * weight).sum() / weight.sum())
+    scatter = float((weight * (slope - found) ** 2).sum()) / max(len(slope) - 1, 1)
+    return 1 + found, float(np.sqrt(max(scatter, 1.0) / weight.sum()))
 
 
 def sample_rows(height: int) -> NDArray[np.intp]:

@@ -20,6 +20,9 @@ EXIF, NOISE_PROFILE = 34665, 51041
 ISO_SATURATED = 65535
 """What the 16-bit tag says of every ISO that it cannot hold."""
 
+SAME_ISO = 0.05
+"""Part by which two tags of one ISO may differ: one is rounded to a third of a step, 100 or 102."""
+
 SENSITIVITIES = {1: "StandardOutputSensitivity", 2: "RecommendedExposureIndex", 3: "ISOSpeed"}
 """SensitivityType (Exif 2.3, table 7) and the 32-bit tag that it names."""
 
@@ -163,11 +166,18 @@ def _iso(places: list[tuple[str, Values]]) -> tuple[float | None, str, tuple[str
     CIPA: Exif 2.3 (DC-008), 4.6.5, tags 0x8827 and 0x8830 to 0x8833.
     """
     iso, place = _first(places, "ISOSpeedRatings", least=1.0)
-    if iso is not None and iso != ISO_SATURATED:
-        return iso, f"PhotographicSensitivity of {place}", ()
     kind, _ = _first(places, "SensitivityType", least=0.0)
     # Types 4 to 7 name two or three tags, which are then equal.
     order = [SENSITIVITIES[int(kind)]] if kind in SENSITIVITIES else []
+    if iso is not None and iso != ISO_SATURATED:
+        named = _first(places, order[0], least=1.0)[0] if order else None
+        words: tuple[str, ...] = ()
+        if named is not None and abs(named - iso) > SAME_ISO * iso:
+            words = (
+                f"PhotographicSensitivity says ISO {iso:g}, and {order[0]}, by SensitivityType the same, {named:g}: "
+                "the first was taken; --iso gives another",
+            )
+        return iso, f"PhotographicSensitivity of {place}", words
     order += ["RecommendedExposureIndex", "StandardOutputSensitivity", "ISOSpeed"]
     for tag in order:
         value, there = _first(places, tag, least=1.0)
@@ -175,5 +185,5 @@ def _iso(places: list[tuple[str, Values]]) -> tuple[float | None, str, tuple[str
             return value, f"{tag} of {there}", ()
     if iso is None:
         return None, "", ()
-    words = f"the 16-bit ISO tag is at its limit of {ISO_SATURATED} and no other says more; give the ISO by --iso"
-    return iso, f"PhotographicSensitivity of {place}", (words,)
+    limit = f"the 16-bit ISO tag is at its limit of {ISO_SATURATED} and no other says more; give the ISO by --iso"
+    return iso, f"PhotographicSensitivity of {place}", (limit,)
