@@ -1,8 +1,8 @@
-"""The package's one family of exceptions.
+"""The exceptions of the package.
 
-Everything that is the fault of a file, an argument or the world derives from
-`NoiseflowError`; its message names what was found, what was expected and what
-to do.  The command line prints that one line and exits with status 1.
+All errors caused by a file, an argument or the system derive from `NoiseflowError`.  Their messages
+say what was found, what was expected and what to do.  The command line prints the message
+as one line and exits with status 1.
 """
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
 
 
 class NoiseflowError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base class of all errors that a user can cause and correct."""
 
 
 class OutputError(NoiseflowError):
-    """An output is in the way, is an input, is not ours to replace, is being written, or cannot be written."""
+    """An output already exists, is an input, may not be replaced, is being written, or cannot be written."""
 
 
 class RawError(NoiseflowError):
@@ -30,7 +30,7 @@ class RawError(NoiseflowError):
 
 
 class StoreError(NoiseflowError):
-    """A patch store is missing, unfinished, of another schema, or damaged."""
+    """A patch store is missing, unfinished or damaged, or has an unknown schema."""
 
 
 class DataError(NoiseflowError):
@@ -38,11 +38,11 @@ class DataError(NoiseflowError):
 
 
 class ModelError(NoiseflowError):
-    """A model, its spec or its run folder is unknown, damaged or unfit for the request."""
+    """A model, its spec or its run folder is unknown, damaged or unsuitable for the request."""
 
 
 class ExtrapolationWarning(UserWarning):
-    """An ISO outside the range that a model was fitted on."""
+    """An ISO is outside the range on which a model was fitted."""
 
 
 class FitWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""How to install the libraries of an extra: no package index need have this package."""
+"""The command that installs the libraries of an extra, even if no package index has this package."""
 
 import importlib.metadata
 
@@ -6,12 +6,12 @@ __all__ = ["install"]
 
 
 def install(extra: str) -> str:
-    """The command that installs what an extra needs, such as ``pip install 'astropy>=6.0'``.
+    """Command that installs the libraries of an extra, such as ``pip install 'astropy>=6.0'``.
 
     Parameters
     ----------
     extra : str
-        A name of ``setup.cfg``, such as ``fits``.
+        Name of the extra in ``setup.cfg``, such as ``fits``.
     """
     try:
         lines = importlib.metadata.requires("camera-noiseflow") or []

@@ -1,4 +1,4 @@
-"""How models and stores show themselves in a notebook: a few facts, and a small drawing."""
+"""HTML of models and stores for notebooks: a table of facts and a small plot."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ LINES = ("-", "--", "-.", ":")
 
 
 def facts(title: str, rows: Mapping[str, str], drawing: str = "") -> str:
-    """HTML of a title, a table of two columns, and a drawing.
+    """HTML with a title, a table of two columns, and a plot.
 
     Parameters
     ----------
     title : str
-        Plain text.
+        Title, as plain text.
     rows : mapping of str to str
-        Label → plain text.
+        Label → value, both plain text.
     drawing : str
-        SVG, as of `curves`.
+        SVG, as from `curves`.
     """
     body = "".join(
         f"<tr><th style='text-align:left'>{html_text(k)}</th><td>{html_text(v)}</td></tr>" for k, v in rows.items()
@@ -30,12 +30,12 @@ def facts(title: str, rows: Mapping[str, str], drawing: str = "") -> str:
 
 
 def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str) -> str:
-    """SVG of curves on logarithmic axes.
+    """Plot curves on logarithmic axes; return SVG.
 
     Parameters
     ----------
     lines : mapping
-        Label → x and y.
+        Label → values of x and y.
     x_label, y_label : str
         Labels of the axes, with units.
     """

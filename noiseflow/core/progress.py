@@ -1,4 +1,4 @@
-"""The progress of long work, reported without knowing who shows it."""
+"""Report the progress of long-running work to a callback."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -7,34 +7,34 @@ __all__ = ["Progress", "in_stages", "silent"]
 
 
 class Progress(Protocol):
-    """Called during work: `done` of `total` units, and a short note on its state."""
+    """A callback that receives the number of finished units, their total, and a short note."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Show or ignore it."""
+        """Show the progress, or ignore it."""
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """Show nothing: the default."""
+    """Ignore progress; the default callback."""
 
 
 WHOLE = 100
-"""Parts into which work of several stages is divided: per cent."""
+"""Number of units that work in several stages reports: per cent."""
 
 
 def in_stages(progress: Progress, costs: Mapping[str, float]) -> Callable[[str], Progress]:
-    """Report the stages of one piece of work as per cent of the whole, with the name of the stage.
+    """Report several stages of work as one progress in per cent, with the name of the stage in the note.
 
     Parameters
     ----------
     progress : Progress
-        Called with per cent done, 100, and the stage with what it says itself.
+        Called with the per cent done, 100, and the stage with its own progress.
     costs : mapping of str to float
         Stage → its expected time in any unit, in the order of the work.
 
     Returns
     -------
     callable
-        From the name of a stage to its progress.
+        Name of a stage → its progress callback.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def in_stages(progress: Progress, costs: Mapping[str, float]) -> Callable[[str],
 
         def part(done: int, total: int, note: str = "") -> None:
             share = (before + costs[name] * (done / total if total else 1.0)) / whole
-            # A stage of per cent says where it is itself.
+            # A stage that itself reports per cent gives its place in the note.
             place = note if total == WHOLE and note else f"{done}/{total} {note}".rstrip()
             progress(int(WHOLE * share + 1e-9), WHOLE, f"{name}: {place}")
 

@@ -1,4 +1,4 @@
-"""A table of names whose entries are imported when they are first used."""
+"""`Registry`: a table of names whose entries are imported on first use."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -10,9 +10,9 @@ Entry = TypeVar("Entry")
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
-    """Name → entry; names are known at once, an entry is imported with its first use.
+    """A mapping from names to entries, which are imported on first use.
 
-    So a new entry is one file and one line, and a command lists the names without the cost of torch.
+    Adding an entry takes one file and one line, and a command can list the names without importing torch.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self._entries: dict[str, Entry] = {}
 
     def __getitem__(self, name: str) -> Entry:
-        """The entry of a name."""
+        """Entry of a name; imports it if necessary."""
         if name not in self._entries:
             module, attribute = self._where[name].split(":")
             self._entries[name] = cast(Entry, getattr(import_module(module), attribute))
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is such a name, without importing its entry."""
+        """Whether a name is known; its entry is not imported."""
         return name in self._where
 
     def __iter__(self) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Text from files, made harmless: one function for each place where it is shown.
+"""Make text from files harmless, with one function for each place where it is shown.
 
-Names of cameras, files and scenes come from strangers.  They may hold escape sequences,
-markup, formulas, marks that reverse the text, or ten thousand characters.
+Names of cameras, files and scenes come from untrusted files.  They may contain escape sequences,
+markup, formulas, characters that reverse the text, or ten thousand characters.
 """
 
 import html
@@ -26,39 +26,39 @@ __all__ = [
 ]
 
 LONGEST_LINE = 1000
-"""Characters of a message."""
+"""Largest number of characters of a message."""
 
 OF_ONE_NUMBER = re.compile(
     r"(?<=\d) (?=[%×]|(?:dB|DN)\b)|(?<=\d) (?=(?:±|to|…) [-−\d])|(?<=\d (?:±|…)) (?=[-−\d])|(?<=\d to) (?=[-−\d])"
     r"|(?<=\d) (?=\(\d)|(?<=\d) (?=frames?\))|(?<=\b[SO]) (?=\d)"
 )
-"""Spaces within a number, its interval, its unit or its frames, and after S and O of a NoiseProfile."""
+"""Spaces within a number with its interval, unit or frames, and after S and O of a NoiseProfile."""
 
 MARKDOWN = re.compile(r"[\\`|\[\]$*<&@]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.", re.IGNORECASE)
-"""What has a meaning in GitHub's Markdown; an underscore within a word has none."""
+"""Characters with a meaning in GitHub's Markdown; underscores within words have none."""
 
 TIED = "\N{NO-BREAK SPACE}"
-"""A space at which no line is broken; commands print it as a plain one."""
+"""A space at which lines are not broken; commands print it as an ordinary space."""
 
 LONGEST = 80
-"""Characters of a name that are shown."""
+"""Largest number of characters of a name that are shown."""
 
 FORMULA = ("=", "+", "-", "@")
-"""What spreadsheets take for the start of a formula."""
+"""Characters that start a formula in spreadsheets."""
 
 
 def plain_text(text: str, longest: int = LONGEST) -> str:
-    r"""One line of visible characters, for a terminal, a log or an error message.
+    r"""Convert text to one line of printable characters, for a terminal, a log or an error message.
 
-    Line breaks and tabs become spaces; characters without a glyph become their escapes.  A long
-    text keeps its two ends.
+    Line breaks and tabs become spaces; unprintable characters become escapes.  A long text
+    keeps its beginning and its end.
 
     Parameters
     ----------
     text : str
         Any text, such as a camera's name in a raw file.
     longest : int
-        Characters to keep.
+        Largest number of characters to keep.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def plain_text(text: str, longest: int = LONGEST) -> str:
     >>> plain_text("0123456789", 5)
     '012…9'
     """
-    # Escapes lengthen a text sixfold at the most: what is cut here would be cut below as well.
+    # Characters dropped here would be dropped below too; this keeps very long texts cheap.
     head, tail = text[: 2 * longest], text[-longest:] if len(text) > 3 * longest else text[2 * longest :]
     visible = " ".join("".join(_visible(character) for character in head + tail).split())
     if len(visible) <= longest:
@@ -82,7 +82,7 @@ def plain_text(text: str, longest: int = LONGEST) -> str:
 
 
 def lines_text(text: str) -> str:
-    r"""Text of any length for a terminal: line breaks and rows of spaces stay, characters without a glyph are escaped.
+    r"""Escape unprintable characters of a text for a terminal; line breaks and repeated spaces are kept.
 
     >>> lines_text("S6\x1b[31m:\n  1")
     'S6\\x1b[31m:\n  1'
@@ -91,7 +91,7 @@ def lines_text(text: str) -> str:
 
 
 def rich_text(text: str, longest: int = LONGEST) -> str:
-    r"""`plain_text` for a table or a bar of `rich`: its markup is shown, not obeyed.
+    r"""Apply `plain_text` and escape the markup of `rich`.
 
     >>> rich_text("[red]")
     '\\[red]'
@@ -102,7 +102,7 @@ def rich_text(text: str, longest: int = LONGEST) -> str:
 
 
 def html_text(text: str) -> str:
-    """A text of any length for HTML, as content or as an attribute in quotes.
+    """Escape a text of any length for HTML, as content or as a quoted attribute.
 
     >>> html_text("<b>")
     '&lt;b&gt;'
@@ -111,7 +111,7 @@ def html_text(text: str) -> str:
 
 
 def figure_text(text: str, longest: int = LONGEST) -> str:
-    r"""`plain_text` for matplotlib: dollars are no formulas, and a leading ``_`` hides no legend.
+    r"""Apply `plain_text` and escape dollars and a leading ``_``, which mean formulas and hidden labels in matplotlib.
 
     >>> figure_text("cost$_$")
     'cost\\$_\\$'
@@ -121,7 +121,7 @@ def figure_text(text: str, longest: int = LONGEST) -> str:
 
 
 def markdown_text(text: str, longest: int = LONGEST_LINE) -> str:
-    r"""`plain_text` for Markdown, in the cell of a table too: no link, picture, tag, formula or emphasis comes of it.
+    r"""Apply `plain_text` and escape Markdown, including table cells, links, pictures, tags, formulas and emphasis.
 
     >>> markdown_text("a|b <img src=x> [x](y)")
     'a\\|b &lt;img src=x> \\[x\\](y)'
@@ -132,7 +132,7 @@ def markdown_text(text: str, longest: int = LONGEST_LINE) -> str:
 
 
 def _in_markdown(found: re.Match[str]) -> str:
-    """A mark as an escape; what makes an address of its neighbours, to GitHub, as entities."""
+    """Escape one match; characters that GitHub uses to detect addresses become entities."""
     mark = found[0]
     if mark.startswith(("&", "<")):
         return html.escape(mark)
@@ -142,7 +142,7 @@ def _in_markdown(found: re.Match[str]) -> str:
 
 
 def csv_cell(value: Any) -> Any:
-    """A value for a CSV file: a text that a spreadsheet would run as a formula gets a leading apostrophe.
+    """Prepare a value for a CSV file: texts that a spreadsheet would run as a formula get a leading apostrophe.
 
     >>> csv_cell("=HYPERLINK(A1)"), csv_cell(-1.5)
     ("'=HYPERLINK(A1)", -1.5)
@@ -154,19 +154,19 @@ def csv_cell(value: Any) -> Any:
 
 
 def json_text(content: Any, indent: int | None = 1) -> str:
-    r"""JSON that reads back the same, with every invisible character escaped.
+    r"""Write values as JSON with every unprintable character escaped.
 
     Parameters
     ----------
     content
-        JSON values.
+        JSON-able values.
     indent : int, optional
-        Spaces of each level; None for one line.
+        Spaces per level; None for one line.
 
     Raises
     ------
     ValueError
-        If a number is NaN or infinite, which JSON does not know.
+        If a number is NaN or infinite, which JSON does not have.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def json_text(content: Any, indent: int | None = 1) -> str:
 
 
 def tag_text(text: str, longest: int = LONGEST) -> str:
-    r"""ASCII for a tag of a raw or TIFF file.
+    r"""Convert text to ASCII for a tag of a raw or TIFF file.
 
     >>> tag_text("Caméra\x00")
     'Camera\\x00'
@@ -193,13 +193,13 @@ def _all_visible(text: str) -> str:
 
 
 def _visible(character: str) -> str:
-    """A character, a space for a line break, or the escape of one that has no glyph."""
+    """A printable character, a space for white space, or an escape."""
     if character.isprintable():
         return character
     return " " if character.isspace() else repr(character)[1:-1]
 
 
 def _escaped(character: str) -> str:
-    """A character in JSON: as it is, or its escape where it has no glyph or breaks the line."""
+    """A character for JSON: unchanged if printable or a space, otherwise its escape."""
     visible = character.isprintable() or unicodedata.category(character) == "Zs"
     return character if visible else json.dumps(character)[1:-1]

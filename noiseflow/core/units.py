@@ -1,4 +1,4 @@
-"""Units that are written into files, so that numbers of another unit are refused."""
+"""Units that are written into files, so that numbers in another unit are refused."""
 
 __all__ = ["NLL_UNIT", "SIGNAL_UNIT"]
 
@@ -6,4 +6,4 @@ SIGNAL_UNIT = "(DN - black) / (white - black)"
 """Normalised signal, per colour plane, not clipped."""
 
 NLL_UNIT = "nats of the normalised signal"
-"""Natural log of a density over `SIGNAL_UNIT`."""
+"""Unit of likelihoods: natural log of a density over the normalised signal."""

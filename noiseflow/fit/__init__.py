@@ -1,4 +1,4 @@
-"""Fitting by maximum likelihood."""
+"""Fit noise models to patches, noisy pairs and sequences by maximum likelihood."""
 
 from noiseflow.fit.batches import gather
 from noiseflow.fit.fit_model import FitResult, FitSettings, fit, spec_for

@@ -1,4 +1,4 @@
-"""Patches of a store that a fit reads: training and held-out rows, whole sensor rows, batches, statistics."""
+"""How a fit reads the patches of a store: training and held-out rows, whole sensor rows, batches, statistics."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -32,26 +32,27 @@ __all__ = [
 ]
 
 HELD_OUT_PART = 0.1
-"""Part of the scenes that is held out of a store without a split ``val``."""
+"""Fraction of the scenes that is held out if a store has no split ``val``."""
 
 BAND = ("scene", "source", "frame", "y")
-"""Columns of a store's table that patches of one band have in common."""
+"""Columns of a store's table that are equal for patches of one band."""
 
 BATCH = 256
+"""Number of patches read at a time for statistics."""
 BINS = 512
-"""Signal bins per camera and ISO, evenly spaced in the square root of the signal: with white 16383 DN above
-black, the first bin above black ends at 0.06 DN."""
+"""Number of signal bins per camera and ISO, evenly spaced in the square root of the signal; if white is 16383 DN
+above black, the first bin above black ends at 0.06 DN."""
 
 
 def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Resolved:
-    """Conditions of a batch of patches, whose camera indices must be the model's."""
+    """Conditions of a batch of patches on a device; the store's camera indices must be the model's."""
     clean, iso, camera = (each.to(device, non_blocking=True) for each in (batch.clean, batch.iso, batch.camera))
     observed = None if batch.observed is None else batch.observed.to(device, non_blocking=True)
     return Resolved(clean, iso, camera, observed)
 
 
 def train_and_held_out(store: Patches, most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on and rows to validate on.
+    """Choose the rows to train on and the rows to validate on.
 
     These are the splits ``train`` and ``val``.  Without a split ``val``, a tenth of the scenes of ``train``
     is held out, or a tenth of the frames if there is only one scene.
@@ -61,19 +62,19 @@ def train_and_held_out(store: Patches, most: int, seed: int) -> tuple[NDArray[np
     store : PatchStore or StoreMix
         Patches with the split ``train``.
     most : int
-        Most patches to hold out, drawn at random.
+        Largest number of patches to hold out; if there are more, they are drawn at random.
     seed : int
         Seed of the draws.
 
     Returns
     -------
     train, held_out : ndarray of int
-        Row numbers in rising order.
+        Row numbers in ascending order.
 
     Raises
     ------
     StoreError
-        There is no patch to train on, or none to hold out.
+        If there is no patch to train on, or none to hold out.
     """
     train = store.indices("train")
     if (store.table["split"] == SPLITS.index("val")).any():
@@ -93,13 +94,31 @@ def train_and_held_out(store: Patches, most: int, seed: int) -> tuple[NDArray[np
 
 
 def bands_of(store: Patches, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Band number of each patch: patches on the same sensor rows of one frame, which share row noise, form a band."""
+    """Band number of each patch, shape (N,); a band is the patches on the same sensor rows of one frame.
+
+    Patches of one band share row noise.
+
+    Parameters
+    ----------
+    store : Patches
+        The patches.
+    rows : ndarray of int, shape (N,)
+        Row numbers.
+    """
     columns = np.stack([store.table[name][rows].astype(np.int64) for name in BAND])
     return np.asarray(np.unique(columns, axis=1, return_inverse=True)[1], np.int64).ravel()
 
 
 def places_of(store: Patches, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of the frame and topmost row of each patch, (N, 2); patches of equal place form a band."""
+    """Frame number and topmost row (in pixels of a plane) of each patch, shape (N, 2); equal pairs form a band.
+
+    Parameters
+    ----------
+    store : Patches
+        The patches.
+    rows : ndarray of int, shape (N,)
+        Row numbers.
+    """
     columns = np.stack([store.table[name][rows].astype(np.int64) for name in BAND])
     frame = np.unique(columns[:-1], axis=1, return_inverse=True)[1]
     return np.stack([np.asarray(frame, np.int64).ravel(), columns[-1]], 1)
@@ -115,14 +134,14 @@ def whole_bands(store: Patches, rows: NDArray[np.int64], most: int, seed: int) -
     rows : ndarray of int
         Row numbers to draw from.
     most : int
-        Number of patches at which no further band is drawn.
+        Stop drawing bands when this number of patches is reached.
     seed : int
         Seed of the draws.
 
     Returns
     -------
     ndarray of int
-        Row numbers, band after band.
+        Row numbers, ordered by band.
     """
     bands = bands_of(store, rows)
     drawn = np.random.default_rng(seed).permutation(bands.max() + 1)
@@ -135,7 +154,7 @@ def whole_bands(store: Patches, rows: NDArray[np.int64], most: int, seed: int) -
 
 
 class PatchBatches:
-    """Shuffled batches, a function of the seed and the position in the training.
+    """Shuffled batches that depend only on the seed and the position in the training.
 
     Parameters
     ----------
@@ -156,7 +175,7 @@ class PatchBatches:
 
     @property
     def steps(self) -> int:
-        """Steps of a pass over the data."""
+        """Number of steps in a pass over the data."""
         return math.ceil(len(self.rows) / self.size)
 
     def chosen(self, position: StepPosition) -> NDArray[np.int64]:
@@ -165,7 +184,7 @@ class PatchBatches:
         return np.asarray(batch[position.share(len(batch))], np.int64)
 
     def count(self, position: StepPosition) -> int:
-        """Patches of a batch, over all ranks."""
+        """Number of patches in a batch, over all ranks."""
         return len(self._batch(position))
 
     def read(self, position: StepPosition, dtype: torch.dtype = torch.float32) -> PatchBatch:
@@ -180,26 +199,26 @@ class PatchBatches:
 
 
 def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress = silent) -> NoiseStatistics:
-    """Sum noise and signal over patches.
+    """Compute noise statistics of patches by camera, ISO and signal.
 
-    A clean signal that is an estimate, from the other frames of a burst, has noise of its own: sorted by it,
-    pixels have another mean signal than it says, and the line through their variances a gain that is too small
-    and a read noise that is too large (by 0.5 and 4 % for four frames).  Such pixels are sorted by the mean of
-    their neighbours, whose noise is none of theirs.
+    A clean signal estimated from the other frames of a burst is noisy.  If pixels were binned by it, their
+    mean signal would differ from the bin's, and a line through the variances would give a gain that is too small
+    and a read noise that is too large (by 0.5 and 4 % for four frames).  Such pixels are therefore binned by the
+    mean of their neighbours, whose noise is independent.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
         Patches to read.
     rows : ndarray of int, optional
-        Row numbers of the patches; the split ``train`` if None.
+        Row numbers of the patches; by default the split ``train``.
     progress : Progress
-        Called after each batch, with patches done.
+        Called after each batch, with the number of patches done.
 
     Returns
     -------
     NoiseStatistics
-        One cell for each camera, ISO and signal bin that holds a value.
+        One cell for each camera, ISO and signal bin with at least one value.
     """
     rows = store.indices("train") if rows is None else rows
 
@@ -216,10 +235,10 @@ def gather(store: Patches, rows: NDArray[Any] | None = None, progress: Progress 
 
 
 class Values(NamedTuple):
-    """Values of a batch of patches, float64: camera and ISO (B,), the others (B, C, h, w).
+    """Values of a batch of patches for statistics, in float64: camera and ISO (B,), the others (B, C, h, w).
 
-    `by` is the signal that decides the bin of a value; `clean` itself if that is known.  Values that are not
-    `observed` do not count.
+    `by` is the signal by which values are binned: `clean` itself, or an independent estimate if `clean` is noisy.
+    Values that are not `observed` are ignored.
     """
 
     camera: Tensor
@@ -231,7 +250,19 @@ class Values(NamedTuple):
 
 
 def summed(store: Patches, batches: Iterable[Values], total: int, progress: Progress = silent) -> NoiseStatistics:
-    """Sum batches into cells of camera, ISO and signal bin; `total` is the number of patches, for `progress`."""
+    """Compute noise statistics of batches of values, in cells of camera, ISO and signal bin.
+
+    Parameters
+    ----------
+    store : Patches
+        Gives the names of the cameras, and the ISOs.
+    batches : iterable of Values
+        The values.
+    total : int
+        Number of patches, for `progress`.
+    progress : Progress
+        Called after each batch.
+    """
     isos = torch.tensor(store.isos, dtype=torch.float64)
     cells = len(store.cameras) * len(isos) * BINS
     sums = torch.zeros(4, cells, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Clean signals to sample noise for: from a patch store, from clean frames, or from bundled pictures."""
+"""Sources of clean signals for which a model samples noise: a patch store, clean frames, or bundled pictures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,27 +21,36 @@ from noiseflow.simulate.scenes import in_pattern, render, scene_names
 __all__ = ["CleanSource", "clean_frames", "clean_patches", "clean_pictures"]
 
 CleanSource = Callable[[np.random.Generator, int], Conditions]
-"""Function that draws a number of clean patches, each with an ISO and a camera of the model."""
+"""(random numbers, count) → conditions with that many clean patches, each with an ISO and a camera of the model."""
 
 SIDE = 32
-"""Side of a patch cut from a frame, in pixels of a plane."""
+"""Default side of a patch cut from a frame, in pixels of a plane."""
 
 
 def clean_patches(store: PatchStore, spec: ModelSpec, split: str = "train") -> CleanSource:
-    """Draw the clean signals of a store's patches, with their own camera and ISO.
+    """Draw clean signals from a store's patches, with their own camera and ISO.
+
+    Parameters
+    ----------
+    store : PatchStore
+        Patches with a clean signal.
+    spec : ModelSpec
+        Spec of the model that samples the noise.
+    split : str
+        Split to draw from.
 
     Raises
     ------
     DataError
-        The store has other planes than the model, or none of its cameras.
+        If the store has another plane layout than the model, or none of its cameras.
     """
     if store.layout != spec.layout:
-        raise DataError(f"{store.path}: holds {store.layout!r} planes; the model was fitted on {spec.layout!r}")
+        raise DataError(f"{store.path}: contains {store.layout!r} planes; the model was fitted on {spec.layout!r}")
     known = np.array([name in spec.cameras for name in store.cameras])
     rows = store.indices(split)
     rows = rows[known[store.table["camera"][rows]]]
     if not rows.size:
-        raise DataError(f"{store.path}: holds none of the model's cameras, {', '.join(spec.cameras)}")
+        raise DataError(f"{store.path}: contains none of the model's cameras, {', '.join(spec.cameras)}")
 
     def draw(rng: np.random.Generator, count: int) -> Conditions:
         batch = store.read(rng.choice(rows, count))
@@ -51,39 +60,49 @@ def clean_patches(store: PatchStore, spec: ModelSpec, split: str = "train") -> C
 
 
 def clean_frames(folder: str | Path, spec: ModelSpec, side: int = SIDE) -> CleanSource:
-    """Draw patches of the raw frames in a folder, with any camera and ISO of the model.
+    """Draw patches from the raw frames in a folder, with random cameras and ISOs of the model.
 
     Parameters
     ----------
     folder : path
-        Its raw files, in sub-folders too.
+        Folder of raw files; sub-folders are searched too.
     spec : ModelSpec
-        Spec of the model that the noise is to be of.
+        Spec of the model that samples the noise.
     side : int
-        Side of a patch, in pixels of a plane.
+        Side of a patch in pixels of a plane.
 
     Raises
     ------
     DataError
-        The folder holds no raw frame, or one that is smaller than a patch.
+        If the folder has no raw frame, or a frame has another layout or is smaller than a patch.
     """
     folder = Path(folder)
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and is_raw(path))
     if not paths:
-        raise DataError(f"{folder}: holds no raw frame; expected clean frames to sample noise on")
+        raise DataError(f"{folder}: contains no raw frame; expected clean frames for which to sample noise")
     frames = []
     for path in paths:
         image = read_raw(path)
         if not fits_layout(image, spec.layout):
-            raise DataError(f"{path}: a {image.pattern} frame, but the model was fitted on {spec.layout!r} planes")
+            raise DataError(f"{path}: is a {image.pattern} frame, but the model was fitted on {spec.layout!r} planes")
         frames.append(image.normalised(spec.layout))
         if min(frames[-1].shape[1:]) < side:
-            raise DataError(f"{path}: planes of {frames[-1].shape[1:]}; expected {side}×{side} or more")
+            raise DataError(f"{path}: has planes of {frames[-1].shape[1:]} pixels; expected at least {side}×{side}")
     return _crops(frames, spec, side)
 
 
 def clean_pictures(spec: ModelSpec, count: int = 9, seed: int = 0) -> CleanSource:
-    """Draw patches of the bundled pictures, with any camera and ISO of the model."""
+    """Draw patches from bundled pictures, with random cameras and ISOs of the model.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Spec of the model that samples the noise.
+    count : int
+        Number of pictures.
+    seed : int
+        Seed of the crops and exposures of the pictures.
+    """
     rng = np.random.default_rng(seed)
     cfa = CELLS.get(spec.layout, "RGGB")
     side = cell_side(cfa)

@@ -1,4 +1,4 @@
-"""What the data contradict: black and white level, ISO, a straight response; and noise that no model here can have."""
+"""Find contradictions between data and files (levels, ISO, linear response), and noise that no model can have."""
 
 import itertools
 import math
@@ -16,28 +16,28 @@ __all__ = ["Levels", "beyond_models", "contradictions", "levels_of"]
 Array = NDArray[np.float64]
 
 SURE = 5.0
-"""Standard errors, those of the residuals, from which a read variance is called negative: 1 in 10⁶ by chance."""
+"""A read variance is reported as negative if it is so by this many standard errors; by chance 1 in 10⁶."""
 
 BELOW = 0.25
-"""Least share of the clean signal below black from which the black level may be called too high."""
+"""The black level may be reported as too high if more than this fraction of the clean signal is below black."""
 
 FALLS = 0.3
-"""Variance over that of the line from which the brightest cells are called saturated."""
+"""The brightest cells are reported as saturated if their variance is below this fraction of the line."""
 
 HUBER = 2.0
-"""Deviations from which a cell loses weight."""
+"""Cells that depart from the line by more than this many deviations get less weight."""
 
 BENT = 0.1
-"""Relative departure of the variance from its line from which the response is said to bend."""
+"""The response is reported as bent if the variance departs from its line by more than this fraction."""
 
 PARTS = 8
-"""Equal parts of the range of the signal, in which the variance is compared with the line."""
+"""Number of equal parts of the signal's range in which the variance is compared with the line."""
 
 LIT = 2
-"""Darkest of these parts, which show the read noise and clipped codes more than the response."""
+"""Number of darkest parts that are not compared, since they show read noise and clipping more than the response."""
 
 SCALES = 1.3
-"""Factor between the gain and that of the dial, from one ISO to the next, from which an ISO is said not to scale."""
+"""An ISO is reported if the gain changes by this factor more or less than the ISO, from one ISO to the next."""
 
 
 OFF = 0.1
@@ -58,18 +58,24 @@ FRAMES, VALUES, PATCHES = 8, 2000, 32
 
 @dataclass(frozen=True)
 class Levels:
-    """Black and white level of a camera, DN, the mean over its planes."""
+    """Black and white level of a camera, averaged over its planes.
+
+    Parameters
+    ----------
+    black, white : float
+        Levels in DN.
+    """
 
     black: float
     white: float
 
     def dn(self, signal: float) -> float:
-        """A normalised signal as a code."""
+        """Convert a normalised signal to DN."""
         return self.black + signal * (self.white - self.black)
 
 
 def levels_of(store: Patches) -> list[Levels]:
-    """Black and white level of each camera of a store, in the order of its cameras."""
+    """Mean black and white level of each camera of a store, in the order of its cameras."""
     found = []
     for camera in range(len(store.cameras)):
         rows = store.table[store.table["camera"] == camera]
@@ -79,7 +85,10 @@ def levels_of(store: Patches) -> list[Levels]:
 
 @dataclass(frozen=True)
 class _Line:
-    """Weighted least squares of variance over signal, without bounds; errors from the residuals."""
+    """Line of variance over normalised signal, by weighted least squares without bounds; errors from the residuals.
+
+    `zero` is the signal at which the variance vanishes, `scatter` the relative scatter of the cells about the line.
+    """
 
     slope: float
     intercept: float
@@ -90,19 +99,19 @@ class _Line:
 
 
 def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[str]:
-    """Say what cannot be true of the levels and ISOs that the files declare.
+    """Report levels and ISOs declared by the files that cannot be true.
 
     Parameters
     ----------
     statistics : NoiseStatistics
         Statistics of the training data.
     levels : list of Levels
-        One a camera of the statistics.
+        Levels of each camera of the statistics.
 
     Returns
     -------
     list of str
-        One sentence for each contradiction.
+        One sentence per contradiction, for the user.
     """
     found: list[str] = []
     bends: list[str] = []
@@ -121,7 +130,7 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[st
             found += [f"{where}: {text}" for text in _levels(count, signal, square, line, levels[camera])]
             bends += [f"{where}: {text}" for text in _bends(count, signal, square, line, levels[camera])]
         found += [f"camera {name!r}: {text}" for text in _isos(gains)]
-    # A wrong level or ISO bends the variance too.
+    # A wrong level or ISO also bends the variance, so report bends only without these.
     return found or bends
 
 
@@ -243,7 +252,7 @@ def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Lev
         implied, error = levels.dn(line.zero), line.zero_error * (levels.white - levels.black)
         yield (
             f"the read variance is negative: the variance vanishes at {implied:.4g} ± {error:.2g} DN, above the black "
-            f"level of {levels.black:.4g} DN. The black level is too low; it is at most {implied:.4g} DN"
+            f"level of {levels.black:.4g} DN. The black level is too low; it is at least {implied:.4g} DN"
         )
     dark = signal <= 0
     if dark.any():
@@ -252,7 +261,7 @@ def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Lev
         if below > BELOW and depth > 2 * sigma:
             yield (
                 f"{100 * below:.0f} % of the clean signal lies below black, on average by "
-                f"{depth * (levels.white - levels.black):.3g} DN, more than the noise: the black level of "
+                f"{depth * (levels.white - levels.black):.3g} DN, which exceeds the noise: the black level of "
                 f"{levels.black:.4g} DN is too high; it is at most {levels.dn(-depth):.4g} DN"
             )
     bright = signal > 0.5 * signal.max()
@@ -261,14 +270,14 @@ def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Lev
     if low.any() and low[-1] and signal.max() < 0.98:
         start = float(signal[low].min())
         yield (
-            f"the variance falls to {100 * float((square[low] / expected[low]).mean()):.0f} % of the line from "
-            f"{levels.dn(start):.4g} DN on, below the white level of {levels.white:.4g} DN: the sensor saturates "
-            "there; the white level is too high"
+            f"from {levels.dn(start):.4g} DN the variance falls to "
+            f"{100 * float((square[low] / expected[low]).mean()):.0f} % of its line, below the white level of "
+            f"{levels.white:.4g} DN: the sensor saturates there, and the white level is too high"
         )
 
 
 def _bends(count: Array, signal: Array, square: Array, line: _Line, levels: Levels) -> Iterator[str]:
-    """Where the variance departs most from the line, of the lit parts of the signal's range."""
+    """Yield a sentence about the part of the signal's range in which the variance departs most from its line."""
     expected = line.slope * signal + line.intercept
     part = (PARTS * (signal - signal.min()) / max(float(np.ptp(signal)), 1e-300)).astype(int).clip(0, PARTS - 1)
     worst = (0.0, 0.0)
@@ -286,8 +295,8 @@ def _bends(count: Array, signal: Array, square: Array, line: _Line, levels: Leve
         side = "above" if departure > 0 else "below"
         yield (
             f"the variance bends: it is {100 * abs(departure):.0f} % {side} its straight line at "
-            f"{levels.dn(where):.4g} DN. The response is not linear there, or the clean signal is not the scene's; "
-            "one gain does not describe both ends; of the models `physics_flow` alone looks for a curve"
+            f"{levels.dn(where):.4g} DN. The response is not linear there, or the clean signal is wrong, so one gain "
+            "does not describe the whole range; only the model `physics_flow` can fit a curve"
         )
 
 
@@ -297,13 +306,17 @@ def _isos(gains: list[tuple[float, float]]) -> Iterator[str]:
         found, dial = second / first, above / below
         if not 1 / SCALES < found / dial < SCALES:
             yield (
-                f"the gain rises by {found:.2f} from ISO {below:g} to {above:g}, the dial by {dial:.2f}: the ISO does "
-                "not scale the codes there (a label only, or the wrong ISO in the files)"
+                f"from ISO {below:g} to {above:g} the gain rises by {found:.2f}, but the ISO by {dial:.2f}: the ISO "
+                "does not scale the codes there (it is only a label, or wrong in the files)"
             )
 
 
 def _line(count: Array, signal: Array, square: Array) -> _Line | None:
-    """A robust line: deviations v·√(2/n + τ²), τ the cells' own scatter, and Huber's weights against outliers."""
+    """Fit a robust line; None if it is undetermined or horizontal.
+
+    The deviation of a cell with variance v and n values is v·√(2/n + τ²), where τ is the scatter of the cells about
+    the line; Huber's weights reduce the effect of outliers.
+    """
     start = _theil_sen(count, signal, square)
     fitted = np.maximum(start, 0.1 * square)
     design = np.stack([signal, np.ones_like(signal)], 1)
@@ -315,7 +328,7 @@ def _line(count: Array, signal: Array, square: Array) -> _Line | None:
         if rank < 2:
             return None
         expected = design @ solution
-        # A variance that the line makes vanish keeps a positive deviation, its own.
+        # Where the line is near 0 or negative, use the cell's own variance for a positive deviation.
         fitted = np.where(expected > 0.1 * square, expected, np.maximum(square, fitted.min()))
         relative = np.abs(square - expected) / fitted
         scatter = max(1.4826 * _median(relative, count) - float(np.sqrt(2 / np.median(count))), 0.0)
@@ -324,7 +337,7 @@ def _line(count: Array, signal: Array, square: Array) -> _Line | None:
     inverse = np.linalg.pinv(rows)
     normal = inverse @ inverse.T
     residual = (square - expected) * weight
-    # The sandwich of White, which no one outlier owns, and never below the counting.
+    # White's sandwich estimate, which a single outlier does not dominate, but at least the counting error.
     covariance = (inverse * residual**2) @ inverse.T
     covariance = np.where(np.eye(2, dtype=bool), np.maximum(covariance, normal), covariance)
     slope, intercept = (float(value) for value in solution)
@@ -336,7 +349,7 @@ def _line(count: Array, signal: Array, square: Array) -> _Line | None:
 
 
 def _theil_sen(count: Array, signal: Array, square: Array) -> Array:
-    """The line of the weighted median slope, at each cell: half of the pixels may be wrong."""
+    """Line with the weighted median slope (Theil–Sen) at each cell; up to half of the pixels may be wrong."""
     i, j = np.triu_indices(len(signal), 1)
     step = signal[j] - signal[i]
     apart = step != 0

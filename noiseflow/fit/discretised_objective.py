@@ -1,4 +1,4 @@
-"""Objective of a fit to the integers: their exact likelihood, or a dequantisation bound."""
+"""Objective of a fit to integer codes: their exact likelihood, or a dequantisation bound."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ __all__ = ["DiscretisedObjective", "codes_of"]
 
 
 def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Tensor, Resolved, Levels]:
-    """Integer codes of a batch in DN, with their conditions and levels."""
+    """Restore the integer codes of a batch in DN; return them with the batch's conditions and levels."""
     levels = Levels.of(batch.table)
     codes = levels.codes(batch.noise, batch.clean)
     return codes.to(device), conditions_of(batch, device), levels.to(torch.device(device))
@@ -29,17 +29,17 @@ def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Ten
 
 @dataclass
 class DiscretisedObjective(LikelihoodObjective):
-    """NLL of the integers as a density that is flat over each code, so that it compares with the continuous NLL.
+    """NLL of the integer codes, in the unit of the continuous NLL (nats/dim of the normalised signal).
 
-    −log P(codes) − Σ log(white − black).  A model that knows only the probability of each code by itself, the
-    offsets of its lines in it, is fitted to that: the bound of codes that are coarse against σ is highest at a σ that
-    is too large, by 2 to 4 % at 0.3 to 0.4 DN.  Else log P is the ELBO with one draw per step.  Clipped codes
-    contribute their whole tail.
+    −log P(codes) − Σ log(white − black): the NLL of a density that is constant over each code.  A model that knows
+    only the probability of each code by itself, given the offsets of its rows, is fitted to that: for codes that are
+    coarse compared with σ, the bound is highest at a σ that is too large, by 2 to 4 % at 0.3 to 0.4 DN.  Otherwise
+    log P is the ELBO with one draw per step.  Clipped codes contribute the probability of the tail.
 
     Parameters
     ----------
     proposal : NoiseModel, optional
-        Model on `device` whose σ shapes the draws within each code; the fitted model itself if None.
+        Model on `device` whose σ shapes the draws within each code; by default the fitted model itself.
     """
 
     proposal: NoiseModel | None = None

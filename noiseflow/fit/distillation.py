@@ -28,7 +28,7 @@ from noiseflow.models.model import ModelSpec, NoiseModel, build, checked_conditi
 __all__ = ["DistillResult", "DistillSettings", "distill", "divergence", "sampling_seconds"]
 
 VALIDATIONS = 20
-"""Validations of the remaining KL in a distillation."""
+"""Number of validations in a distillation."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class DistillResult:
     start_kl : float
         KL(student‖teacher) at the start, nats/dim.
     teacher_seconds, student_seconds : float
-        Seconds to sample one patch of 128×128 pixels of each plane on this machine.
+        Seconds to sample one patch of planes of 128×128 pixels on this machine.
     seconds : float
         Duration of the distillation.
     """
@@ -99,7 +99,7 @@ class DistillResult:
 
     @property
     def speed_up(self) -> float:
-        """Sampling time of the teacher over that of the student."""
+        """Sampling time of the teacher divided by that of the student."""
         return self.teacher_seconds / self.student_seconds
 
 
@@ -114,11 +114,11 @@ def distill(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> DistillResult:
-    """Train a one-pass sampler on a model's density and write its run folder.
+    """Train a one-pass sampler to match a model's density, and write its run folder.
 
     Minimises KL(student‖teacher) = E[log q(x) − log p(x)] over clean signals and random z, where x and
     log q(x) come from one sampling pass of the student, an ``iaf``, and p is the teacher's density.  No noise
-    data is needed.  The student starts with the teacher's shot-and-read head.
+    data are needed.  The student starts with the teacher's shot-and-read head.
 
     Parameters
     ----------
@@ -129,22 +129,24 @@ def distill(
     out : path
         Run folder to write, for `noiseflow.load`.
     settings : DistillSettings, optional
-        Settings of the training; the defaults of `DistillSettings` if None.
+        Settings of the training; by default those of `DistillSettings`.
     held_out : CleanSource, optional
-        Clean signals to estimate the remaining KL on; other draws of `train` if None.
+        Clean signals on which the remaining KL is estimated; by default other draws from `train`.
     resume : bool
         Resume the distillation in `out`, with the same teacher and signals.
     overwrite : bool
-        Whether a run in `out` may be replaced.
+        Replace an existing run in `out`.
     progress : Progress
         Called after each step.
 
     Raises
     ------
     ModelError
-        `out` already holds a run, or none to resume, or the teacher has no shot-and-read head.
+        If there is no run to resume in `out`, or the teacher has no shot-and-read head.
+    OutputError
+        If `out` exists and may not be replaced.
     DataError
-        The KL was not finite in several steps.
+        If the KL was not finite in several steps.
 
     References
     ----------
@@ -175,7 +177,7 @@ def _distill(
         arguments = {"teacher": json.loads(teacher.spec.to_json()), **settings.binding()}
         state = train_model(student, objective, settings, length, session, arguments)
         start_kl = state.history[0]["held_out_kl"]
-        # On the first rank only: processes that sample at the same time would slow each other down.
+        # Only on the first rank, since processes that sample at the same time slow each other down.
         scores = session.ranks.first(lambda: _scores(student, teacher, held_out, settings))
     finally:
         for parameter, needed in zip(teacher.parameters(), kept, strict=True):
@@ -184,7 +186,7 @@ def _distill(
 
     def write() -> None:
         session.write_record(_record(teacher.spec, settings, result))
-        # The spec comes last: with it the run is whole.
+        # The spec comes last, since it marks the run as complete.
         save(student, session.out)
 
     session.ranks.first(write)
@@ -195,7 +197,23 @@ def _distill(
 def divergence(
     student: ResidualFlow, teacher: NoiseModel, clean: CleanSource, count: int, seed: int = 0, batch: int = 16
 ) -> tuple[float, float]:
-    """KL(student‖teacher) in nats/dim and its standard error, over `count` clean patches."""
+    """Estimate KL(student‖teacher) in nats/dim and its standard error.
+
+    Parameters
+    ----------
+    student : ResidualFlow
+        The student, from which samples are drawn.
+    teacher : NoiseModel
+        The teacher.
+    clean : CleanSource
+        Clean signals.
+    count : int
+        Number of clean patches.
+    seed : int
+        Seed of the draws.
+    batch : int
+        Patches per batch.
+    """
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     values = []
     for start in range(0, count, batch):
@@ -206,7 +224,7 @@ def divergence(
 
 @torch.no_grad()
 def sampling_seconds(model: NoiseModel, height: int = 128, width: int = 128, repeats: int = 5) -> float:
-    """Seconds to sample one patch of height×width pixels of each plane, the fastest of several repeats."""
+    """Seconds to sample one patch of planes of height×width pixels, the fastest of several repeats."""
     clean = torch.full((1, model.planes, height, width), 0.1, device=next(model.parameters()).device)
     cond = Conditions(clean, model.spec.isos[0], 0)
     model.sample(cond)
@@ -219,7 +237,7 @@ def sampling_seconds(model: NoiseModel, height: int = 128, width: int = 128, rep
 
 
 def _log_ratio(student: ResidualFlow, teacher: NoiseModel, cond: Conditions, generator: torch.Generator) -> Tensor:
-    """Return log q(x) − log p(x) in nats/dim for a sample x of the student, shape (B,)."""
+    """Compute log q(x) − log p(x) in nats/dim for samples x of the student, shape (B,)."""
     cond = checked_conditions(student, cond)
     z = student.flow.base.sample(cond.clean, generator)
     x, log_det = student.flow.inverse_and_log_det(z, cond)
@@ -241,7 +259,7 @@ def _student_of(teacher: NoiseModel, head: ShotReadScale, settings: DistillSetti
     options = {name: getattr(settings, name) for name in ("blocks", "width", "above", "beside", "seed")}
     student = build(ModelSpec("iaf", spec.layout, spec.cameras, spec.isos, options))
     assert isinstance(student, ResidualFlow)
-    # A student's response is straight: it learns a bend of the teacher's.
+    # The student's head has no bend: it must learn the teacher's in its other layers.
     own = student.shot_read.state_dict()
     student.shot_read.load_state_dict({name: value for name, value in head.state_dict().items() if name in own})
     return student
@@ -249,7 +267,7 @@ def _student_of(teacher: NoiseModel, head: ShotReadScale, settings: DistillSetti
 
 @dataclass
 class DistillObjective:
-    """KL(student‖teacher), nats/dim, estimated on samples of the student."""
+    """Objective of a distillation: KL(student‖teacher) in nats/dim, estimated on samples of the student."""
 
     teacher: NoiseModel
     train: CleanSource
@@ -297,7 +315,7 @@ class DistillObjective:
 def _scores(
     student: ResidualFlow, teacher: NoiseModel, held_out: CleanSource, settings: DistillSettings
 ) -> dict[str, float]:
-    # Another seed than in the history, whose lowest KL chose the weights.
+    # Another seed than in the validations, since the weights were chosen by those.
     kl, error = divergence(student, teacher, held_out, settings.held_out, settings.seed + 1)
     return {
         "kl": kl,

@@ -41,24 +41,42 @@ from noiseflow.raw.bayer import plane_names
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
 
 BASELINES = ("gaussian", "nlf")
-"""Closed-form models whose held-out NLL is reported beside that of every fit."""
+"""Closed-form models whose held-out NLL is reported with every fit."""
 
 START_PATCHES = 8192
-"""Patches that refine a model's start, in whole sensor rows: see `whole_bands`."""
+"""Number of patches that refine a model's start, in whole sensor rows: see `whole_bands`."""
 
 LOOKED_AT = 2048
 """Patches in which noise is looked for that no model has."""
 
 START_CHECK = 256
-"""Most held-out patches on which a start is compared with `gaussian`."""
+"""Largest number of held-out patches on which a start is compared with `gaussian`."""
 
 START_CODES = 2**20
-"""Values for the closed-form fit to the integers: they determine σ to 0.1 %."""
+"""Number of values in a closed-form fit to integer codes, which determine σ to 0.1 %."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a fit: NLL in nats/dim on held-out patches, at the start and at the best epoch; what was chosen."""
+    """Result of a fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Run folder.
+    model : NoiseModel
+        The fitted model.
+    start_nll, best_nll : float
+        Held-out NLL at the start and at the best epoch, nats/dim.
+    best_epoch, epochs : int
+        Epoch with the lowest held-out NLL (0 is the start), and number of epochs.
+    seconds : float
+        Duration of the fit.
+    objective : ObjectiveChoice
+        The objective, and why it was chosen.
+    components : tuple of str
+        Components of the model that the fit kept.
+    """
 
     folder: Path
     model: NoiseModel
@@ -72,12 +90,12 @@ class FitResult:
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
-    """Spec of a model for the planes, cameras and ISOs of a store.
+    """Make the spec of a model for the planes, cameras and ISOs of a store.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
-        Patches that the model will be fitted to.
+        Patches to which the model will be fitted.
     model : str
         Name in the registry, or the published architecture string of a Noise Flow, such as
         ``"sdn5|unc|unc|gain4|unc|unc"``.
@@ -103,10 +121,10 @@ def fit(
 ) -> FitResult:
     """Fit a model by maximum likelihood and write its run folder.
 
-    The model starts from the training data's statistics, which already is the fit of a closed-form model.
+    The model starts from statistics of the training data; for a closed-form model this is already the fit.
     A start that is worse than `gaussian` on held-out patches is replaced by a simpler one, with a `FitWarning`.
-    Others are trained on the NLL of shuffled patches (`noiseflow.fit.training.engine`); the weights with the
-    lowest held-out NLL are kept, those of the start included.
+    Other models are then trained on the NLL of shuffled patches (`noiseflow.fit.training.engine`).  The weights
+    with the lowest held-out NLL are kept, which may be those of the start.
 
     Parameters
     ----------
@@ -117,32 +135,36 @@ def fit(
     out : path
         Run folder to write.
     settings : FitSettings, optional
-        Settings of the training; the defaults of `FitSettings` if None.
+        Settings of the training; by default those of `FitSettings`.
     start : NoiseModel, optional
-        Fitted model of the same spec, whose weights the fit starts from instead of the data's statistics: to train
-        for longer, or on other data of the same cameras.  The optimiser and its schedule start anew.
+        Fitted model with the same spec, whose weights replace the start from statistics: to train for longer,
+        or on other data of the same cameras.  The optimiser and its schedule start anew.
     resume : bool
         Resume the fit in `out`; the result equals that of an uninterrupted fit.
     overwrite : bool
-        Whether a run in `out` may be replaced.
+        Replace an existing run in `out`.
     progress : Progress
         Called after each step.
 
     Raises
     ------
     ModelError
-        `out` already holds a run, none to resume, or one of other data or settings; or `start` is fitted in closed
-        form, or for other cameras or planes than the store's.
+        If there is no run to resume in `out`, or one with other data or settings; or `start` is fitted in closed
+        form, or is for other cameras or planes than the store's.
+    OutputError
+        If `out` exists and may not be replaced.
     DataError
-        The data holds NaN, or no start has a finite likelihood.
+        If the data have NaN, or no start has a finite likelihood.
+    StoreError
+        If there are no patches to train on or to hold out.
 
     Warns
     -----
     FitWarning
-        The data contradict the levels or ISOs of their files, a start was replaced, or the training diverged.
+        If the data contradict the levels or ISOs of their files, a start was replaced, or the training diverged.
     """
     settings = settings or FitSettings()
-    # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
+    # Before the session, which may empty `out`: an invalid spec must not cost an earlier run.
     build(spec)
     if start is not None:
         check_start(start, spec, store)
@@ -157,7 +179,7 @@ def _fit(
     store: Patches, spec: ModelSpec, settings: FitSettings, session: TrainingSession, begin: NoiseModel | None
 ) -> FitResult:
     device = session.device
-    # Read first: a store without a clean signal should be reported as such, not by what its splits lack.
+    # Read a patch first, so that a missing clean signal is reported before missing splits.
     store.read(store.indices("train")[:1])
     train_rows, held_out = train_and_held_out(store, settings.held_out, settings.seed)
     statistics = gather(store, train_rows, session.progress)
@@ -208,7 +230,7 @@ def _fit(
             state = train(model, objective, settings, length, session, fixed)
         except DivergedError as error:
             state = error.state
-            notes.warn(f"{error}. The weights with the lowest held-out NLL so far are kept, epoch {state.best_epoch}")
+            notes.warn(f"{error}. The weights with the lowest held-out NLL, of epoch {state.best_epoch}, are kept")
     check_result(model, state.history, state.best, references["gaussian"], notes)
     model.cpu()
     start = state.history[0]["held_out_nll"]
@@ -218,7 +240,7 @@ def _fit(
     def write() -> None:
         session.write_history(state.history)
         session.write_record({**_record(result, store, settings, references), "notes": notes.said})
-        # The spec comes last: with it the run is whole.
+        # The spec comes last, since it marks the run as complete.
         save(model, session.out)
 
     session.ranks.first(write)
@@ -235,7 +257,7 @@ def _start_all(
     notes: Notes,
     given: Mapping[str, Tensor] | None,
 ) -> None:
-    """Start `gaussian`, the first of the models, then the others, none of them worse than it; the last from `given`."""
+    """Start the models, of which the first is `gaussian` and none may be worse; the last one from `given` weights."""
     objective = objective_of(1)
     few = objective.held_out_rows[:: -(-len(objective.held_out_rows) // START_CHECK)]
     objective = objective_of(1, few)
@@ -266,7 +288,7 @@ def _take(model: NoiseModel, weights: Mapping[str, Tensor]) -> None:
 def _start(
     model: NoiseModel, statistics: NoiseStatistics, store: Patches, rows: NDArray[np.int64], settings: FitSettings
 ) -> None:
-    """Set a model's parameters from statistics and some patches: its fit in closed form, or its starting point."""
+    """Set a model's parameters from statistics and some patches: its closed-form fit, or its starting point."""
     start_from(model, statistics)
     some = whole_bands(store, rows, START_PATCHES, settings.seed)
     batch = store.read(some)

@@ -1,4 +1,4 @@
-"""Objective of a fit to patches: the negative log-likelihood."""
+"""Objective of a fit to patches: the negative log-likelihood of the noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from noiseflow.patches.store.patches import Patches
 __all__ = ["LikelihoodObjective", "mean_nll", "record_of"]
 
 SHOWN = 4
-"""Held-out patches shown in a picture."""
+"""Number of held-out patches shown in a picture."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class LikelihoodObjective:
     device : torch.device
         Device to train on.
     references : mapping
-        Held-out NLL of the baselines, by name.
+        Held-out NLL of the baselines by name, nats/dim.
     """
 
     batches: PatchBatches
@@ -44,12 +44,12 @@ class LikelihoodObjective:
     unit: str = "nats/dim"
 
     def batch(self, position: StepPosition) -> tuple[Tensor, Resolved]:
-        """Noise and conditions of a step."""
+        """Read the noise and conditions of a step."""
         batch = self.batches.read(position)
         return batch.noise.to(self.device, non_blocking=True), conditions_of(batch, self.device)
 
     def count(self, position: StepPosition) -> int:
-        """Patches of a step."""
+        """Number of patches in a step."""
         return self.batches.count(position)
 
     def loss(
@@ -72,7 +72,7 @@ class LikelihoodObjective:
         return record_of(self.batches, position, noise=batch.noise, clean=batch.clean, iso=batch.iso)
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """Clean signal, real and sampled noise of some held-out patches; noise is shown at ±4 σ."""
+        """Clean signal, real noise and sampled noise of some held-out patches; noise is scaled to ±4 σ."""
         assert isinstance(model, NoiseModel)
         batch = self.batches.store.read(self.held_out_rows[:: max(1, len(self.held_out_rows) // SHOWN)][:SHOWN])
         cond = conditions_of(batch, self.device)
@@ -85,7 +85,7 @@ class LikelihoodObjective:
 
 
 def record_of(batches: PatchBatches, position: StepPosition, **tensors: Tensor) -> tuple[str, dict[str, Tensor]]:
-    """Describe the batch of a step, with its row numbers among the tensors: see `Objective.record`."""
+    """Describe the batch of a step, and add its row numbers to the tensors: see `Objective.record`."""
     rows = batches.chosen(position)
     first = ", ".join(map(str, rows[:5].tolist())) + (", …" if len(rows) > 5 else "")
     return f"patches {first} of {batches.store.path}", {"row": torch.from_numpy(rows), **tensors}
@@ -95,7 +95,21 @@ def record_of(batches: PatchBatches, position: StepPosition, **tensors: Tensor) 
 def mean_nll(
     model: NoiseModel, store: Patches, rows: NDArray[np.int64], device: torch.device | str = "cpu", size: int = 256
 ) -> float:
-    """Mean NLL of the observed values of the given patches, nats/dim."""
+    """Mean NLL of the observed values of patches, nats/dim.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        The model, on `device`.
+    store : Patches
+        The patches.
+    rows : ndarray of int
+        Row numbers.
+    device : torch.device or str
+        Device to compute on.
+    size : int
+        Number of patches per batch.
+    """
     total = values = 0.0
     for start in range(0, len(rows), size):
         batch = store.read(rows[start : start + size])

@@ -1,4 +1,4 @@
-"""Which likelihood a fit maximises where the user leaves it open: that of the integers, or their density."""
+"""Choose the likelihood of a fit if the user has not: the probability of the integer codes, or their density."""
 
 from dataclasses import dataclass, replace
 
@@ -19,41 +19,42 @@ ROUNDING = 1 / 12
 """Variance of rounding, DN²."""
 
 COARSE = 0.02
-"""Share of rounding in the variance from which codes are coarse: below a σ of 2.04 DN.
+"""Codes are coarse if rounding is at least this fraction of the variance, which means σ below 2.04 DN.
 
-A density of the integers counts rounding as noise; samples are rounded once more, by this share too noisy.
+A density fitted to integers includes the rounding as noise.  Samples are rounded once more, so their variance is too
+large by this fraction.
 """
 
 ENOUGH = 0.05
-"""Least share of a camera's values at an ISO that the darkest cells must hold together, for their σ to count."""
+"""σ in the dark is measured over the darkest cells with this fraction of a camera's values at an ISO."""
 
 CENSORED = 3e-3
-"""Fraction of the darkest values at code 0 from which these are censored: noise cut off at −2.7 σ loses 0.7 % of its
+"""Dark values count as censored if this fraction of them is at code 0: cut off at −2.7 σ, noise loses 0.7 % of its
 variance."""
 
 DARKEST = 0.05
-"""Fraction of the values of a camera at an ISO that are the darkest."""
+"""Fraction of the values of a camera at an ISO that count as the darkest."""
 
 CLIPPING = 0.999
-"""Fraction of the values at code 0 that are as dark as those which are called clipped."""
+"""Values up to this quantile of the clean signal of values at code 0 are masked in the start."""
 
 FEWEST = 20_000
-"""Values of a camera at an ISO that must be left away from the clip."""
+"""Smallest number of values of a camera at an ISO that must remain after masking."""
 
 PATCHES = 64
-"""Patches of each camera and ISO that are looked at."""
+"""Number of patches of each camera and ISO that are checked for clipping."""
 
 
 @dataclass(frozen=True)
 class ObjectiveChoice:
-    """An objective and why it was taken.
+    """An objective, and why it was chosen.
 
     Parameters
     ----------
     name : str
         ``"continuous"`` or ``"discretised"``.
     reason : str
-        The finest noise of the data against its codes, as a clause.
+        The reason, as a clause for the user.
     """
 
     name: str
@@ -70,10 +71,10 @@ def choose_objective(
     seed: int,
     start: ModelSpec | None,
 ) -> tuple[ObjectiveChoice, str]:
-    """The objective of a fit, and a caution; an empty one if there is none.
+    """Choose the objective of a fit; return it and a caution, which may be empty.
 
-    ``"auto"`` takes that of the start; without one the probability of the integers where codes are coarse or dark
-    values are clipped at code 0, the density elsewhere.
+    ``"auto"`` uses the objective of the start.  Without a start it is the probability of the integers if codes are
+    coarse or dark values are clipped at code 0, otherwise the density.
 
     Parameters
     ----------
@@ -84,13 +85,13 @@ def choose_objective(
     levels : list of Levels
         One for each camera of the statistics.
     store : Patches
-        Patches that are fitted to.
+        Patches to fit.
     rows : ndarray of int
         Row numbers of the training data.
     seed : int
-        Seed of the draw of patches to look at.
+        Seed of the choice of patches to check.
     start : ModelSpec, optional
-        Spec of the model that the fit starts from.
+        Spec of the model from which the fit starts.
     """
     censored = "" if wanted == "discretised" else censored_values(store, rows, seed)
     if wanted != "auto":
@@ -103,13 +104,13 @@ def choose_objective(
         choice = _by_coarseness(statistics, levels)
     if not censored or choice.name == "discretised":
         return choice, ""
-    return choice, f"{censored}: the density of the integers is biased there; fit with the objective discretised"
+    return choice, f"{censored}: a density fitted to them is biased; fit with the objective 'discretised'"
 
 
 def _by_coarseness(statistics: NoiseStatistics, levels: list[Levels]) -> ObjectiveChoice:
-    """Take the probability of the integers where codes are coarse at any camera and ISO, the density elsewhere.
+    """Choose the probability of the integers if codes are coarse for any camera and ISO, otherwise the density.
 
-    Codes are coarse where rounding has a share of `COARSE` or more in the variance of the darkest values.
+    Codes are coarse if rounding is more than the fraction `COARSE` of the variance of the darkest values.
 
     Parameters
     ----------
@@ -142,16 +143,16 @@ def _by_coarseness(statistics: NoiseStatistics, levels: list[Levels]) -> Objecti
 
 
 def censored_values(store: Patches, rows: NDArray[np.int64], seed: int) -> str:
-    """Name the camera and ISO whose dark values are clipped at code 0 most, as a clause; empty where none are.
+    """Describe the camera and ISO whose dark values are clipped most at code 0, as a clause; empty if none are.
 
     Parameters
     ----------
     store : Patches
-        Patches that are fitted to.
+        Patches to fit.
     rows : ndarray of int
         Row numbers.
     seed : int
-        Seed of the draw of patches.
+        Seed of the choice of patches to check.
     """
     table, rng = store.table[rows], np.random.default_rng(seed)
     worst, where = 0.0, ""
@@ -164,21 +165,26 @@ def censored_values(store: Patches, rows: NDArray[np.int64], seed: int) -> str:
                 worst, where = part, f"{store.cameras[camera]} at ISO {iso:g}"
     if worst < CENSORED:
         return ""
-    return f"{100 * worst:.2g} % of the darkest values of {where} are at code 0, which stands for all values below it"
+    return f"{100 * worst:.2g} % of the darkest values of {where} are clipped at code 0"
 
 
 def away_from_the_clip(batch: PatchBatch, cond: Resolved) -> Resolved:
-    """Conditions of patches in which values as dark as those at code 0 are masked.
+    """Mask values that are as dark as those at code 0.
 
-    Clipped noise has a mean above 0, which the moments of rows take for an offset that rows share.  Nothing is
-    masked where fewer than `FEWEST` values of a camera at an ISO would be left.
+    Clipped noise has a mean above 0, which looks like row noise in the moments of rows.  Nothing is masked if fewer
+    than `FEWEST` values of a camera at an ISO would remain.
 
     Parameters
     ----------
     batch : PatchBatch
-        Patches with codes that are clipped at 0.
+        Patches, of which some values are clipped at code 0.
     cond : Resolved
         Their conditions.
+
+    Returns
+    -------
+    Resolved
+        The conditions with a mask, or unchanged.
     """
     codes = codes_of(batch)[0]
     black, white = (torch.from_numpy(batch.table[name].astype(np.float64)) for name in ("black", "white"))
@@ -196,7 +202,7 @@ def away_from_the_clip(batch: PatchBatch, cond: Resolved) -> Resolved:
 
 
 def _darkest_at_zero(store: Patches, rows: NDArray[np.int64]) -> float:
-    """Part of the observed values of least clean signal whose code is 0."""
+    """Fraction of the darkest observed values whose code is 0."""
     batch = store.read(rows)
     codes, clean = codes_of(batch)[0].numpy().ravel(), batch.clean.numpy().ravel()
     if batch.observed is not None:

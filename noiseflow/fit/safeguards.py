@@ -1,4 +1,4 @@
-"""A fit never ends worse than its start or than the simplest model, and says what it had to do for that."""
+"""Safeguards of a fit: it never ends worse than its start, and reports bad starts and bad results."""
 
 import hashlib
 import math
@@ -18,20 +18,20 @@ from noiseflow.patches.store.patches import Patches
 __all__ = ["Notes", "best_start", "check_result", "check_start", "weights_sha256", "without_signal"]
 
 WORSE = 0.01
-"""Nats/dim of held-out NLL above `gaussian` from which a start or a result is not accepted as it is."""
+"""A start or result is not accepted if its held-out NLL exceeds that of `gaussian` by this, nats/dim."""
 
 DIVERGED = 0.1
-"""Nats/dim of the last held-out NLL above the best from which a training is said to have diverged."""
+"""A training is reported as diverged if its last held-out NLL exceeds the best by this, nats/dim."""
 
 
 @dataclass
 class Notes:
-    """What a reader of a fit must know: warned of at once, and kept for ``fit.json``.
+    """Notes about a fit for the user, which are issued as warnings and kept for ``fit.json``.
 
     Parameters
     ----------
     aloud : bool
-        Whether to warn; of several processes one does.
+        Whether to issue warnings; only one of several processes does.
     said : list of str
         The notes so far.
     """
@@ -40,19 +40,19 @@ class Notes:
     said: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
-        """Keep a note and warn of it."""
+        """Keep a note, and issue it as a `FitWarning`."""
         self.said.append(text)
         if self.aloud:
             warnings.warn(text, FitWarning, stacklevel=3)
 
 
 def check_start(start: NoiseModel, spec: ModelSpec, store: Patches) -> None:
-    """Refuse to go on from a model that this data cannot train.
+    """Refuse a start that cannot be trained with these data.
 
     Parameters
     ----------
     start : NoiseModel
-        Fitted model whose weights the fit is to start from.
+        Fitted model from whose weights the fit starts.
     spec : ModelSpec
         Spec of the fit.
     store : PatchStore or StoreMix
@@ -61,28 +61,30 @@ def check_start(start: NoiseModel, spec: ModelSpec, store: Patches) -> None:
     Raises
     ------
     ModelError
-        The model is fitted in closed form, is none of `spec`, or is for other cameras or planes.
+        If the model is fitted in closed form, has another spec, or is for other cameras or planes.
     """
     name = start.spec.model
     if is_closed_form(start):
-        raise ModelError(f"{name}: is fitted in closed form, so there is nothing to go on from; fit it anew")
+        raise ModelError(f"{name}: is fitted in closed form, so it cannot be trained further; fit it anew")
     if start.spec != spec:
-        raise ModelError(f"{name}: its spec is not that of the fit; expected the spec of the model to start from")
+        raise ModelError(f"{name}: its spec differs from that of the fit; expected the spec of the model to start from")
     for what, held, wanted in (
         ("the cameras", start.spec.cameras, store.cameras),
         ("the plane layout", start.spec.layout, store.layout),
     ):
         if held != wanted:
-            raise ModelError(f"{name}: is for {what} {held!r}; {store.path} has {wanted!r}: fit anew, without a start")
+            raise ModelError(
+                f"{name}: is for {what} {held!r}, but {store.path} has {wanted!r}: fit anew, without a start"
+            )
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:
-    """Checksum of weights: names, shapes, types and values."""
+    """SHA-256 of weights, over their names, shapes, types and values."""
     return hashlib.sha256(serialise({name: value.cpu().contiguous() for name, value in weights.items()})).hexdigest()
 
 
 def without_signal(statistics: NoiseStatistics) -> NoiseStatistics:
-    """The statistics of noise of one variance: what a model starts from that must not be worse than `gaussian`."""
+    """Replace all variances by their mean: a start from these statistics is about as good as `gaussian`."""
     mean = (statistics.count * statistics.square).sum() / statistics.count.sum()
     return replace(statistics, square=mean.expand_as(statistics.square))
 
@@ -94,25 +96,26 @@ def best_start(
     gaussian: float,
     notes: Notes,
 ) -> None:
-    """Give a model the first of some starts that is no worse than `gaussian`, else the best of them.
+    """Apply the first start that is not worse than `gaussian`, or the best one if all are.
 
     Parameters
     ----------
     model : NoiseModel
-        As it was built.
+        The model, as it was built.
     starts : mapping of str to callable
-        Each sets the model's parameters; the names stand in the warning.  The first is the usual one.
+        Name → function that sets the model's parameters; the first is the usual one.  The names appear in the
+        warning.
     held_out : callable
-        Held-out NLL of a model, nats/dim.
+        model → held-out NLL, nats/dim.
     gaussian : float
         Held-out NLL of `gaussian`, nats/dim.
     notes : Notes
-        Receives a warning if the first start was not taken.
+        Receives a warning if the first start is not used.
 
     Raises
     ------
     DataError
-        No start has a finite NLL.
+        If no start has a finite NLL.
     """
     spec = model.spec
     built = {name: value.clone() for name, value in model.state_dict().items()}
@@ -120,13 +123,13 @@ def best_start(
 
     def apply(name: str) -> float:
         if model.spec != spec and isinstance(model, FlowModel):
-            # A start may add parts to the flow.
+            # The last start may have added parts to the flow.
             fresh = build(spec)
             assert isinstance(fresh, FlowModel)
             model.flow, model.spec = fresh.flow, spec
         model.cpu().load_state_dict(built)
         for key, each in model.named_parameters():
-            # A start may add a part, such as flicker of the rows.
+            # Parts that a start added, such as row flicker, are trained.
             each.requires_grad_(trained.get(key, True))
         starts[name]()
         finite = all(bool(value.isfinite().all()) for value in model.state_dict().values())
@@ -147,28 +150,28 @@ def best_start(
         apply(best)
     if best != first:
         notes.warn(
-            f"{model.spec.model}: {first} has a held-out NLL of {tried[first]:.4f} nats/dim, gaussian {gaussian:.4f}; "
-            f"replaced by {best} ({tried[best]:.4f})"
+            f"{model.spec.model}: {first} has a held-out NLL of {tried[first]:.4f} nats/dim (gaussian: "
+            f"{gaussian:.4f}); replaced by {best} ({tried[best]:.4f})"
         )
 
 
 def check_result(
     model: NoiseModel, history: Sequence[dict[str, float]], best: float, gaussian: float, notes: Notes
 ) -> None:
-    """Say whether a training diverged, and whether its result is worse than `gaussian`.
+    """Report whether a training diverged, and whether its result is worse than `gaussian`.
 
     Parameters
     ----------
     model : NoiseModel
-        Model that was fitted.
+        The fitted model.
     history : sequence of dict
-        A row for each validation; the first is the start's.
+        One row per validation; the first is that of the start.
     best : float
         Held-out NLL of the weights that are kept, nats/dim.
     gaussian : float
-        Held-out NLL of `gaussian`.
+        Held-out NLL of `gaussian`, nats/dim.
     notes : Notes
-        Collects what is found.
+        Receives the warnings.
     """
     name = model.spec.model
     last = history[-1]["held_out_nll"]
@@ -181,8 +184,8 @@ def check_result(
         )
     if not best <= gaussian + WORSE:
         notes.warn(
-            f"{name}: not a good fit: held-out NLL {best:.4f} nats/dim, gaussian {gaussian:.4f}; train for longer, or "
-            "use nlf"
+            f"{name}: not a good fit: held-out NLL {best:.4f} nats/dim (gaussian: {gaussian:.4f}); train for longer, "
+            "or use nlf"
         )
 
 

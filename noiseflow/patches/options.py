@@ -11,40 +11,40 @@ __all__ = ["IngestOptions", "IngestResult"]
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """How patches are taken.
+    """Options of an ingest.
 
     Parameters
     ----------
     patch_size : int
-        Height and width in pixels of a plane.
+        Height and width of a patch in pixels of a plane.
     patches_per_frame : int or None
-        Number of patches to draw from the frame's grid, without replacement; all of them if None.
+        Number of patches to draw at random from the frame's grid, without replacement; None keeps all.
     pairing : str
         ``"auto"`` or a name in `noiseflow.patches.pairings.PAIRINGS`.
     split_by : str
-        ``"auto"`` (frames for bursts, scenes otherwise), ``"scene"`` or ``"frame"``.
+        What is kept together in a split: ``"scene"``, ``"frame"`` or ``"auto"`` (frames for bursts, scenes otherwise).
     fractions : tuple of float
-        Parts for train, val and test; they add up to 1.
+        Fractions for train, val and test, which sum to 1.
     max_clipped : float or None
-        A patch with a larger part of its pixels at code 0 or at the white level is left out.  If None, one that is
-        all at code 0, or without a clean signal one with any such pixel.
+        Leave out patches with a larger fraction of pixels at code 0 or clipped.  By default patches that are all at
+        code 0, or, without a clean signal, that have any such pixel.
     max_masked : float or None
-        A patch with a larger part of masked pixels (dead, hot, moving, or of a signal at which the frame clips) is
-        left out.  If None, half of them, or without a clean signal any.
+        Leave out patches with a larger fraction of masked pixels (dead, hot, moving, or with a signal at which the
+        frame clips).  By default more than half, or, without a clean signal, any.
     seed : int
-        Seed of the splits and the draw of patches.
+        Seed of the splits and of the choice of patches.
     skip_bad : bool
-        Leave out frames that cannot be read, and list them; every frame is read once more for it.
+        Leave out and list frames that cannot be read; every frame is then read once more.
     body : str or None
-        File of `noiseflow.calibrate.body`: maps of the body.  A clean twin gets its pattern, which is then no noise;
-        hot pixels are masked in any pairing.
+        File with maps of the camera body, made by `noiseflow.calibrate.body`.  The body's fixed pattern is added to
+        clean twins, so that it does not count as noise; defective pixels are masked in every pairing.
     settings : RawSettings or None
-        Levels, ISO and the like that override those of the raw files.
+        Levels, ISO and other settings that override those of the raw files.
 
     Raises
     ------
     DataError
-        A value out of its range.
+        If a value is out of range.
     """
 
     patch_size: int = 32
@@ -69,7 +69,7 @@ class IngestOptions:
             raise DataError(f"split by: expected auto, scene or frame; got {self.split_by!r}")
         for name, part in (("max clipped", self.max_clipped), ("max masked", self.max_masked)):
             if part is not None and not 0 <= part <= 1:
-                raise DataError(f"{name}: expected a part from 0 to 1; got {part}")
+                raise DataError(f"{name}: expected a fraction from 0 to 1; got {part}")
 
 
 @dataclass(frozen=True)
@@ -81,23 +81,23 @@ class IngestResult:
     path : Path
         The store.
     patches : dict
-        Number of patches of each split.
+        Split → number of patches.
     clipped, masked : int
-        Patches left out.
+        Number of patches left out because too many pixels are clipped, or masked.
     frames : int
-        Frames that patches were taken from.
+        Number of frames.
     resumed : int
-        Number of these that an earlier, stopped ingest had finished.
+        Number of frames that an earlier, stopped ingest had finished.
     pairing : str
         A name in `noiseflow.patches.pairings.PAIRINGS`.
     split_by : str
-        ``"scene"`` or ``"frame"``.
+        What is kept together in a split: ``"scene"`` or ``"frame"``.
     reason : str
-        Why that pairing.
+        Why this pairing was chosen.
     notes : tuple of str
         Remarks for the user: duplicates, cautions, missing scenes.
     believed : tuple of (str, str, str)
-        Facts that the ingest believed: what, its value, and where it was taken from.
+        Facts that the ingest used: name, value, and source.
     """
 
     path: Path

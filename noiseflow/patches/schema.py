@@ -1,25 +1,27 @@
-"""The content of a patch store: schema 6, or 7 where frames share their clean signal; 8 and 9 with masked pixels.
+"""The format of a patch store: schema 6, schema 7 if frames share their clean signal, 8 and 9 with masked pixels.
 
-N patches of C planes, h×w pixels:
+A store of N patches with C planes of h×w pixels contains:
 
 ===========  ====================  ====================================================
-``noisy``    (N, C, h, w) uint16   the camera's integers, DN
-``clean``    (N, C, h, w) float32  clean signal in the same DN; NaN if none is known
+``noisy``    (N, C, h, w) uint16   the camera's integer codes, DN
+``clean``    (N, C, h, w) float32  clean signal in the same DN; NaN if unknown
 ``table``    (N,) compound         `fields`: camera, ISO, levels, split, position …
-``cameras``  strings               names that ``table["camera"]`` points into
-``scenes``   strings               likewise; ``scene_facts``, JSON, beside them
-``sources``  strings               files, likewise; ``source_blake3`` beside them
+``cameras``  strings               names indexed by ``table["camera"]``
+``scenes``   strings               names indexed by ``table["scene"]``; their facts are
+                                   in ``scene_facts``, as JSON
+``sources``  strings               files indexed by ``table["source"]``; their checksums
+                                   are in ``source_blake3``
 attributes                         schema, layout, pairing, unit, provenance, truth
                                    (of simulated data), believed, fingerprint,
                                    content_blake3
 ===========  ====================  ====================================================
 
-Where the clean signal of a frame is the mean of the scene's other frames, four bytes a pixel
-for every frame would repeat it n times.  Schema 7 has instead of ``clean``
+If the clean signal of a frame is the mean of the scene's other frames, storing it for each of n
+frames would repeat nearly the same data n times.  Schema 7 replaces ``clean`` by
 
 ============  ====================  ===================================================
-``mean``      (M, C, h, w) float32  mean of all frames of a scene at one place, DN
-``mean_crc``  (M,) uint32           CRC-32 of each one's bytes
+``mean``      (M, C, h, w) float32  mean of all frames of a scene at one position, DN
+``mean_crc``  (M,) uint32           CRC-32 of the bytes of each mean
 ============  ====================  ===================================================
 
 and the columns ``mean``, ``own``, ``gain``, ``offset`` in the table.  The clean signal of patch i is
@@ -27,27 +29,27 @@ and the columns ``mean``, ``own``, ``gain``, ``offset`` in the table.  The clean
     m = mean[table["mean"][i]]
     clean = offset + gain * (m + own * (m - noisy[i]))
 
-with `offset` and `gain` by plane: `noiseflow.patches.shared_mean.mean_of_others`.
+with `offset` and `gain` per plane: see `noiseflow.patches.shared_mean.mean_of_others`.
 
-Schemas 8 and 9 are 6 and 7 with masked pixels: defective ones, those that moved, and those of a clean signal at which
-the sensor clips.  A store without any is of schema 6 or 7.  They have in addition
+Schemas 8 and 9 are 6 and 7 with masked pixels: defective, moving, or with a clean signal at which the sensor clips.
+A store without masked pixels has schema 6 or 7.  Schemas 8 and 9 add
 
 ============  ====================  ===================================================
-``mask``      (K, ⌈C·h·w/8⌉) uint8  one bit a pixel, 1 where it is masked, the highest
-                                    bit of a byte first; of the K patches with any
+``mask``      (K, ⌈C·h·w/8⌉) uint8  masks of the K patches with masked pixels: one bit
+                                    per pixel, 1 if masked, highest bit of a byte first
 ============  ====================  ===================================================
 
-and the column ``mask`` in the table: 0 for a patch without a masked pixel, else 1 more than its row of ``mask``.
+and the column ``mask`` in the table: 0 for a patch without masked pixels, otherwise 1 + its row in ``mask``.
 
-``noisy`` and ``clean`` are contiguous and not compressed: HDF5 says where they begin, and
-patches are read straight from the page cache.  ``table["crc32"]`` replaces HDF5's own
-checksum, which only chunks have.
+``noisy`` and ``clean`` are contiguous and not compressed, so that patches can be read directly from
+the page cache at the offset that HDF5 gives.  ``table["crc32"]`` replaces HDF5's checksums, which
+exist only for chunked datasets.
 
-The attribute ``content_blake3`` is a checksum of all but the pixels: the table, the names, the
-means' checksums and the attributes.
+The attribute ``content_blake3`` is a checksum of everything except the pixels: the table, the names,
+the checksums of the means, and the attributes.
 
-Schemas 4 and 5 are 6 and 7 without that attribute: they are less protected.  Schemas 2 and 3 are 4
-and 5 with ``source_sha256``, SHA-256 of the files, in the place of ``source_blake3``.
+Schemas 4 and 5 are 6 and 7 without that attribute, so they are less protected.  Schemas 2 and 3 are 4
+and 5 with SHA-256 checksums of the files, ``source_sha256``, instead of ``source_blake3``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,26 +87,26 @@ __all__ = [
 SCHEMA, SHARED, MASKED, SHARED_MASKED = 6, 7, 8, 9
 CHECKSUMS = "source_blake3"
 CONTENT = "content_blake3"
-"""Attribute that holds the checksum of all but the pixels."""
+"""Attribute with the checksum of everything except the pixels."""
 
 PIXELS_OF = ("noisy", "clean", "mean", "mask")
-"""Datasets of patches, which the CRC-32 of each patch or mean protects."""
+"""Datasets with pixels, which are protected by the CRC-32 of each patch or mean."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema that can be read.
+    """Properties of a schema.
 
     Parameters
     ----------
     shared : bool
         Whether frames share their clean signal.
     checksums : str
-        Name of the dataset of the files' checksums.
+        Name of the dataset with the checksums of the source files.
     protected : bool
-        Whether it has a checksum of all but the pixels.
+        Whether there is a checksum of everything except the pixels.
     masked : bool
-        Whether pixels are masked.
+        Whether there are masked pixels.
     """
 
     shared: bool
@@ -123,7 +125,7 @@ READABLE = {
     MASKED: Schema(False, protected=True, masked=True),
     SHARED_MASKED: Schema(True, protected=True, masked=True),
 }
-"""Schemas that can be read, by number."""
+"""Version → schema, for all that can be read."""
 
 SPLITS = ("train", "val", "test")
 LABELS = ("cameras", "scenes", "sources")
@@ -133,22 +135,22 @@ NOISY_TYPE, CLEAN_TYPE, CRC_TYPE, MASK_TYPE = np.dtype("<u2"), np.dtype("<f4"), 
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """Facts that hold for all patches of a store.
+    """Facts that apply to all patches of a store.
 
     Parameters
     ----------
     layout : str
         Plane layout.
     patch_size : int
-        Height and width of a patch, in pixels of a plane.
+        Height and width of a patch in pixels of a plane.
     pairing : str
         A name in `noiseflow.patches.pairings.PAIRINGS`.
     provenance : mapping
         Tool version, arguments and checksums, JSON-able.
     truth : mapping
-        Parameters of the simulated cameras, by name.
+        Parameters of simulated cameras, by name.
     believed : sequence of (str, str, str)
-        Facts that the ingest believed: what, its value, and where it was taken from.
+        Facts that the ingest used: name, value, and source.
     """
 
     layout: str
@@ -160,23 +162,22 @@ class StoreHeader:
 
     @property
     def patch_shape(self) -> tuple[int, int, int]:
-        """(C, h, w)."""
+        """Shape (C, h, w) of a patch."""
         return len(plane_names(self.layout)), self.patch_size, self.patch_size
 
 
 def mask_bytes(patch_shape: tuple[int, ...]) -> int:
-    """Bytes of a patch's mask, one bit a pixel."""
+    """Size in bytes of a patch's mask, one bit per pixel."""
     return -(-int(np.prod(patch_shape)) // 8)
 
 
 def fields(planes: int, shared: bool = False, masked: bool = False) -> np.dtype[Any]:
-    """The columns of a store's table.
+    """Columns of a store's table.
 
-    ``camera``, ``scene`` and ``source`` index the lists of names; ``frame`` counts the
-    frames of a scene; ``y``, ``x`` are the patch's corner in pixels of a plane; ``split``
-    indexes `SPLITS`; ``black`` (per plane) and ``white`` are levels in DN;
-    ``cfa`` indexes `CFAS`, the phase of the sensor;
-    ``clean_variance`` is the variance of the clean estimate as a fraction of the noise
+    ``camera``, ``scene`` and ``source`` are indices into the lists of names; ``frame`` is the number
+    of the frame in its scene; ``y``, ``x`` are the patch's corner in pixels of a plane; ``split``
+    is an index into `SPLITS`; ``black`` (per plane) and ``white`` are levels in DN; ``cfa`` is an index into
+    `CFAS`; ``clean_variance`` is the variance of the clean signal's error as a fraction of the noise
     variance: 0 for a clean twin, 1/(n − 1) for the mean of the n − 1 other frames;
     ``crc32`` is the CRC-32 of the patch's bytes in ``noisy`` followed by those in ``clean`` and in ``mask``.
 
@@ -185,10 +186,10 @@ def fields(planes: int, shared: bool = False, masked: bool = False) -> np.dtype[
     planes : int
         Number of planes, C.
     shared : bool
-        Adds ``mean``, a row of the dataset of that name, and how the clean signal is computed from
-        it: ``own``, and ``gain`` and ``offset`` (DN) per plane.
+        Add the columns for a shared clean signal: ``mean``, a row of the dataset ``mean``; ``own``; and
+        ``gain`` and ``offset`` (DN) per plane.
     masked : bool
-        Adds ``mask``, 1 more than a row of the dataset of that name; 0 where no pixel is masked.
+        Add ``mask``: 1 + a row of the dataset ``mask``, or 0 if no pixel is masked.
     """
     columns: list[Any] = [
         ("camera", "u2"),
@@ -213,12 +214,15 @@ def fields(planes: int, shared: bool = False, masked: bool = False) -> np.dtype[
 
 
 def agreed_truth(truths: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One truth per simulated camera, over the ISOs of all sources; none where they contradict each other.
+    """Merge the true parameters of simulated cameras over the ISOs of several sources.
+
+    Cameras on which sources contradict each other are left out.
 
     Parameters
     ----------
     truths : sequence of mapping
-        Of each source: camera → physics, where lists run over its ``isos`` and other values hold for all of them.
+        For each source: camera → parameters.  Lists have one value for each of its ``isos``; other values apply to
+        all ISOs.
     """
     agreed: dict[str, Any] = {}
     for camera in dict.fromkeys(camera for truth in truths for camera in truth):

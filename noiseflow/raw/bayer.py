@@ -1,10 +1,10 @@
-"""Packing of a colour filter array to planes, and back.
+"""Pack the mosaic of a colour filter array into planes, and unpack planes into a mosaic.
 
-Each place of the cell that repeats is a plane.  Their order is fixed, whatever the phase of
-the sensor: R, G1 (the green on red's row), G2 (the green on blue's row), B of a Bayer
-sensor, and the cell of `noiseflow.raw.patterns.CELLS` in raster order of a larger one.  So the
-pixels of a plane have one colour and one place in the readout, and planes of one row of the
-cell lie in one row of the sensor.  A mosaic and its planes hold the same numbers; nothing is
+Each position in the repeating cell becomes one plane.  The order of the planes does not depend
+on the phase of the sensor: R, G1 (the green on red's row), G2 (the green on blue's row), B for
+Bayer; raster order of the cell in `noiseflow.raw.patterns.CELLS` for larger cells.  All pixels of
+a plane therefore have the same colour and the same position in the readout, and planes from one
+row of the cell come from the same sensor rows.  Packing only moves pixels: nothing is
 interpolated.
 """
 
@@ -33,13 +33,24 @@ __all__ = [
 ]
 
 LAYOUTS = ("bayer", "mono", "mono2x2", "quad", "xtrans")
-"""Plane layouts of a store or model: 4 Bayer planes; 1 plane as stored; 4 planes of a
-monochrome mosaic by the same 2×2 packing, in raster order; 16 planes of Quad Bayer; 36 of X-Trans."""
+"""Plane layouts of a store or model: 4 Bayer planes (``bayer``); a monochrome frame as 1 plane (``mono``) or
+packed 2×2 into 4 planes in raster order (``mono2x2``); 16 Quad Bayer planes (``quad``); 36 X-Trans planes
+(``xtrans``)."""
 
 
 def rows_of_cell(planes: int) -> int:
-    """Sensor rows that `planes` of a cell lie in, in their order; planes ÷ rows of them share each.
+    """Number of sensor rows in a cell that packs to this many planes.
 
+    The planes are in row order, planes / rows of them per sensor row.  A count that is no square
+    number is taken as one row.
+
+    Parameters
+    ----------
+    planes : int
+        Planes of one cell.
+
+    Examples
+    --------
     >>> rows_of_cell(1), rows_of_cell(4), rows_of_cell(36)
     (1, 2, 6)
     """
@@ -51,6 +62,18 @@ def rows_of_cell(planes: int) -> int:
 def plane_names(layout: str) -> tuple[str, ...]:
     """Names of the planes of a layout, in order.
 
+    Parameters
+    ----------
+    layout : str
+        One of `LAYOUTS`.
+
+    Raises
+    ------
+    RawError
+        If the layout is unknown.
+
+    Examples
+    --------
     >>> plane_names("bayer"), plane_names("quad")[:3]
     (('R', 'G1', 'G2', 'B'), ('R1', 'R2', 'G1'))
     """
@@ -68,24 +91,25 @@ def plane_names(layout: str) -> tuple[str, ...]:
 
 
 def pack(mosaic: NDArray[Any], cfa: str) -> NDArray[Any]:
-    """Take a mosaic apart into its planes.
+    """Split a mosaic into its planes.
 
     Parameters
     ----------
     mosaic : ndarray, shape (..., H, W)
-        H and W multiples of the cell's side s: 2, or 4 of Quad Bayer, 6 of X-Trans.
+        H and W must be multiples of the cell's side s: 2 for Bayer and monochrome, 4 for Quad
+        Bayer, 6 for X-Trans.
     cfa : str
-        Phase of the mosaic's first pixel, or ``"MONO"``.
+        Colour filter array at the mosaic's first pixel, or ``"MONO"``.
 
     Returns
     -------
     ndarray, shape (..., s², H/s, W/s)
-        R, G1, G2, B, or the planes of a larger cell; a copy of the same dtype.
+        R, G1, G2, B, or the planes of a larger cell; a copy with the mosaic's dtype.
 
     Raises
     ------
     RawError
-        A size without whole cells, or a pattern that is not supported.
+        If H or W is not a positive multiple of s, or the array is not supported.
 
     Examples
     --------
@@ -96,12 +120,14 @@ def pack(mosaic: NDArray[Any], cfa: str) -> NDArray[Any]:
     side, where = cell_side(cfa), offsets(cfa)
     if height % side or width % side or not (height and width):
         size = "even size" if side == 2 else f"multiples of {side}"
-        raise RawError(f"a mosaic of {height}×{width} pixels has no whole {side}×{side} cells; crop it to {size}")
+        raise RawError(
+            f"a mosaic of {height}×{width} pixels does not divide into {side}×{side} cells; crop it to {size}"
+        )
     return np.stack([mosaic[..., row::side, column::side] for row, column in where], axis=-3)
 
 
 def one_plane(mosaic: NDArray[Any], offset: tuple[int, int], side: int = 2) -> NDArray[Any]:
-    """The pixels at one place of a mosaic's cells; last rows and columns beyond whole cells are left out.
+    """Pixels at one position of every whole cell; rows and columns after the last whole cell are dropped.
 
     Parameters
     ----------
@@ -115,7 +141,7 @@ def one_plane(mosaic: NDArray[Any], offset: tuple[int, int], side: int = 2) -> N
     Returns
     -------
     ndarray, shape (H//side, W//side)
-        Of the same dtype; it may be a view.
+        Same dtype as the mosaic; may be a view of it.
 
     Examples
     --------
@@ -129,7 +155,7 @@ def one_plane(mosaic: NDArray[Any], offset: tuple[int, int], side: int = 2) -> N
     pixels = mosaic[row : 2 * height : 2]
     if mosaic.dtype != np.uint16 or sys.byteorder != "little" or mosaic.strides[1] != 2 or not width:
         return pixels[:, column : 2 * width : 2]
-    # Lower halves of 32-bit words take the processor a third of the time of every second number.
+    # Casting 32-bit words to their lower halves takes a third of the time of a strided copy.
     plane = np.empty((height, width), np.uint16)
     paired = width - column
     np.copyto(plane[:, :paired], pixels[:, column : column + 2 * paired].view(np.uint32), casting="unsafe")
@@ -138,18 +164,24 @@ def one_plane(mosaic: NDArray[Any], offset: tuple[int, int], side: int = 2) -> N
 
 
 def unpack(planes: NDArray[Any], cfa: str) -> NDArray[Any]:
-    """Put planes together to the mosaic that `pack` took apart.
+    """Join planes into a mosaic: the inverse of `pack`.
 
     Parameters
     ----------
     planes : ndarray, shape (..., s², H/s, W/s)
         R, G1, G2, B, or the planes of a larger cell of side s.
     cfa : str
-        Phase of the mosaic to make, or ``"MONO"``.
+        Colour filter array at the mosaic's first pixel, or ``"MONO"``.
 
     Returns
     -------
     ndarray, shape (..., H, W)
+        A new array with the dtype of the planes.
+
+    Raises
+    ------
+    RawError
+        If the number of planes does not match the array, or the array is not supported.
     """
     side, where = cell_side(cfa), offsets(cfa)
     if planes.ndim < 3 or planes.shape[-3] != side**2:

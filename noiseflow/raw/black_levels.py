@@ -12,7 +12,7 @@ from noiseflow.raw.patterns import MONO, cell_side, offsets
 __all__ = ["BlackMap", "plane_levels"]
 
 SAME_DN = 1e-6
-"""Levels of one plane closer than this are one level: rationals leave rounding behind."""
+"""Black levels of a plane within this range count as equal: levels stored as rationals are rounded."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class BlackMap:
     Parameters
     ----------
     cell : tuple of tuple of float
-        R×C levels, the first at the mosaic's first pixel.
+        R×C levels in DN, starting at the mosaic's first pixel.
     rows, columns : tuple of float
-        Offset of each row and of each column; empty for none.
+        Offset of each row and of each column in DN; empty if there are none.
 
     References
     ----------
@@ -38,12 +38,17 @@ class BlackMap:
     columns: tuple[float, ...] = ()
 
     def pixels(self, shape: tuple[int, int]) -> NDArray[np.float64]:
-        """Black level of each pixel of a mosaic of that shape, (H, W), in DN.
+        """Black level of each pixel of a mosaic, shape (H, W), in DN.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (H, W) of the mosaic.
 
         Raises
         ------
         RawError
-            Fewer row or column offsets than rows or columns.
+            If there are fewer row or column offsets than rows or columns.
         """
         height, width = shape
         cell = np.asarray(self.cell, np.float64)
@@ -59,7 +64,15 @@ class BlackMap:
         return levels
 
     def cropped(self, top: int, left: int, height: int, width: int) -> "BlackMap":
-        """The map of an area of the mosaic; `top` and `left` may lie before the first pixel if no offsets do."""
+        """Map of an area of the mosaic.
+
+        Parameters
+        ----------
+        top, left : int
+            First row and column of the area; negative values are allowed only without row and column offsets.
+        height, width : int
+            Size of the area in pixels.
+        """
         cell = np.roll(np.asarray(self.cell), (-top, -left), (0, 1))
         return BlackMap(
             tuple(map(tuple, cell.tolist())),
@@ -68,22 +81,34 @@ class BlackMap:
         )
 
     def times(self, factor: float) -> "BlackMap":
-        """The map in codes that are `factor` times as large."""
+        """Map with every level and offset multiplied by `factor`."""
         rows, columns = (tuple(value * factor for value in line) for line in (self.rows, self.columns))
         return BlackMap(tuple(tuple(value * factor for value in line) for line in self.cell), rows, columns)
 
 
 def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tuple[float, ...], BlackMap | None]:
-    """Mean black level of each plane in DN, and the map if a plane has more than one level.
+    """Mean black level of each plane in DN, and the map if the level varies within a plane.
 
     Parameters
     ----------
     black : BlackMap
-        Black level of each pixel of a repeating cell, DN.
+        Black level of every pixel, DN.
     cfa : str
-        Phase at the first pixel, or ``"MONO"``.
+        Colour filter array at the first pixel, or ``"MONO"``.
     shape : tuple of int
         (H, W) of the mosaic.
+
+    Returns
+    -------
+    levels : tuple of float
+        Mean black level of each plane, DN.
+    black : BlackMap or None
+        The given map, or None if one level per plane describes it.
+
+    Raises
+    ------
+    RawError
+        If the mosaic is smaller than a cell, or the map has too few offsets.
 
     Examples
     --------
@@ -91,7 +116,7 @@ def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tup
     ((63.0, 62.0, 61.0, 60.0), None)
     """
     side = 1 if cfa == MONO else cell_side(cfa)
-    # The cell repeats: without offsets, one common multiple of it and of the planes' cell says all.
+    # Without offsets the levels repeat: one common multiple of both cells contains every combination.
     spans = [
         length if given else min(length, math.lcm(count, side))
         for given, count, length in zip(
@@ -100,7 +125,7 @@ def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tup
     ]
     planes = _planes(black.pixels((spans[0], spans[1])), cfa)
     if any(not plane.size for plane in planes):
-        raise RawError(f"a mosaic of {shape[0]}×{shape[1]} pixels does not hold every colour")
+        raise RawError(f"a mosaic of {shape[0]}×{shape[1]} pixels is smaller than one cell of its colour filter array")
     if all(np.ptp(plane) < SAME_DN for plane in planes):
         return tuple(float(plane.flat[0]) for plane in planes), None
     return tuple(float(plane.mean()) for plane in _planes(black.pixels(shape), cfa)), black

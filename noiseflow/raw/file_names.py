@@ -1,4 +1,4 @@
-"""Names of files and folders: the ISO and the exposure time in them, which are no data, and what is below a folder."""
+"""ISO and exposure time written in file names, and a walk over folders that skips files of the operating system."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["is_litter", "named_exposure_s", "named_iso", "walk", "without_settings"]
 
 NUMBER = r"(\d{1,7})(?!\d)(?!(?:[.,]\d+)?[\s_]?(?:us|µs|ms|sec|s)(?![a-z\d]))"
-"""Whole, and no exposure time."""
+"""A whole number without a unit of time behind it."""
 ISO = re.compile(
     rf"(?<![a-z])iso[\s_=-]*{NUMBER}|(?<![\d.,a-z])(\d{{2,7}})\s?iso(?![a-z\d])(?![\s_=-]*{NUMBER})", re.IGNORECASE
 )
@@ -17,16 +17,25 @@ EXPOSURE = re.compile(
     r"(?P<unit>us|µs|ms|sec|s)(?![a-z\d])",
     re.IGNORECASE,
 )
-"""A ratio is of seconds: of 1_10ms the 1 is another number."""
+"""A ratio such as 1/100 needs the unit s: in ``1_10ms`` the 1 is a number of its own and the time is 10 ms."""
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 
 LITTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"))
-"""Files and folders that operating systems leave behind."""
+"""Files and folders that operating systems create on their own, in lower case."""
 
 
 def named_iso(path: Path) -> tuple[float | None, str]:
-    """ISO that a file's name says, or else its folder's; and that name.
+    """ISO written in a file's name or, failing that, in its folder's name; and the name that contains it.
 
+    A name with two different values is ignored.  Returns (None, "") if neither name has an ISO.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is not opened.
+
+    Examples
+    --------
     >>> named_iso(Path("darks/ISO800_10ms.tif"))
     (800.0, 'ISO800_10ms')
     """
@@ -38,8 +47,17 @@ def named_iso(path: Path) -> tuple[float | None, str]:
 
 
 def named_exposure_s(path: Path) -> tuple[float | None, str]:
-    """Exposure time in seconds that a file's name says, or else its folder's; and that name.
+    """Exposure time in seconds written in a file's name or its folder's; and the name that contains it.
 
+    A name with two different values is ignored.  Returns (None, "") if neither name has a time.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is not opened.
+
+    Examples
+    --------
     >>> named_exposure_s(Path("10003_00_0.04s.ARW"))
     (0.04, '10003_00_0.04s')
     """
@@ -55,7 +73,7 @@ def named_exposure_s(path: Path) -> tuple[float | None, str]:
 
 
 def without_settings(name: str) -> str:
-    """A name without the ISO and the exposure time in it.
+    """Remove the ISO and the exposure time from a name.
 
     >>> without_settings("10003_00_0.04s"), without_settings("desk_ISO800_1")
     ('10003_00_', 'desk__1')
@@ -64,7 +82,7 @@ def without_settings(name: str) -> str:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a name is of a hidden file or of what operating systems leave behind.
+    """Whether a name belongs to a hidden file or is in `LITTER`.
 
     >>> is_litter("._IMG_0001.dng"), is_litter("Thumbs.db"), is_litter("IMG_0001.dng")
     (True, True, False)
@@ -73,9 +91,18 @@ def is_litter(name: str) -> bool:
 
 
 def walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:
-    """Folders below and including `path` in the order of their names, their files, and why one cannot be opened.
+    """Walk a folder and its sub-folders in order of name, without hidden files and files in `LITTER`.
 
-    Links to folders are followed, each folder once; what operating systems leave behind is passed over.
+    Links to folders are followed; each folder is visited once.
+
+    Yields
+    ------
+    folder : Path
+        The folder.
+    files : list of str
+        Names of its files, sorted.
+    problem : str
+        Why the folder cannot be opened; empty if it can.  These folders come last.
     """
     problems: list[OSError] = []
     seen: set[tuple[int, int] | str] = set()
@@ -92,7 +119,7 @@ def walk(path: Path) -> Iterator[tuple[Path, list[str], str]]:
 
 
 def _identity(folder: str) -> tuple[int, int] | str:
-    """What a folder and all links to it share: its number, since resolving a deep path takes a look at each part."""
+    """Key shared by a folder and all links to it: device and inode, which cost less than resolving a deep path."""
     try:
         about = os.stat(folder)
     except OSError:

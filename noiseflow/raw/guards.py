@@ -1,4 +1,4 @@
-"""Guards around damaged files: what a header may claim before memory is taken for it, and what decoders raise."""
+"""Guards against damaged files: limits on what a header may claim, and one error for all that decoders raise."""
 
 import logging
 import warnings
@@ -11,10 +11,10 @@ from noiseflow.core.errors import NoiseflowError, RawError
 __all__ = ["HOW_PLANES", "MAX_PIXELS", "check_size", "decoding", "refuse_planes_last", "refuse_truncated"]
 
 MAX_PIXELS = 400_000_000
-"""Pixels of the largest mosaic that is read, about four times the largest sensors on sale."""
+"""Largest number of pixels of a frame, about four times the largest sensors on sale."""
 
 MAX_PIXELS_PER_BYTE = 1_040
-"""Deflate packs 1032 bytes into one at the best; a file with less bytes than this lies."""
+"""Most pixels per byte of the file that a header may claim; Deflate reaches 1032 at best."""
 
 MAX_COLOURS = 4
 """A last axis of at most this many values holds colours or planes, not columns."""
@@ -26,18 +26,25 @@ HOW_PLANES = (
 """What to do with a packed mosaic: which plane is which, no file says."""
 
 TALKATIVE = ("tifffile", "exifread")
-"""Loggers of decoders that would add lines of their own to ours."""
+"""Loggers of decoders that are silenced because the error already gives the reason."""
 
 SILENT = logging.NullHandler()
 
 
 def check_size(path: Path, height: int, width: int) -> None:
-    """Refuse a header that claims more pixels than we read, or than its file can hold.
+    """Refuse a header that claims too many pixels for us to read or for its file to contain.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its size is looked up.
+    height, width : int
+        Size in pixels according to the header.
 
     Raises
     ------
     RawError
-        No pixels, more than `MAX_PIXELS`, or more than the best compression could pack into the file.
+        If there are no pixels, more than `MAX_PIXELS`, or more than any compression could pack into the file.
     """
     pixels = int(height) * int(width)
     if min(height, width) < 1:
@@ -50,19 +57,19 @@ def check_size(path: Path, height: int, width: int) -> None:
 
 
 def refuse_truncated(path: Path, data_end: int) -> None:
-    """Refuse a file whose pixel data ends after the file does: LibRaw would fill the rest with anything.
+    """Refuse a file that is shorter than its pixel data, which LibRaw would fill up with arbitrary values.
 
     Parameters
     ----------
     path : Path
         File to check.
     data_end : int
-        Byte after the last of its pixel data, by its directories.
+        Offset in bytes just after the last pixel data, according to the directories.
 
     Raises
     ------
     RawError
-        A strip or tile lies beyond the end of the file.
+        If a strip or tile extends beyond the end of the file.
     """
     size = path.stat().st_size
     if data_end > size:
@@ -98,9 +105,9 @@ def refuse_planes_last(path: Path, shape: Sequence[int]) -> None:
 
 @contextmanager
 def decoding(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises on a damaged file into one `RawError`.
+    """Convert any exception of a decoder on a damaged file to a `RawError`.
 
-    Wrap the calls of the decoder alone, so that mistakes of our own stay visible.
+    Wrap only the calls of the decoder, so that bugs of noiseflow itself stay visible.
 
     Parameters
     ----------
@@ -112,7 +119,7 @@ def decoding(path: Path, what: str) -> Iterator[None]:
     Raises
     ------
     RawError
-        With the decoder's own reason in it.
+        With the first line of the decoder's message.
     """
     for name in TALKATIVE:
         logging.getLogger(name).addHandler(SILENT)
@@ -123,7 +130,7 @@ def decoding(path: Path, what: str) -> Iterator[None]:
     except NoiseflowError:
         raise
     except MemoryError as error:
-        raise RawError(f"{path}: cannot be read as {what}: it asks for more memory than there is") from error
+        raise RawError(f"{path}: cannot be read as {what}: it needs more memory than is available") from error
     # Decoders raise anything on a damaged file: struct.error, KeyError, ZeroDivisionError, OverflowError, …
     except Exception as error:
         reason = error.args[0] if error.args else type(error).__name__

@@ -1,4 +1,4 @@
-"""`RawImage`: a mosaic as the sensor stored it, with what is needed to read it."""
+"""`RawImage`: a raw mosaic as stored, with its colour filter array, levels and metadata."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +14,7 @@ from noiseflow.raw.patterns import BAYER_PHASES, CFAS, MONO, cell_side, cfa_name
 __all__ = ["RawImage", "fits_layout"]
 
 SMALLEST_DN = 1e-3
-"""Rest of a black level that is not worth a word."""
+"""Deviation of a black level, in DN, that is too small to report."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,47 +24,47 @@ class RawImage:
     Parameters
     ----------
     mosaic : ndarray of integers, shape (H, W)
-        Raw codes, in DN, as stored: no black level subtracted, nothing clipped.  Floats, in
-        DN all the same, where a file holds fractions of it, as a clean mean does.
+        Raw codes in DN as stored: no black level subtracted, nothing clipped.  Floats, also in
+        DN, if the file has fractional values, as a mean of frames does.
     cfa : str
         Colour filter array at the first pixel, one of `noiseflow.raw.patterns.CFAS`: ``"RGGB"``,
         ``"GRBG"``, ``"GBRG"``, ``"BGGR"``, ``"MONO"``, or the colours of a Quad Bayer or X-Trans
         cell in raster order.
     black : tuple of float
-        Black level in DN, per plane (R, G1, G2, B, or those of a larger cell); one value for
-        ``"MONO"``.  The mean over the plane if `black_map` is given.
+        Black level in DN of each plane (R, G1, G2, B, or those of a larger cell); one value for
+        ``"MONO"``.  The mean over each plane if `black_map` is given.
     white : float
-        Code, in DN, at which the sensor or its converter saturates, as declared.
+        Declared code in DN at which the sensor or its converter saturates.
     iso : float or None
-        ISO speed, where the file says it.
+        ISO, if known.
     exposure_s : float or None
-        Exposure time in seconds.
+        Exposure time in seconds, if known.
     make, model : str
-        Maker and model of the camera.
+        Maker and model of the camera; empty if unknown.
     source : str
-        Where it came from, for messages and provenance.
+        Name of the file, for messages and provenance.
     noise_profile : tuple of (float, float)
-        (S, O) per plane or one for all, var = S·signal + O of the normalised signal,
-        as in the DNG NoiseProfile tag; empty where the file has none.
+        (S, O) per plane, or once for all: the variance of the normalised signal is S·signal + O,
+        as in the DNG tag NoiseProfile; empty if the file has none.
     neutral : tuple of float or None
-        What a white surface gives in R, G, B under the light of the scene, at most 1: the
-        white balance, where the file says it.
+        Response to a white surface in R, G, B under the light of the scene, at most 1 (the
+        inverse white-balance gains), if known.
     black_map : BlackMap or None
-        Black level of each pixel, where a plane has more than one.
+        Black level of each pixel in DN, if it varies within a plane.
     clip : tuple of float
-        Code, in DN, per plane, at and above which a pixel is clipped, where the pixels
+        Code in DN of each plane at and above which a pixel is clipped, if the pixels
         show that it is below `white`; empty otherwise.
     taken_from : tuple of (str, str)
-        What was believed, and where it came from: ``("black", "BlackLevel tag")``.
+        Fields and the source of each: ``("black", "BlackLevel tag")``.
     cautions : tuple of str
-        Sentences that the user must read: contradictions, guesses, suspicious codes.
+        Sentences for the user: contradictions, guesses, suspicious codes.
     levelled_by : BlackMap or None
-        The map whose deviations from `black` `levelled` took out of whole codes, to whole DN.
+        The map that `levelled` subtracted from integer codes, rounded to whole DN; None if it did not.
 
     Raises
     ------
     RawError
-        If the parts contradict each other.
+        If the fields contradict each other.
     """
 
     mosaic: NDArray[Any]
@@ -85,7 +85,7 @@ class RawImage:
     levelled_by: BlackMap | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts that contradict each other."""
+        """Refuse fields that contradict each other."""
         where = self.source or "raw image"
         if self.mosaic.ndim != 2 or not self.mosaic.size:
             raise RawError(f"{where}: expected a mosaic of shape (H, W); got {self.mosaic.shape}")
@@ -102,20 +102,20 @@ class RawImage:
 
     @property
     def whole(self) -> bool:
-        """Whether the mosaic holds whole codes of 16 bits, as a camera's converter gives them."""
+        """Whether all codes are integers in 0 … 65535."""
         fits = self.mosaic.dtype in (np.uint8, np.uint16)
         return fits or (self.mosaic.dtype.kind in "ui" and bool(self.mosaic.min() >= 0 and self.mosaic.max() < 2**16))
 
     @property
     def camera(self) -> str:
-        """Make and model in one name, without the make said twice."""
+        """Make and model as one name; the make is not repeated if the model starts with it."""
         if self.model.lower().startswith(self.make.lower()):
             return self.model.strip() or "unknown"
         return f"{self.make} {self.model}".strip()
 
     @property
     def pattern(self) -> str:
-        """The colour filter array for people to read: ``"X-Trans GBGGRG/…"``."""
+        """Name of the colour filter array for messages: ``"X-Trans GBGGRG/…"``."""
         return cfa_name(self.cfa)
 
     @property
@@ -125,28 +125,47 @@ class RawImage:
 
     @property
     def side(self) -> int:
-        """Rows, and columns, of the cell whose places are planes by default."""
+        """Rows, and columns, of the repeating cell."""
         return cell_side(self.cfa)
 
     @property
     def cube(self) -> tuple[int, int, int]:
-        """(C, h, w) of the planes by default."""
+        """Shape (C, h, w) of the planes in the default layout."""
         side = self.side
         return side**2, self.mosaic.shape[0] // side, self.mosaic.shape[1] // side
 
     @property
     def clips_at(self) -> tuple[float, ...]:
-        """Code, in DN, per plane of `black`, at and above which a pixel is clipped."""
+        """Code in DN of each plane of `black` at and above which a pixel is clipped."""
         return tuple(min(self.white, level) for level in self.clip) or (self.white,) * len(self.black)
 
     def clip_levels(self, layout: str | None = None) -> NDArray[np.float64]:
-        """`clips_at` per plane of a layout, shaped (C, 1, 1), in DN."""
+        """Code in DN at and above which a pixel is clipped, for each plane of a layout, shape (C, 1, 1).
+
+        Parameters
+        ----------
+        layout : str, optional
+            Plane layout; the image's default if None.
+        """
         count = len(plane_names(layout or self.layout))
         levels = self.clips_at
         return np.asarray(levels if len(levels) == count else levels * count, np.float64).reshape(count, 1, 1)
 
     def levels(self, layout: str | None = None) -> tuple[NDArray[np.float64], float]:
-        """Black level in DN, per plane, shaped (C, 1, 1), or per pixel, (C, h, w), if it varies; and white level."""
+        """Black and white level in DN.
+
+        Parameters
+        ----------
+        layout : str, optional
+            Plane layout; the image's default if None.
+
+        Returns
+        -------
+        black : ndarray, shape (C, 1, 1) or (C, h, w)
+            Black level of each plane, or of each pixel if there is a black map.
+        white : float
+            White level.
+        """
         count = len(plane_names(layout or self.layout))
         if self.black_map is not None:
             everywhere = self.black_map.pixels((self.mosaic.shape[0], self.mosaic.shape[1]))
@@ -155,11 +174,21 @@ class RawImage:
         return black.reshape(count, 1, 1), float(self.white)
 
     def planes(self, layout: str | None = None) -> NDArray[Any]:
-        """The mosaic packed to planes, in DN; last rows and columns beyond whole cells are left out.
+        """Pack the mosaic into planes in DN; rows and columns after the last whole cell are dropped.
+
+        Parameters
+        ----------
+        layout : str, optional
+            Plane layout; the image's default if None.
 
         Returns
         -------
-        ndarray, shape (C, H//s, W//s) of a cell of side s, or (1, H, W) for ``"mono"``
+        ndarray, shape (C, H//s, W//s) for a cell of side s, or (1, H, W) for ``"mono"``
+
+        Raises
+        ------
+        RawError
+            If the colour filter array cannot be packed to the layout.
         """
         layout = layout or self.layout
         if layout != self.layout and not (self.cfa == MONO and layout == "mono"):
@@ -170,11 +199,23 @@ class RawImage:
         return pack(self.mosaic[:height, :width], self.cfa)
 
     def normalised(self, layout: str | None = None, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Planes as (DN − black) / (white − black), computed in float64, in a floating dtype, not clipped."""
+        """Planes of the normalised signal, (DN − black) / (white − black), not clipped.
+
+        Parameters
+        ----------
+        layout : str, optional
+            Plane layout; the image's default if None.
+        dtype : dtype
+            Floating type of the result; the computation is in float64.
+
+        Returns
+        -------
+        ndarray, shape (C, h, w)
+        """
         black, white = self.levels(layout)
         planes = self.planes(layout)
         signal = np.empty(planes.shape, dtype)
-        # Plane by plane and into the result: what one step leaves is still in the cache for the next.
+        # One plane at a time, so that the second step finds the result of the first in the cache.
         above = np.empty(planes.shape[1:], np.float64)
         for plane, codes, level in zip(signal, planes, black, strict=True):
             np.subtract(codes, level, out=above)
@@ -182,15 +223,22 @@ class RawImage:
         return signal
 
     def with_signal(self, signal: NDArray[Any], *, iso: float | None = None) -> "RawImage":
-        """The same frame with other content, quantised as a converter does.
+        """Copy of the frame with another signal, quantised as a converter does.
+
+        The signal is converted to DN, rounded to whole codes and clipped to [0, white].  Rows and columns
+        after the last whole cell keep their codes, rounded.
 
         Parameters
         ----------
         signal : ndarray, shape (C, h, w)
-            Normalised planes, C = 1 for ``"mono"`` and else as of `planes`.  Rounded to whole DN
-            and clipped to [0, white]; rows and columns beyond whole cells keep their codes, rounded.
+            Normalised planes; C = 1 for ``"mono"``, otherwise as returned by `planes`.
         iso : float, optional
-            ISO of the result; that of this frame if None.
+            ISO of the result; by default that of this frame.
+
+        Raises
+        ------
+        RawError
+            If the number of planes does not match the colour filter array.
         """
         fits = np.uint16 if self.white < 2**16 else np.uint32
         mosaic = np.rint(self.mosaic).astype(fits) if self.mosaic.dtype.kind == "f" else self.mosaic.copy()
@@ -200,12 +248,17 @@ class RawImage:
         return found
 
     def put_signal(self, signal: NDArray[Any]) -> None:
-        """Write other content into the mosaic, whose codes are whole, as `with_signal` does.
+        """Overwrite the integer mosaic with a signal, in place; otherwise as `with_signal`.
 
         Parameters
         ----------
         signal : ndarray, shape (C, h, w)
-            As of `with_signal`.
+            Normalised planes, as for `with_signal`.
+
+        Raises
+        ------
+        RawError
+            If the number of planes does not match the colour filter array.
         """
         layout = "mono" if len(signal) == 1 else self.layout
         black, white = self.levels(layout)
@@ -221,13 +274,17 @@ class RawImage:
             self.mosaic[row : side * height : side, column : side * width : side] = codes
 
     def levelled(self) -> "RawImage":
-        """The frame with one black level per plane: each code moved by its pixel's deviation, to whole DN.
+        """Subtract the black map's deviations, so that one black level per plane remains.
 
-        The noise stays as it is.  Where deviations are no whole numbers, up to half a DN of
-        them stays in the signal (`left_by_levelling`): codes are whole, and the rest is no noise
-        that the clean signal could lack.  Its mean over a plane goes into the plane's level, so
-        that it adds up to 0 and the gain is found without bias.  Fractions, as clean means are, are
-        exact.  Clipped pixels stay clipped.
+        Integer codes move by the deviation rounded to whole DN, which leaves the noise unchanged.  The
+        rounding remainder of up to half a DN stays in the signal (`left_by_levelling`).  The mean
+        remainder of each plane is added to its black level, so that the remainders sum to 0 and do not
+        bias the gain.  Fractional mosaics are corrected exactly.  Clipped pixels stay clipped.
+
+        Returns
+        -------
+        RawImage
+            This frame if it has no black map; otherwise a copy with a caution that gives the size.
         """
         if self.black_map is None:
             return self
@@ -237,19 +294,19 @@ class RawImage:
         kept = (self.mosaic <= 0) | (self.mosaic >= clip)
         moved = np.where(kept, self.mosaic, self.mosaic - moves)
         if whole:
-            # A pixel that was not clipped stays just above 0 and below the clip.
+            # A pixel that was not clipped must not become so.
             moved = np.where(kept, moved, np.clip(moved, 1, np.maximum(np.ceil(clip) - 1, 1)))
         words = f"{self.source}: the black level varies within a colour plane by {np.ptp(moves + left):.4g} DN"
         words += "; it was subtracted pixel by pixel"
         if (most := float(np.abs(left).max())) > SMALLEST_DN:
-            words += f", to whole DN (up to {most:.2g} DN of it stays in the clean signal; none in the noise where all "
-            words += "frames have this map)"
+            words += f", rounded to whole DN (up to {most:.2g} DN remains in the clean signal, and none in the noise "
+            words += "if all frames have this map)"
         mosaic, levelled_by = moved.astype(self.mosaic.dtype), self.black_map if whole else None
         cautions = (*self.cautions, words)
         return replace(self, mosaic=mosaic, black=black, black_map=None, cautions=cautions, levelled_by=levelled_by)
 
     def left_by_levelling(self) -> NDArray[np.float64] | None:
-        """What `levelled` left in the signal of each pixel, DN, as planes whose mean is 0; None if nothing."""
+        """Deviations in DN that `levelled` left in each pixel, as planes with mean 0; None if there are none."""
         if self.levelled_by is None:
             return None
         _, left, _ = self._moves(self.levelled_by, whole=True)
@@ -259,7 +316,7 @@ class RawImage:
     def _moves(
         self, black_map: BlackMap, *, whole: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, ...]]:
-        """What `levelled` takes from each pixel and what it leaves, (H, W), and the level of each plane; all in DN."""
+        """Deviation that `levelled` removes and remainder that it leaves, both (H, W), and new black levels; in DN."""
         everywhere = black_map.pixels((self.mosaic.shape[0], self.mosaic.shape[1]))
         black = self._plane_means(everywhere)
         deviation = everywhere - self._per_pixel(black)
@@ -270,11 +327,11 @@ class RawImage:
         return moves, deviation - moves - self._per_pixel(left), tuple(np.add(black, left).tolist())
 
     def _plane_means(self, pixels: NDArray[np.float64]) -> tuple[float, ...]:
-        """Mean of each plane of something as large as the mosaic."""
+        """Mean of each plane of an array with the mosaic's shape."""
         return tuple(replace(self, mosaic=pixels, black_map=None, levelled_by=None).planes().mean((1, 2)).tolist())
 
     def _per_pixel(self, levels: tuple[float, ...]) -> NDArray[np.float64]:
-        """One level per plane at each pixel of the mosaic, (H, W)."""
+        """Spread one level per plane over the pixels of the mosaic, shape (H, W)."""
         if len(levels) == 1:
             return np.full(self.mosaic.shape, levels[0])
         height, width = self.mosaic.shape
@@ -284,7 +341,7 @@ class RawImage:
 
 
 def fits_layout(image: RawImage, layout: str) -> bool:
-    """Whether a frame can be packed to the planes of a layout.
+    """Whether a frame can be packed into the planes of a layout.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
-"""Packed pixels: several to a few bytes, without padding between them.
+"""Unpack pixels that share bytes with their neighbours.
 
-The MIPI packings keep the high bits of a group in a byte each and gather the low bits
-behind them; the GenICam packings ending in ``p`` are one little-endian stream of bits.
+MIPI packings store the high eight bits of each pixel of a group in a byte, followed by the low bits of
+all of them; GenICam packings ending in ``p`` are one little-endian stream of bits.
 
 References
 ----------
 MIPI Alliance: CSI-2 specification, section on raw data formats (RAW10, RAW12, RAW14);
-EMVA: GenICam Pixel Format Naming Convention 2.4, section on packed formats; the older
-GigE Vision ``Mono10Packed`` and ``Mono12Packed`` are of the GigE Vision specification 1.2.
+EMVA: GenICam Pixel Format Naming Convention 2.4, section on packed formats;
+GigE Vision specification 1.2 for the older ``Mono10Packed`` and ``Mono12Packed``.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ class Packing:
     bits : int
         Bits per code.
     pixels, size : int
-        Pixels in a group, and its bytes.
+        Pixels per group, and bytes per group.
     unpack : callable
-        Bytes of shape (..., size) to codes of shape (..., pixels), uint16.
+        Converts bytes of shape (..., size) to uint16 codes of shape (..., pixels).
     """
 
     bits: int
@@ -41,18 +41,18 @@ class Packing:
     unpack: Callable[[Bytes], NDArray[np.uint16]]
 
     def row_bytes(self, width: int) -> int:
-        """Bytes of a row of `width` pixels: whole groups."""
+        """Bytes of a row of `width` pixels, rounded up to whole groups."""
         return -(-width // self.pixels) * self.size
 
     def rows(self, content: Bytes, width: int) -> NDArray[np.uint16]:
-        """Codes of rows of bytes, (H, row_bytes) to (H, width)."""
+        """Unpack rows of bytes, shape (H, row_bytes), to uint16 codes, shape (H, width)."""
         groups = content.reshape(len(content), -1, self.size)
         codes = np.asarray(self.unpack(groups), np.uint16).reshape(len(content), -1)
         return codes[:, :width]
 
 
 def _mipi(bits: int, pixels: int) -> Callable[[Bytes], NDArray[np.uint16]]:
-    """High eight bits of each pixel in a byte, then all low bits, the first pixel's lowest."""
+    """Make the function that unpacks a MIPI packing: high bytes first, then the low bits, first pixel lowest."""
     low = bits - 8
 
     def unpack(groups: Bytes) -> NDArray[np.uint16]:
@@ -67,7 +67,7 @@ def _mipi(bits: int, pixels: int) -> Callable[[Bytes], NDArray[np.uint16]]:
 
 
 def _stream(bits: int, pixels: int) -> Callable[[Bytes], NDArray[np.uint16]]:
-    """One little-endian stream of bits, the first pixel in the lowest."""
+    """Make the function that unpacks a little-endian bit stream, first pixel in the lowest bits."""
 
     def unpack(groups: Bytes) -> NDArray[np.uint16]:
         word = np.zeros(groups.shape[:-1], np.uint64)
@@ -81,7 +81,11 @@ def _stream(bits: int, pixels: int) -> Callable[[Bytes], NDArray[np.uint16]]:
 
 
 def _gige(bits: int) -> Callable[[Bytes], NDArray[np.uint16]]:
-    """Two pixels in three bytes: high eight bits, the low bits of both (the second's in the upper half), high eight."""
+    """Make the function that unpacks the GigE Vision packing, two pixels in three bytes.
+
+    The outer bytes have the high eight bits of the pixels, the middle byte the low bits of both, the second
+    pixel's in its upper half.
+    """
     low = bits - 8
 
     def unpack(groups: Bytes) -> NDArray[np.uint16]:
@@ -103,4 +107,4 @@ PACKINGS: dict[str, Packing] = {
     "Mono10Packed": Packing(10, 2, 3, _gige(10)),
     "Mono12Packed": Packing(12, 2, 3, _gige(12)),
 }
-"""Names that ``--dtype`` takes beside numpy's."""
+"""Names of packings that ``--dtype`` accepts in addition to numpy types."""

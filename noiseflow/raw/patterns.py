@@ -1,7 +1,7 @@
-"""Colour filter arrays: the cell that repeats, its phases, and how they are spelled.
+"""Colour filter arrays: the repeating cell, its phases, and their names.
 
-An array is spelled by the colours of its cell in raster order, from the mosaic's first
-pixel: 4 letters for Bayer, 16 for Quad Bayer, 36 for X-Trans; or ``"MONO"``.
+An array is written as the colours of its cell in raster order, starting at the mosaic's
+first pixel: 4 letters for Bayer, 16 for Quad Bayer, 36 for X-Trans; or ``"MONO"``.
 """
 
 import math
@@ -34,19 +34,20 @@ CELLS = {
     "quad": "RRGGRRGGGGBBGGBB",
     "xtrans": "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG",
 }
-"""Plane layout → the cell of colours whose planes it has in raster order.
+"""Plane layout → colours of its cell in raster order, which is the order of its planes.
 
-Mirrored or transposed each of them is itself at another phase: no camera needs more.
+Mirroring or transposing a cell gives the same cell at another phase, so no camera needs further cells.
 """
 
 LEVEL_COUNTS = (1, 4, 16, 36)
-"""Black levels that can be given: one, or one for each plane of Bayer, Quad Bayer or X-Trans."""
+"""Accepted numbers of black levels: one, or one for each plane of Bayer, Quad Bayer or X-Trans."""
 
 TITLES = {"quad": "Quad Bayer", "xtrans": "X-Trans"}
+"""Plane layout → name of the array for messages, for cells larger than Bayer."""
 
 
 def cell_side(cfa: str) -> int:
-    """Rows, and columns, of the cell that repeats.
+    """Rows, and columns, of the repeating cell of an array; 2 for ``"MONO"``.
 
     >>> cell_side("GBRG")
     2
@@ -55,8 +56,17 @@ def cell_side(cfa: str) -> int:
 
 
 def shifted(cfa: str, rows: int, columns: int) -> str:
-    """The phase that is left at the first pixel when `rows` and `columns` are cut off before it.
+    """Colour filter array after cropping rows at the top and columns at the left.
 
+    Parameters
+    ----------
+    cfa : str
+        Array at the first pixel before cropping.
+    rows, columns : int
+        Number of rows and columns removed; may be negative.
+
+    Examples
+    --------
     >>> shifted("RGGB", 1, 0)
     'GBRG'
     """
@@ -75,7 +85,7 @@ def _phases(cell: str) -> tuple[str, ...]:
 
 
 CFAS = (*BAYER_PHASES, MONO, *_phases(CELLS["quad"]), *_phases(CELLS["xtrans"]))
-"""Every array that is supported.  A store keeps indices of this list: append only."""
+"""All supported arrays.  Stores contain indices into this list: only append to it."""
 
 
 def _named() -> Iterator[tuple[str, str]]:
@@ -91,12 +101,19 @@ def _named() -> Iterator[tuple[str, str]]:
 
 
 NAMED_CFAS = dict(_named())
-"""Short names of a cell in `CELLS` and of its phase, the rows and columns cut off before it: ``"XTRANS+1+0"``."""
+"""Short name → array: ``"XTRANS+1+0"`` is the cell in `CELLS` after cropping 1 row and 0 columns."""
 
 
 def known_cfa(text: str) -> str | None:
-    """An array by its colours or by its short name, in any case; None if it is not supported.
+    """Look up an array by its colours or short name, in upper or lower case; None if it is not supported.
 
+    Parameters
+    ----------
+    text : str
+        Colours in raster order, slashes allowed between rows, or a name in `NAMED_CFAS`.
+
+    Examples
+    --------
     >>> known_cfa("quad") == CELLS["quad"], known_cfa("rggb"), known_cfa("RYYB")
     (True, 'RGGB', None)
     """
@@ -106,7 +123,7 @@ def known_cfa(text: str) -> str | None:
 
 
 def layout_of(cfa: str) -> str:
-    """The plane layout an array packs to by default.
+    """Default plane layout of an array.
 
     >>> layout_of("GRBG"), layout_of(CELLS["xtrans"]), layout_of("MONO")
     ('bayer', 'xtrans', 'mono2x2')
@@ -115,7 +132,7 @@ def layout_of(cfa: str) -> str:
 
 
 def cfa_name(cfa: str) -> str:
-    """An array for people to read.
+    """Name of an array for messages.
 
     >>> cfa_name("RGGB"), cfa_name(CELLS["quad"])
     ('RGGB', 'Quad Bayer RRGG/RRGG/GGBB/GGBB')
@@ -128,10 +145,17 @@ def cfa_name(cfa: str) -> str:
 
 
 def cfa_of_colours(rows: Sequence[str]) -> str | None:
-    """The array of a cell given row by row; None if it is not supported.
+    """Find the array of a cell given row by row; None if it is not supported.
 
-    The cell may hold its pattern several times: a Bayer sensor may be written as 4×4.
+    The given cell may repeat the array's cell: a Bayer sensor may be written as 4×4.
 
+    Parameters
+    ----------
+    rows : sequence of str
+        Colours of each row.
+
+    Examples
+    --------
     >>> cfa_of_colours(["RGRG", "GBGB"])
     'RGGB'
     """
@@ -153,17 +177,17 @@ def cfa_of_colours(rows: Sequence[str]) -> str | None:
 
 @cache
 def offsets(cfa: str) -> tuple[tuple[int, int], ...]:
-    """(row, column) of each plane's pixel within the cell of an array.
+    """Position (row, column) of each plane's pixel in the cell of an array.
 
     Parameters
     ----------
     cfa : str
-        One of `CFAS`; the four pixels of ``"MONO"`` are taken in raster order.
+        One of `CFAS`; the four pixels of ``"MONO"`` are in raster order.
 
     Raises
     ------
     RawError
-        For any other pattern.
+        If the array is not supported.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""One door for every raw format: a table of readers, tried in turn.
+"""Read raw files of any format, with a table of readers that are tried in turn.
 
 To add a format, write a module in `noiseflow.raw.formats` with ``SUFFIXES`` and a function
-``read(path, settings) -> RawImage``, and give it a line in `READERS`.  If its files may hold
-several frames, the function takes a third argument, ``frame``, and the module has
+``read(path, settings) -> RawImage``, and add a line to `READERS`.  If its files can contain
+several frames, ``read`` takes a third argument, ``frame``, and the module also defines
 ``count(path) -> int``.
 """
 
@@ -37,7 +37,7 @@ __all__ = [
 
 
 NORMALISED = 2.0
-"""Fractions up to this are no codes in DN, under a white level above it."""
+"""A clean twin whose fractional values do not exceed this, under a higher white level, is taken as normalised."""
 
 
 def _any(path: Path) -> bool:
@@ -51,17 +51,17 @@ class Reader:
     Parameters
     ----------
     kind : str
-        What its files are called, for messages.
+        Name of its files, for messages.
     suffixes : frozenset of str
-        Lower case, with the dot.
+        Suffixes in lower case, with the dot.
     read : callable
-        (path, settings) to a `RawImage`.
+        (path, settings) → `RawImage`; with a third argument, the index of the frame, if `count` is given.
     recognises : callable
-        Whether a file of such a suffix is one of this format, where two formats share suffixes.
+        path → whether the file has this format, for formats that share suffixes.
     count : callable or None
-        Frames in a file, of formats that may hold several; `read` then takes their number.
+        path → number of frames, for formats whose files can contain several.
     glance : callable or None
-        ISO and exposure time in seconds of a file, without its pixels.
+        path → ISO and exposure time in seconds, without decoding pixels.
     """
 
     kind: str
@@ -73,7 +73,15 @@ class Reader:
 
     @classmethod
     def in_module(cls, kind: str, name: str) -> "Reader":
-        """The format that the module of that name in `noiseflow.raw.formats` reads."""
+        """Make the reader of a module in `noiseflow.raw.formats`.
+
+        Parameters
+        ----------
+        kind : str
+            Name of its files, for messages.
+        name : str
+            Name of the module.
+        """
         module = import_module(f"noiseflow.raw.formats.{name}")
         optional = {each: getattr(module, each) for each in ("recognises", "count", "glance") if hasattr(module, each)}
         return cls(kind, module.SUFFIXES, module.read, **optional)
@@ -91,30 +99,48 @@ READERS: tuple[Reader, ...] = (
     Reader.in_module("HDF5 files", "hdf5"),
     Reader.in_module("NumPy files", "numpy_arrays"),
 )
-"""Formats, in the order in which they are tried, and in which a mixed folder is taken."""
+"""Formats in the order in which they are tried; in a folder with several, the first one is read."""
 
 
 def reader_of(path: Path) -> Reader | None:
-    """The first reader that knows a file's suffix and recognises the file."""
+    """Find the first reader with a file's suffix that recognises the file; None if there is none."""
     suffix = path.suffix.lower()
     return next((reader for reader in READERS if suffix in reader.suffixes and reader.recognises(path)), None)
 
 
 def is_raw(path: Path) -> bool:
-    """Whether a file is one that a reader knows."""
+    """Whether a path is an existing file that one of the `READERS` reads."""
     return not is_litter(path.name) and path.is_file() and reader_of(path) is not None
 
 
 def frame_count(path: Path) -> int:
-    """Frames in a raw file; 1 for all formats that hold one."""
+    """Number of frames in a raw file.
+
+    Parameters
+    ----------
+    path : Path
+        The raw file.
+
+    Raises
+    ------
+    RawError
+        If the file is damaged.
+    """
     reader = reader_of(path)
     return reader.count(path) if reader is not None and reader.count is not None else 1
 
 
 def glance(path: Path, settings: RawSettings | None = None) -> tuple[float | None, float | None]:
-    """ISO and exposure time in seconds of a raw file, without reading its pixels; None for what is not known so.
+    """ISO and exposure time in seconds of a raw file, without decoding pixels; None for each that is unknown.
 
-    By the settings, or else the file's header, or else its name.
+    They come from the settings, otherwise from the file's header, otherwise from its name.
+
+    Parameters
+    ----------
+    path : Path
+        The raw file.
+    settings : RawSettings, optional
+        The user's settings; side-cars are added.
     """
     known, reader = settings_for(path, settings), reader_of(path)
     iso, exposure_s = known.iso, known.exposure_s
@@ -128,20 +154,27 @@ def glance(path: Path, settings: RawSettings | None = None) -> tuple[float | Non
 
 
 def raw_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """The raw files among the files of one folder, and those left out beside them.
+    """Select the raw files of one format among the files of a folder.
 
-    A folder's frames are of one format.  Where there are several, as with PNG previews beside
-    camera raws, the first in `READERS` is taken and the others are left out.
+    If there are several formats, such as PNG previews next to camera raw files, the first one in
+    `READERS` is used.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Files of the folder; those that no reader knows are ignored.
 
     Returns
     -------
-    tuple of list of Path
-        Both in the order of their names.
+    used : list of Path
+        Raw files of the chosen format, sorted by name.
+    left_out : list of Path
+        Raw files of other formats, sorted by name.
     """
     found: dict[int, list[Path]] = {}
     for file in sorted(files):
         if not is_litter(file.name) and file.is_file() and (reader := reader_of(file)) is not None:
-            # One library behind both: a DNG may be named .tif.
+            # Readers with the same function count as one format: a DNG may be named .tif.
             place = next(n for n, known in enumerate(READERS) if known.read is reader.read)
             found.setdefault(place, []).append(file)
     if not found:
@@ -156,19 +189,24 @@ def read_raw(path: str | Path, settings: RawSettings | None = None, frame: int |
     Parameters
     ----------
     path : path
-        A file with a suffix in `READERS`.
+        A file in one of the formats in `READERS`.
     settings : RawSettings, optional
-        What to take instead of what the file says; wins over a side-car TOML beside the file.
+        Overrides of the file's levels and metadata; they also override side-car TOML files.
     frame : int, optional
-        Number of the frame, from 0, in a file of several; without it the first is read, and
-        the image says so.
+        Index of the frame, from 0, in a file with several; by default the first, with a
+        caution that there are more.
+
+    Returns
+    -------
+    RawImage
+        Codes as stored, with levels and metadata.
 
     Raises
     ------
     RawError
-        The file is missing, of an unknown kind, damaged, changes while it is read, is larger
-        than `noiseflow.raw.guards.MAX_PIXELS`, or of a sensor that is not supported; the
-        message names the file and the reason.
+        If the file is missing, of an unknown format, damaged, changed while it was read, larger
+        than `noiseflow.raw.guards.MAX_PIXELS`, or from an unsupported sensor; the message
+        names the file and the reason.
     """
     path = Path(path)
     try:
@@ -187,29 +225,45 @@ def read_raw(path: str | Path, settings: RawSettings | None = None, frame: int |
     except OSError as error:
         raise RawError(f"{path}: cannot be read ({error.strerror or error})") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise RawError(f"{path}: changed while it was read; try again when it is whole")
+        raise RawError(f"{path}: changed while it was read; try again when it is complete")
     return _with_name(image, path)
 
 
 def read_frame(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
-    """Read one noisy frame for ingest or calibration: its pixels looked at, its black level one per plane.
+    """Read one noisy frame for ingest or calibration: test its pixels and reduce its black level to one per plane.
+
+    Parameters
+    ----------
+    path, settings, frame
+        As in `read_raw`.
 
     Raises
     ------
     RawError
-        As `read_raw` does, or for pixels that cannot be what the levels say.
+        As in `read_raw`, or if the pixels contradict the levels.
     """
     return inspected(read_raw(path, settings, frame)).levelled()
 
 
 def read_clean(path: str | Path, settings: RawSettings | None = None, frame: int | None = None) -> RawImage:
-    """Read a clean twin: as `read_frame`, without the tests that expect noise, its black level subtracted exactly."""
+    """Read a clean twin: like `read_frame`, but without tests that expect noise and with the black map applied exactly.
+
+    Parameters
+    ----------
+    path, settings, frame
+        As in `read_raw`.
+
+    Raises
+    ------
+    RawError
+        As in `read_raw`, or if the values seem to be normalised instead of in DN.
+    """
     image = read_raw(path, settings, frame)
     if image.mosaic.dtype.kind == "f" and image.white > NORMALISED and float(image.mosaic.max()) <= NORMALISED:
         raise RawError(
-            f"{image.source}: its values lie within {float(image.mosaic.min()):.3g} and "
-            f"{float(image.mosaic.max()):.3g}, under a white level of {image.white:g} DN: is it normalised? A clean "
-            "twin is expected in DN: multiply it by (white − black) and add black"
+            f"{image.source}: its values lie between {float(image.mosaic.min()):.3g} and "
+            f"{float(image.mosaic.max()):.3g}, but the white level is {image.white:g} DN: is it normalised? A clean "
+            "twin must be in DN: multiply it by (white − black) and add black"
         )
     if image.black_map is None:
         return image
@@ -219,31 +273,32 @@ def read_clean(path: str | Path, settings: RawSettings | None = None, frame: int
 def _read(reader: Reader, path: Path, settings: RawSettings, frame: int | None) -> RawImage:
     if reader.count is None:
         if frame:
-            raise RawError(f"{path}: holds one frame; there is no frame {frame}")
+            raise RawError(f"{path}: contains one frame, number 0; there is no frame {frame}")
         return reader.read(path, settings)
     image = reader.read(path, settings, frame or 0)
     if frame is None and (frames := reader.count(path)) > 1:
-        words = f"{path}: holds {frames} frames; the first was read"
+        words = f"{path}: contains {frames} frames; the first was read"
         return replace(image, cautions=(*image.cautions, words))
     return image
 
 
 def unknown_reason(path: Path) -> str:
-    """Why no reader takes a file."""
+    """Explain why no reader can read a file; the message names the file and the expected formats."""
     suffix = path.suffix.lower()
     kinds = [reader.kind for reader in READERS if suffix in reader.suffixes]
     if suffix == ".mat" and "srgb" in path.name.lower():
-        return f"{path}: holds sRGB blocks, which are no raw frames; expected a file named …Raw.mat"
+        return f"{path}: contains sRGB blocks, which are not raw frames; expected a file named …Raw.mat"
     if kinds:
         return (
-            f"{path}: its name says {' or '.join(kinds)}, but its content is another; expected a raw frame of that kind"
+            f"{path}: its suffix is that of {' or '.join(kinds)}, but its content is not; expected a raw frame in that "
+            "format"
         )
     known = ", ".join(sorted({each for reader in READERS for each in reader.suffixes}))
-    return f"{path}: {path.suffix or 'no suffix'} is not a raw format we read; expected one of {known}"
+    return f"{path}: {path.suffix or 'no suffix'} is not a supported raw format; expected one of {known}"
 
 
 def _with_name(image: RawImage, path: Path) -> RawImage:
-    """The image, with the ISO and exposure time of the file's name where nothing else says them."""
+    """Fill in a missing ISO or exposure time from the file's name, with a caution."""
     found: dict[str, float] = {}
     places, cautions = list(image.taken_from), list(image.cautions)
     for field, unit, named in (("iso", "ISO {:g}", named_iso), ("exposure_s", "exposure {:g} s", named_exposure_s)):
@@ -252,7 +307,7 @@ def _with_name(image: RawImage, path: Path) -> RawImage:
             if value is not None:
                 found[field] = value
                 places.append((field, f"the name {name}"))
-                cautions.append(f"{path}: the file does not say it; {unit.format(value)} taken from the name {name}")
+                cautions.append(f"{path}: {unit.format(value)} was taken from the name {name}; the file has none")
     if not found:
         return image
     return replace(image, **found, taken_from=tuple(places), cautions=tuple(cautions))  # type: ignore[arg-type]

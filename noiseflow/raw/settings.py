@@ -1,4 +1,4 @@
-"""What a user says about raw files: overrides of what the files say, or all there is to know."""
+"""The user's settings for raw files: overrides of levels and metadata, and the layout of headerless files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,7 +17,7 @@ from noiseflow.raw.patterns import BAYER_PHASES, LEVEL_COUNTS, MONO, cell_side, 
 __all__ = ["RawSettings", "black_of_area"]
 
 LONGEST_EXPOSURE_S = 2.0**32 - 1
-"""The longest that the tag of raw files holds, a ratio of 32 bits; 136 years."""
+"""Longest exposure time that a raw file's tag can store, as a 32-bit ratio; 136 years."""
 
 Area = tuple[int, int, int, int]
 """Top, left, height, width, in pixels."""
@@ -25,49 +25,49 @@ Area = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class RawSettings:
-    """Overrides of what a raw file says; None leaves it to the file.
+    """Settings that override a raw file's levels and metadata; None keeps the file's value.
 
     Parameters
     ----------
     cfa : str, optional
-        ``"RGGB"``, ``"GRBG"``, ``"GBRG"``, ``"BGGR"`` or ``"MONO"``, at the first pixel
-        that the file holds; ``"QUAD"`` or ``"XTRANS"``, with the rows and columns by which its
-        phase differs from that of `noiseflow.raw.patterns.CELLS`, ``"XTRANS+1+0"``; or the
-        colours of the cell in raster order, slashes between rows allowed.
+        Colour filter array at the first pixel of the file: ``"RGGB"``, ``"GRBG"``, ``"GBRG"``,
+        ``"BGGR"`` or ``"MONO"``; ``"QUAD"`` or ``"XTRANS"``, if necessary with the rows and
+        columns by which it is shifted from `noiseflow.raw.patterns.CELLS`, as in
+        ``"XTRANS+1+0"``; or the colours of the cell in raster order, slashes between rows allowed.
     black : tuple of float, optional
-        DN; one for all planes, or one each for R, G1, G2, B or the planes of a larger cell.
+        Black level in DN; one for all planes, or one for each (R, G1, G2, B, or those of a larger cell).
     white : float, optional
-        DN.
+        White level in DN.
     iso : float, optional
         ISO.
     exposure_s : float, optional
-        Seconds.
+        Exposure time in seconds.
     camera : str, optional
         Name of the camera.
     size : tuple of int, optional
-        (width, height) in pixels, of a file without header.
+        (width, height) in pixels of a headerless file.
     dtype : str, optional
-        Type of a file without header, as numpy spells it: ``"<u2"``, ``">u2"``, ``"u1"``; or a
-        packing in `noiseflow.raw.packed_bits.PACKINGS`: ``"RAW10"``, ``"Mono12p"``, …
+        Type of the pixels of a headerless file: a numpy type such as ``"<u2"``, ``">u2"``, ``"u1"``; or a
+        packing in `noiseflow.raw.packed_bits.PACKINGS` such as ``"RAW10"``, ``"Mono12p"``.
     header_bytes : int, optional
-        Bytes before the pixels of a file without header.
+        Bytes to skip before the pixels of a headerless file.
     stride : int, optional
-        Bytes from one row to the next of a file without header, padding included.
+        Bytes from one row to the next in a headerless file, padding included.
     shift : int, optional
-        Bits to drop at the low end of each code, of left-aligned data: 4 for 12 bits in 16.
-        `black` and `white` given here count in the codes that remain.
+        Number of low bits to drop from each code of left-aligned data: 4 for 12 bits in 16.
+        `black` and `white` given here refer to the codes after the shift.
     crop : tuple of int, optional
-        Active area: (top, left, height, width); the rest is left out.
+        Active area (top, left, height, width) in pixels; pixels outside it are dropped.
     masked : tuple of int, optional
-        Area (top, left, height, width) of masked pixels, whose mean is the black level of each
-        plane if `black` is not given.
+        Area (top, left, height, width) of masked pixels; the mean of each plane there is its black
+        level, unless `black` is given.
     places : tuple of (str, str)
-        Fields that a side-car set, and its path.
+        Fields set by a side-car, and the side-car's path.
 
     Raises
     ------
     RawError
-        A value that cannot be.
+        If a value is out of range or has the wrong form.
     """
 
     cfa: str | None = None
@@ -86,9 +86,9 @@ class RawSettings:
     places: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be."""
+        """Refuse values out of range, and normalise the name of the array."""
         if self.cfa is not None:
-            # A flag takes any case, so does a side-car.
+            # Flags and side-cars accept upper and lower case.
             cfa = known_cfa(self.cfa)
             if cfa is None:
                 raise RawError(
@@ -97,7 +97,7 @@ class RawSettings:
                 )
             object.__setattr__(self, "cfa", cfa)
         if self.black is not None and len(self.black) not in LEVEL_COUNTS:
-            raise RawError(f"black: expected one level, or four of R, G1, G2, B; got {self.black}")
+            raise RawError(f"black: expected one level, or one for each plane (R, G1, G2, B); got {self.black}")
         for name in ("iso", "white"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
@@ -122,18 +122,18 @@ class RawSettings:
             _dtype(self.dtype)
 
     def given(self) -> dict[str, Any]:
-        """The settings that are not None, by name."""
+        """Settings that are not None, by name."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "places"}
         return {name: value for name, value in values.items() if value is not None}
 
     def over(self, other: "RawSettings") -> "RawSettings":
-        """These settings, with those of `other` where these say nothing."""
+        """Fill the settings that are None from `other`."""
         own = self.given()
         places = (*self.places, *(place for place in other.places if place[0] not in own))
         return replace(other, **own, places=places)
 
     def place_of(self, name: str) -> str:
-        """Where a setting came from: a side-car's path, or the command line."""
+        """Source of a setting: the side-car's path, or the flag of the command line."""
         return dict(self.places).get(name, f"--{name.removesuffix('_s').replace('_', '-')}")
 
     def image(
@@ -147,25 +147,29 @@ class RawSettings:
         where: Mapping[str, str] | None = None,
         **said: Any,
     ) -> RawImage:
-        """A raw image of what a file says, overridden by these settings.
+        """Make a raw image from the content of a file, overridden by these settings.
 
         Parameters
         ----------
         pixels : ndarray, shape (H, W)
-            As stored, of any byte order; floats that are all whole become integers.
+            Codes as stored, in any byte order; floats become integers if all values are whole.
         source : str
             Name of the file, for messages.
-        cfa, black, white
-            What the file says; `cfa`, and a `BlackMap`, at the first pixel of `pixels`.
+        cfa : str, optional
+            Colour filter array at the first pixel, according to the file.
+        black : tuple of float or BlackMap, optional
+            Black level in DN according to the file; a map starts at the first pixel.
+        white : float, optional
+            White level in DN according to the file.
         where : mapping, optional
-            Place in the file of each field that it says.
+            Field → its place in the file.
         **said
-            Other fields of `RawImage` that the file says.
+            Other fields of `RawImage` according to the file.
 
         Raises
         ------
         RawError
-            Neither the file nor the settings say what is needed; pixels of another kind.
+            If neither the file nor the settings give the array or a level, or the pixels are no 2-D numbers.
         """
         pixels = _plain(pixels, source)
         if self.shift:
@@ -176,13 +180,13 @@ class RawSettings:
         unknown = [name for name, value in (("cfa", cfa), ("black", black), ("white", white)) if value is None]
         if cfa is None or black is None or white is None:
             raise RawError(
-                f"{source}: the file does not say its {', '.join(unknown)}; give {' '.join('--' + n for n in unknown)} "
+                f"{source}: the file lacks {', '.join(unknown)}; give {' '.join('--' + n for n in unknown)} "
                 f"or a line for each in {Path(source).with_suffix('.toml').name}"
             )
         if self.crop is not None:
             pixels, cfa, black = self._cropped(pixels, cfa, black, source)
         if self.crop is not None or pixels.strides[1] != pixels.itemsize:
-            # A margin beside each row may stay: without it the frame would be copied.
+            # Padding after each row may stay; only strided pixels and crops are copied.
             pixels = np.ascontiguousarray(pixels)
         said.update({name: value for name in ("iso", "exposure_s") if (value := getattr(self, name)) is not None})
         if self.camera is not None:
@@ -202,7 +206,7 @@ class RawSettings:
     def _cropped(
         self, pixels: NDArray[Any], cfa: str, black: tuple[float, ...] | BlackMap, source: str
     ) -> tuple[NDArray[Any], str, tuple[float, ...] | BlackMap]:
-        """Pixels, phase and black level of the area `crop`."""
+        """Pixels, colour filter array and black level of the area `crop`."""
         assert self.crop is not None
         pixels = _cut(pixels, self.crop, "crop", source)
         return (
@@ -212,7 +216,7 @@ class RawSettings:
         )
 
     def _places(self, where: Mapping[str, str], said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """What was believed and where it came from, for `RawImage.taken_from`."""
+        """Yield fields and their sources, for `RawImage.taken_from`."""
         for name in ("cfa", "black", "white", "iso", "exposure_s", "camera"):
             if getattr(self, name) is not None:
                 yield name, self.place_of(name)
@@ -227,7 +231,7 @@ class RawSettings:
 def _levels(
     black: tuple[float, ...] | BlackMap, cfa: str, shape: tuple[int, ...], source: str
 ) -> tuple[tuple[float, ...], BlackMap | None]:
-    """Black level of each plane, and the map where a plane has more than one."""
+    """Black level of each plane in DN, and the map if the level varies within a plane."""
     if isinstance(black, BlackMap):
         return plane_levels(black, cfa, (shape[0], shape[1]))
     planes = 1 if cfa == MONO else cell_side(cfa) ** 2
@@ -239,32 +243,43 @@ def _levels(
 def _shifted(
     pixels: NDArray[Any], black: tuple[float, ...] | BlackMap | None, white: float | None, shift: int, source: str
 ) -> tuple[NDArray[Any], tuple[float, ...] | BlackMap | None, float | None]:
-    """Codes without their `shift` lowest bits, and the file's levels in them.
+    """Shift codes right by `shift` bits, and divide the file's levels by 2^shift.
 
     Raises
     ------
     RawError
-        A code is not a multiple of 2^shift: the data are not left-aligned by that many bits.
+        If a code is not a multiple of 2^shift, so that the data are not left-aligned by that many bits.
     """
     if pixels.dtype.kind == "f":
-        raise RawError(f"{source}: shift: holds fractions; expected whole codes")
+        raise RawError(f"{source}: shift: contains fractional values; expected whole codes")
     if pixels.size and int(np.bitwise_or.reduce(pixels, axis=None)) & ((1 << shift) - 1):
         raise RawError(f"{source}: shift: not all codes are multiples of {1 << shift}; expected left-aligned codes")
     if isinstance(black, BlackMap):
         black = black.times(0.5**shift)
     elif black is not None:
         black = tuple(level / (1 << shift) for level in black)
-    # 65535 stands for the largest code, which is 4095·16 in such data.
+    # Rounded down: files may say 65535 where the largest code is 4095·16.
     return pixels >> shift, black, None if white is None else float(int(white) >> shift)
 
 
 def black_of_area(pixels: NDArray[Any], cfa: str, area: Area, source: str) -> tuple[float, ...]:
-    """Mean code of each plane, in DN, over an area of masked pixels.
+    """Mean code of each plane in DN over an area of masked pixels.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W)
+        All stored pixels in DN.
+    cfa : str
+        Colour filter array at the first pixel.
+    area : tuple of int
+        Top, left, height, width in pixels.
+    source : str
+        Name of the file, for messages.
 
     Raises
     ------
     RawError
-        The area is not within the image, or holds no pixel of a plane.
+        If the area is not within the image, or is smaller than a cell.
     """
     top, left, height, width = area
     within = _cut(pixels, area, "masked", source)
@@ -273,7 +288,7 @@ def black_of_area(pixels: NDArray[Any], cfa: str, area: Area, source: str) -> tu
     side = cell_side(cfa)
     if min(height, width) < side:
         raise RawError(
-            f"{source}: masked: {height}×{width} pixels hold not every colour; expected {side}×{side} or more"
+            f"{source}: masked: {height}×{width} pixels do not contain every plane; expected at least {side}×{side}"
         )
     return tuple(
         float(within[(row - top) % side :: side, (column - left) % side :: side].mean()) for row, column in offsets(cfa)
@@ -295,15 +310,15 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 def _plain(pixels: NDArray[Any], source: str) -> NDArray[Any]:
     if pixels.ndim != 2:
-        raise RawError(f"{source}: holds an array of shape {pixels.shape}; expected one mosaic of shape (H, W)")
+        raise RawError(f"{source}: contains an array of shape {pixels.shape}; expected one mosaic of shape (H, W)")
     if pixels.dtype.kind not in "uif":
-        raise RawError(f"{source}: holds values of type {pixels.dtype}; expected integers or floats")
+        raise RawError(f"{source}: contains values of type {pixels.dtype}; expected integers or floats")
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype.kind != "f" or not pixels.size:
         return pixels
     pixels = pixels.astype(np.float64 if pixels.dtype.itemsize > 4 else np.float32, copy=False)
     if not np.isfinite(pixels).all():
-        raise RawError(f"{source}: holds NaN or infinite values; expected codes in DN")
+        raise RawError(f"{source}: contains NaN or infinite values; expected codes in DN")
     if np.abs(pixels).max() < 2**31 and (np.rint(pixels) == pixels).all():
         fits = pixels.min() >= 0 and pixels.max() < 2**16
         return pixels.astype(np.uint16 if fits else np.int32)

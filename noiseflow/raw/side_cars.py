@@ -1,14 +1,14 @@
-"""Side-cars: small TOML files that say what raw files do not.
+"""Side-cars: small TOML files with settings for raw files.
 
-A flag wins over the side-car, the side-car over the file.  A side-car is a small TOML
-file: ``NAME.toml`` beside ``NAME.raw``, or ``noiseflow.toml`` for a folder and all folders
-below it; the nearer one wins::
+Flags override side-cars, and side-cars override the raw file.  A side-car is ``NAME.toml`` next
+to ``NAME.raw``, or ``noiseflow.toml`` for a folder and all folders below it; the one nearest
+to the file takes precedence::
 
     cfa = "RGGB"
-    black = 600                  # or of R, G1, G2, B: [600, 601, 601, 600]
+    black = 600                  # or for R, G1, G2, B: [600, 601, 601, 600]
     white = 16383
     iso = 200
-    size = [768, 512]            # width, height; of a file without header
+    size = [768, 512]            # width, height; for headerless files
     dtype = "<u2"                # or packed: "RAW10", "Mono12p", …
 """
 
@@ -27,10 +27,10 @@ __all__ = ["FOLDER_SIDE_CAR", "settings_for"]
 FOLDER_SIDE_CAR = "noiseflow.toml"
 
 LARGEST_NUMBER = 1 << 53
-"""Largest whole number in a side-car: a double holds it exactly."""
+"""Largest integer accepted in a side-car, which a double represents exactly."""
 
 SIDE_CAR_BYTES = 1 << 16
-"""Largest side-car that is read."""
+"""Largest side-car that is read, in bytes."""
 
 KEYS: dict[str, tuple[str, type | tuple[type, ...], int]] = {
     "cfa": ("a text", str, 0),
@@ -47,16 +47,23 @@ KEYS: dict[str, tuple[str, type | tuple[type, ...], int]] = {
     "crop": ("a list of top, left, height, width", int, 4),
     "masked": ("a list of top, left, height, width", int, 4),
 }
-"""Keys of a side-car: what is expected, the type, and the length of a list."""
+"""Key → what is expected (for messages), the type of the values, and the length of a list (0 for no list)."""
 
 
 def settings_for(path: Path, flags: RawSettings | None = None) -> RawSettings:
-    """The settings of one file: flags over ``NAME.toml`` over ``noiseflow.toml`` of its folder and those above.
+    """Settings of one raw file: flags, completed from ``NAME.toml``, then from ``noiseflow.toml`` in the folders above.
+
+    Parameters
+    ----------
+    path : Path
+        The raw file.
+    flags : RawSettings, optional
+        Settings from the command line.
 
     Raises
     ------
     RawError
-        A side-car that is no TOML, or has an unknown key or a value of a wrong type.
+        If a side-car is not valid TOML, or has an unknown key or a value of the wrong type.
     """
     settings = flags or RawSettings()
     above = Path(os.path.abspath(path)).parents
@@ -67,7 +74,7 @@ def settings_for(path: Path, flags: RawSettings | None = None) -> RawSettings:
 
 
 def read_side_car(path: Path) -> RawSettings:
-    """Read the settings that a TOML file holds."""
+    """Read the settings in a side-car; errors as in `settings_for`."""
     table = read_toml(path, "the settings of raw files", RawError, most=SIDE_CAR_BYTES)
     try:
         values = _typed(table)
@@ -92,5 +99,5 @@ def _typed(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sane(item: Any) -> bool:
-    """Whether a whole number is one that an array can hold; anything else is."""
+    """Whether a value is not an integer beyond `LARGEST_NUMBER`."""
     return not isinstance(item, int) or abs(item) <= LARGEST_NUMBER

@@ -1,7 +1,7 @@
-"""A camera of known physics that writes real raw files with clean twins."""
+"""Simulate cameras of known physics, which write real raw files with clean twins."""
 
 import lazy_loader
 
-# An ingest only asks what the folders of a simulation look like, which needs no torch.
-# The names stand in __init__.pyi, once.
+# Loaded lazily: an ingest needs only the name of the manifest.
+# The names are listed in __init__.pyi.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Cameras of known physics that ship with the package."""
+"""Cameras of known physics that are part of the package."""
 
 import json
 from functools import cache
@@ -19,12 +19,17 @@ def _table() -> dict[str, Any]:
 
 
 def camera_names() -> tuple[str, ...]:
-    """Names that `load_camera` knows."""
+    """Names of the cameras that can be loaded."""
     return tuple(_table())
 
 
 def camera_named(name: str) -> str | None:
-    """The camera that a name means, whatever its capitals and the signs between its words; None if it is unknown.
+    """Find a camera by name, ignoring case and punctuation; None if it is unknown.
+
+    Parameters
+    ----------
+    name : str
+        Name of the camera.
 
     Examples
     --------
@@ -40,12 +45,17 @@ def _letters(name: str) -> str:
 
 
 def load_camera(name: str) -> CameraPhysics:
-    """Physics of a camera by name.
+    """Load the physics of a camera.
+
+    Parameters
+    ----------
+    name : str
+        Name of the camera; case and punctuation are ignored.
 
     Raises
     ------
     RawError
-        If no camera of that name ships with the package.
+        If the package has no camera of this name.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A camera's noise, from photons to codes, in electrons and DN."""
+"""Simulate the noise of a camera, from photons to codes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +18,14 @@ class IsoPhysics:
     Parameters
     ----------
     gain_dn_per_e : float
-        Conversion gain K.
+        Conversion gain K in DN per electron.
     read_scale_dn : float
-        Scale of the read noise: σ if Gaussian, else the factor on the Tukey-lambda
+        Scale of the read noise in DN: σ if Gaussian, otherwise the factor of the Tukey-lambda
         quantile function.
     read_lambda : float
-        Shape of a Tukey-lambda read noise.
+        Shape λ of Tukey-lambda read noise.
     row_sigma_dn : float
-        σ of the offset that is common to a row of the mosaic.
+        σ in DN of the random offset of each row of the mosaic.
     """
 
     gain_dn_per_e: float
@@ -41,17 +41,17 @@ class CameraPhysics:
     Parameters
     ----------
     name : str
-        Name of the camera, as its files and models carry it.
+        Name of the camera in files and models.
     cfa : str
         Colour filter array at the first pixel, one of `noiseflow.raw.patterns.CFAS`.
     black_dn, white_dn : float
-        Black and white level, DN.
+        Black and white level in DN.
     read_shape : str
-        ``"gaussian"`` or ``"tukey-lambda"``.
+        Distribution of the read noise: ``"gaussian"`` or ``"tukey-lambda"``.
     isos : dict of float to IsoPhysics
-        ISO → its parameters.
+        ISO → noise parameters.
     source : str
-        Where the numbers are from.
+        Source of the numbers.
     """
 
     name: str
@@ -63,12 +63,12 @@ class CameraPhysics:
     source: str = ""
 
     def at(self, iso: float) -> IsoPhysics:
-        """Parameters at an ISO.
+        """Noise parameters at an ISO.
 
         Raises
         ------
         RawError
-            If they are not known there; a truth is not interpolated.
+            If they are unknown at this ISO; true values are not interpolated.
         """
         if iso not in self.isos:
             known = ", ".join(f"{known:g}" for known in sorted(self.isos))
@@ -83,9 +83,10 @@ class CameraPhysics:
         return at.read_scale_dn * float(np.sqrt(tukey_lambda_variance(at.read_lambda)))
 
     def noise_profile(self, iso: float) -> tuple[float, float]:
-        """(S, O) of the DNG NoiseProfile: var = S·signal + O of the normalised signal.
+        """(S, O) of the DNG NoiseProfile: the variance of the normalised signal is S·signal + O.
 
-        S = K/(white − black); O adds read, row and quantisation (1/12 DN²) variance.
+        S = K/(white − black); O is the sum of read, row and quantisation (1/12 DN²) variance, over
+        (white − black)².
         """
         at, span = self.at(iso), self.white_dn - self.black_dn
         offset = self.read_sigma_dn(iso) ** 2 + at.row_sigma_dn**2 + 1 / 12
@@ -93,16 +94,25 @@ class CameraPhysics:
 
 
 def tukey_lambda(shape: float, size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw from Tukey's lambda distribution of scale 1 by its quantile function.
+    """Sample Tukey's lambda distribution with scale 1 by its quantile function.
 
     Q(u) = (u^λ − (1 − u)^λ)/λ, and log(u/(1 − u)) at λ = 0.
+
+    Parameters
+    ----------
+    shape : float
+        Shape λ.
+    size : tuple of int
+        Shape of the array.
+    rng : numpy Generator
+        Source of random numbers.
 
     References
     ----------
     Joiner, Rosenblatt: Some properties of the range in samples from Tukey's symmetric
     lambda distributions, JASA 1971.
     """
-    # 1 − random() is in (0, 1]: neither end gives log 0 once both are kept off it.
+    # Keep u away from 0 and 1, where a logarithm would be infinite.
     u = np.clip(rng.random(size), 1e-16, 1 - 1e-16)
     log_u, log_v = np.log(u), np.log1p(-u)
     if abs(shape) < 1e-8:
@@ -111,10 +121,22 @@ def tukey_lambda(shape: float, size: tuple[int, ...], rng: np.random.Generator) 
 
 
 def tukey_lambda_variance(shape: float) -> float:
-    """Variance of Tukey's lambda distribution of scale 1; λ > −½.
+    """Variance of Tukey's lambda distribution with scale 1.
 
     2/λ² · (1/(1 + 2λ) − Γ(λ + 1)²/Γ(2λ + 2)), and π²/3 at λ = 0.
 
+    Parameters
+    ----------
+    shape : float
+        Shape λ > −½.
+
+    Raises
+    ------
+    RawError
+        If λ ≤ −½, where the variance is infinite.
+
+    Examples
+    --------
     >>> round(tukey_lambda_variance(1.0), 6)
     0.333333
     """
@@ -129,24 +151,30 @@ def tukey_lambda_variance(shape: float) -> float:
 
 
 def expose(signal_dn: NDArray[Any], camera: CameraPhysics, iso: float, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Draw one frame: photons, read noise, row noise, rounding, clipping.
+    """Simulate one frame: photons, read noise, row noise, rounding, clipping.
 
-    code = round(black + K·Poisson(signal/K) + read + row) in [0, white].
+    code = round(black + K·Poisson(signal/K) + read + row), clipped to [0, white].
 
     Parameters
     ----------
     signal_dn : ndarray, shape (H, W)
-        Expected signal above black in DN, 0 or more.
+        Expected signal above black in DN, at least 0.
     camera : CameraPhysics
-        Camera that takes the frame.
+        The camera.
     iso : float
         One of the camera's ISOs.
     rng : numpy Generator
-        Source of the noise.
+        Source of random numbers.
 
     Returns
     -------
     ndarray of uint16, shape (H, W)
+        Codes in DN.
+
+    Raises
+    ------
+    RawError
+        If the ISO is unknown.
     """
     at = camera.at(iso)
     codes = at.gain_dn_per_e * rng.poisson(signal_dn / at.gain_dn_per_e).astype(np.float64)

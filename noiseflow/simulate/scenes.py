@@ -1,4 +1,4 @@
-"""Clean scenes: pictures that come with scikit-image, taken back to linear light, and a step wedge."""
+"""Clean scenes for simulations: pictures from scikit-image, converted to linear light, and a step wedge."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,37 +22,37 @@ PICTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
     "brick": data.brick,
     "grass": data.grass,
 }
-"""Pictures in the scikit-image wheel itself: none is downloaded."""
+"""Name → function that loads a picture; all are in the scikit-image wheel, none is downloaded."""
 
 WEDGE = "wedge"
-"""Steps and a ramp from black to white."""
+"""Name of the scene with steps and a ramp from black to white."""
 
 WHITE_BALANCE = (0.5, 1.0, 0.65)
-"""What a white surface gives in R, G, B: daylight on a typical sensor."""
+"""Response of a typical sensor to a white surface in daylight, in R, G, B."""
 
 
 def scene_names(count: int) -> tuple[str, ...]:
-    """Names of scenes: the wedge, then the pictures, again with other crops and exposures."""
+    """Names of `count` scenes: the wedge, then the pictures, then the same again with other crops and exposures."""
     subjects = (WEDGE, *PICTURES)
     return tuple(f"{index:03d}_{subjects[index % len(subjects)]}" for index in range(count))
 
 
 def render(name: str, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Linear signal of a scene, as fraction of full scale, on an RGGB mosaic.
+    """Render the linear signal of a scene on an RGGB mosaic.
 
     Parameters
     ----------
     name : str
-        From `scene_names`.
+        Name from `scene_names`.
     size : tuple of int
-        (H, W) of the mosaic, even.
+        (H, W) of the mosaic in pixels, both even.
     rng : numpy Generator
-        Random numbers of crop, flip and exposure.
+        Source of random numbers for crop, flip and exposure.
 
     Returns
     -------
     ndarray, shape (H, W)
-        From 0 to about 1; bright parts may go above.
+        Normalised signal, from 0 to 1.
     """
     subject = name.split("_", 1)[1]
     planes = (size[0] // 2, size[1] // 2)
@@ -66,16 +66,16 @@ def render(name: str, size: tuple[int, int], rng: np.random.Generator) -> NDArra
 
 
 def in_pattern(mosaic: NDArray[Any], cfa: str) -> NDArray[Any]:
-    """A rendered scene as a sensor with another colour filter array sees it.
+    """Convert a rendered scene to the mosaic of a sensor with another colour filter array.
 
-    Each pixel takes its colour from the 2×2 cell of the scene that it lies in.
+    Each pixel takes the value of its colour from the 2×2 cell of the scene in which it lies.
 
     Parameters
     ----------
     mosaic : ndarray, shape (H, W)
-        From `render`: RGGB, H and W even.
+        RGGB mosaic from `render`, H and W even.
     cfa : str
-        The sensor's array at the first pixel; ``"MONO"`` and ``"RGGB"`` leave the mosaic as it is.
+        The sensor's array at the first pixel; with ``"MONO"`` and ``"RGGB"`` the mosaic is returned unchanged.
     """
     red, green, _, blue = planes = pack(mosaic, "RGGB")
     if cell_side(cfa) == 2:
@@ -91,7 +91,7 @@ def in_pattern(mosaic: NDArray[Any], cfa: str) -> NDArray[Any]:
 def _photograph(picture: NDArray[np.uint8], planes: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
     rgb = np.repeat(picture[..., None], 3, -1) if picture.ndim == 2 else picture[..., :3]
     linear = _linear(rgb / 255.0)
-    # The picture's own noise and JPEG blocks are averaged away before it is brought to size.
+    # Average away the picture's own noise and JPEG blocks before resizing.
     small = transform.downscale_local_mean(linear, (2, 2, 1))
     crop = rng.uniform(0.7, 1.0)
     height, width = (int(crop * length) for length in small.shape[:2])
@@ -111,10 +111,10 @@ def _linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _wedge(planes: tuple[int, int]) -> NDArray[np.float64]:
-    """Upper half sixteen steps, lower half a ramp, both even in the root of the signal."""
+    """Sixteen steps in the upper half and a ramp in the lower half, both linear in the square root of the signal."""
     height, width = planes
     ramp = np.linspace(0, 0.95, width) ** 2
     steps = (np.floor(np.linspace(0, 16, width, endpoint=False)) / 16 * 0.95) ** 2
     grey = np.where((np.arange(height) < height // 2)[:, None], steps[None], ramp[None])
-    # Divided by what a white surface gives, so that all four planes see the same levels.
+    # Divide by the white balance, so that all four planes have the same levels.
     return np.asarray(grey[..., None] / np.array(WHITE_BALANCE))

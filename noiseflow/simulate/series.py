@@ -1,4 +1,4 @@
-"""What one shoots to calibrate a camera: flats, darks and a burst, by a camera of known physics."""
+"""Simulate the frames needed to calibrate a camera: flats, darks and a burst."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from noiseflow.simulate.write import checked_camera, image_of
 __all__ = ["BURST", "DARKS", "LEVELS", "simulate_series"]
 
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0, 1.1)
-"""Exposures of the flats as parts of that which fills the range: two frames each."""
+"""Exposures of the flats as fractions of the one that fills the range; two frames each."""
 
 DARKS = {0.001: 20, 1.0: 2}
-"""Frames in the dark, by exposure time in s."""
+"""Exposure time in seconds → number of dark frames."""
 
 BURST = 8
-"""Frames of the still scene."""
+"""Number of frames of the static scene."""
 
 FULL_S = 0.1
-"""Exposure time at which the flats fill the range, s."""
+"""Exposure time in seconds at which the flats fill the range."""
 
 
 def simulate_series(
@@ -40,38 +40,38 @@ def simulate_series(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Write the frames of docs/calibrate.md as DNG: folders ``flats``, ``darks`` and ``burst``.
+    """Write DNG frames for a calibration as in docs/calibrate.md: folders ``flats``, ``darks`` and ``burst``.
 
-    The simulated sensor has no dark current, fixed pattern or PRNU of its own.
+    The simulated sensor has no dark current, fixed pattern or PRNU.
 
     Parameters
     ----------
     out : path
         Folder to write.
     camera : str
-        See `noiseflow.simulate.camera_names`.
+        Name of the camera, see `noiseflow.simulate.camera_names`.
     isos : sequence of float, optional
-        All that are known of the camera if None.  The burst is of the first.
+        ISOs to simulate; by default all that are known for the camera.  The burst has the first.
     size : tuple of int
-        (H, W) of the mosaic, even.
+        (H, W) of the mosaic in pixels, both even.
     seed : int
-        Seed of all randomness.
+        Seed of all random numbers.
     overwrite : bool
-        Whether a series in `out` may be replaced.
+        Replace an earlier series in `out`.
     progress : Progress
         Called after each frame.
 
     Returns
     -------
     list of Path
-        The files, in the order in which they were taken.
+        The files, in the order in which they were written.
 
     Raises
     ------
     RawError
-        Unknown camera or ISO, or odd size.
+        If the camera or an ISO is unknown, or the size is odd or too small.
     OutputError
-        `out` is in the way, or the disk too small.
+        If `out` may not be written, or the disk is too small.
     """
     physics, chosen = checked_camera(camera, isos, size)
     shots = _shots(physics, chosen, size, seed)
@@ -91,7 +91,7 @@ def simulate_series(
 
 @dataclass(frozen=True)
 class _Shot:
-    """A frame to take: its path in the folder, ISO, exposure in s and expected signal (H, W) above black, DN."""
+    """A frame to simulate: path in the folder, ISO, exposure time in s, expected signal (H, W) above black in DN."""
 
     name: str
     iso: float
@@ -100,7 +100,7 @@ class _Shot:
 
 
 def _shots(physics: CameraPhysics, isos: Sequence[float], size: tuple[int, int], seed: int) -> list[_Shot]:
-    """The flats, darks and burst, in the order in which they are taken."""
+    """List the flats, darks and burst frames in the order in which they are written."""
     span = physics.white_dn - physics.black_dn
     scene = in_pattern(render(scene_names(1)[0], size, np.random.default_rng((seed, 0))), physics.cfa)
     flat, dark = np.full(size, span), np.zeros(size)

@@ -1,4 +1,4 @@
-"""A folder of raw files with clean twins, as a camera of known physics would have written it."""
+"""Simulate a folder of raw files with clean twins."""
 
 import json
 from collections.abc import Sequence
@@ -25,9 +25,10 @@ from noiseflow.simulate.scenes import WHITE_BALANCE, in_pattern, render, scene_n
 __all__ = ["checked_camera", "image_of", "simulate", "truth_of"]
 
 MAKE = "Simulated"
-"""Make of every simulated camera, so that its files never pass for those of the real one."""
+"""Make of all simulated cameras, so that their files are not mistaken for those of real ones."""
 
 EXPOSURE_S = 0.01
+"""Exposure time in seconds of a full exposure."""
 
 
 def simulate(
@@ -45,52 +46,51 @@ def simulate(
 ) -> dict[str, Any]:
     """Write noisy DNG files and their clean twins.
 
-    The clean twin is a 16-bit DNG with black and white level scaled by a power of two.
-    The expected signal *is* its codes, so that the twin has no error of its own; the ISO
-    brightens the picture only through the noise, the exposure being taken as set for it.
+    The clean twin is a 16-bit DNG with black and white level scaled by a power of two.  Noise is
+    simulated for the rounded codes of the twin, so the twin has no error.  The scene has the same
+    brightness at every ISO, as if the exposure were adjusted; the ISO changes only the noise.
 
     Parameters
     ----------
     out : path
-        Folder; ``simulation.json`` in it is written last, and lists scenes, files and the
-        physics.
+        Folder to write.  Its ``simulation.json`` lists scenes, files and the physics.
     camera : str
-        See `noiseflow.simulate.camera_names`.
+        Name of the camera, see `noiseflow.simulate.camera_names`.
     isos : sequence of float, optional
-        All that are known of the camera if None.
+        ISOs to simulate; by default all that are known for the camera.
     scenes : int
-        Number of scenes, each taken at every ISO.
+        Number of scenes, each simulated at every ISO.
     size : tuple of int
-        (H, W) of the mosaic, even.
+        (H, W) of the mosaic in pixels, both even.
     seed : int
-        Each frame draws from its own child of it.
+        Seed of all random numbers; each frame has its own stream.
     frames : int
-        Noisy frames of each scene at each ISO.
+        Number of noisy frames of each scene at each ISO.
     light : float
-        Exposure as a fraction of the full one, in (0, 1]: 0.01 is the "ratio 100" of extreme
-        low light.
+        Exposure as a fraction of the full one, in (0, 1]; 0.01 corresponds to the "ratio 100" of
+        low-light data sets.
     overwrite : bool
-        Whether a simulation in `out` may be replaced.
+        Replace an earlier simulation in `out`.
     progress : Progress
         Called after each frame.
 
     Returns
     -------
     dict
-        The manifest.
+        The content of ``simulation.json``.
 
     Raises
     ------
     RawError
-        Unknown camera or ISO, odd size, no light or too much.
+        If the camera or an ISO is unknown, the size is odd or too small, or `light` is out of range.
     OutputError
-        `out` is in the way, or the disk too small.
+        If `out` may not be written, or the disk is too small.
     """
     physics, chosen = checked_camera(camera, isos, size)
     if not 0 < light <= 1:
-        raise RawError(f"light {light:g}: expected more than 0 and at most 1, the full exposure")
+        raise RawError(f"light {light:g}: expected more than 0 and at most 1 (the full exposure)")
     total = scenes * len(chosen) * frames
-    # The clean twins are frames too.
+    # Count the clean twins too.
     needs = 2 * size[0] * size[1] * scenes * len(chosen) * (frames + 1)
     with (
         writing(out, folder=True, overwrite=overwrite, needs=needs) as out,
@@ -102,7 +102,7 @@ def simulate(
             for iso in chosen:
                 done = len(entries) * frames
                 reported = _part(progress, done, total)
-                # By the ISO itself, so that its frames are the same whatever other ISOs there are.
+                # Seeded by the ISO itself, so that its frames do not depend on the other ISOs.
                 iso_seed = np.random.SeedSequence((seed, index, round(iso)))
                 clean = _clean_twin(levels, physics, iso, EXPOSURE_S * light)
                 entries.append(_write_scene(partial, name, clean, physics, iso, iso_seed.spawn(frames), reported))
@@ -124,12 +124,28 @@ def simulate(
 def checked_camera(
     camera: str, isos: Sequence[float] | None, size: tuple[int, int]
 ) -> tuple[CameraPhysics, list[float]]:
-    """Physics of a camera, and the ISOs to simulate: those given, or all that are known of it.
+    """Load a camera and check the arguments of a simulation.
+
+    Parameters
+    ----------
+    camera : str
+        Name of the camera.
+    isos : sequence of float or None
+        ISOs to simulate; None for all that are known for the camera.
+    size : tuple of int
+        (H, W) of the mosaic in pixels.
+
+    Returns
+    -------
+    physics : CameraPhysics
+        The camera.
+    isos : list of float
+        ISOs to simulate.
 
     Raises
     ------
     RawError
-        Unknown camera or ISO, or a size (H, W) of the mosaic that is odd or too small.
+        If the camera or an ISO is unknown, or the size is odd or too small.
     """
     physics = load_camera(camera)
     chosen = [float(iso) for iso in (isos or sorted(physics.isos))]
@@ -141,7 +157,7 @@ def checked_camera(
 
 
 def _part(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of one scene at one ISO as part of all."""
+    """Report the progress of one scene at one ISO as part of the whole."""
     return lambda done, _, note="": progress(before + done, total, note)
 
 
@@ -154,10 +170,10 @@ def _write_scene(
     seeds: Sequence[np.random.SeedSequence],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write the clean twin of a scene at one ISO and its noisy frames; its entry of the manifest."""
+    """Write the clean twin and the noisy frames of a scene at one ISO; return its entry in the manifest."""
     clean_name, noisy_names = f"{name}_ISO{iso:g}_CLEAN.dng", []
     _write_dng(folder / clean_name, clean)
-    # One black level for all planes.
+    # All planes have the same black level.
     black, white = clean.black[0], clean.white
     signal_dn = np.maximum((clean.mosaic - black) / (white - black), 0) * (physics.white_dn - physics.black_dn)
     exposure_s = clean.exposure_s or EXPOSURE_S
@@ -171,12 +187,12 @@ def _write_scene(
 
 
 def _write_dng(path: Path, image: RawImage, noise_profile: Sequence[tuple[float, float]] | None = None) -> None:
-    """Write a file of a private folder, which is whole when it gets its name."""
+    """Write a file into a private folder."""
     path.write_bytes(dng_bytes(path, image, noise_profile=noise_profile, neutral=WHITE_BALANCE))
 
 
 def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
-    """What the noise of simulated files is drawn from, by the camera's name in them."""
+    """True parameters of simulated noise: camera name in the files → parameters, with lists over the ISOs."""
     name = image_of(np.zeros((1, 1), np.uint16), physics, isos[0], physics.black_dn, physics.white_dn).camera
     at = [physics.at(iso) for iso in isos]
     return {
@@ -194,7 +210,7 @@ def truth_of(physics: CameraPhysics, isos: Sequence[float]) -> dict[str, Any]:
 
 
 def _clean_twin(levels: NDArray[np.float64], physics: CameraPhysics, iso: float, exposure_s: float) -> RawImage:
-    """The expected signal, on the finest grid of 16-bit codes that is a power of two finer."""
+    """Make the clean twin, with levels scaled by the largest power of two that fits into 16 bits."""
     factor = 2 ** int(np.floor(np.log2((2**16 - 1) / physics.white_dn)))
     black, white = physics.black_dn * factor, physics.white_dn * factor
     mosaic = in_pattern(levels, physics.cfa)
@@ -210,7 +226,21 @@ def image_of(
     white: float,
     exposure_s: float = EXPOSURE_S,
 ) -> RawImage:
-    """A frame as the simulated camera would label it; levels in DN."""
+    """Make a frame with the metadata of the simulated camera.
+
+    Parameters
+    ----------
+    mosaic : ndarray of uint16, shape (H, W)
+        Codes in DN.
+    physics : CameraPhysics
+        The camera.
+    iso : float
+        ISO.
+    black, white : float
+        Levels in DN.
+    exposure_s : float
+        Exposure time in seconds.
+    """
     return RawImage(
         mosaic=mosaic,
         cfa=physics.cfa,

@@ -232,7 +232,7 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
     (taken / "mine.txt").write_text("mine")
     cases = (
         ((empty,), "no raw file in this folder"),
-        ((text,), "it holds files of .txt"),
+        ((text,), "it contains .txt files"),
         ((tmp_path / "gone",), "no such file or folder"),
         (
             (clean, "--cameras", "Mine"),
@@ -258,9 +258,9 @@ def test_bad_input_is_one_line(tmp_path: Path, clean: Path, run: Path) -> None:
 @pytest.mark.parametrize(
     ("mosaic", "reason"),
     [
-        (np.where(np.eye(32) > 0, np.nan, 500.0), r"c\.npz: holds NaN or infinite values"),
+        (np.where(np.eye(32) > 0, np.nan, 500.0), r"c\.npz: contains NaN or infinite values"),
         (np.full((1, 1), 500), r"c\.npz: \(1, 1\) pixels; expected at least one 2×2 cell"),
-        (np.full((8, 8), 500), "LibRaw reads no DNG below 22 a side"),
+        (np.full((8, 8), 500), "LibRaw needs at least 22 a side"),
     ],
 )
 def test_frames_that_make_no_pair(tmp_path: Path, run: Path, mosaic: np.ndarray, reason: str) -> None:
@@ -312,7 +312,7 @@ def test_inputs_in_the_output_and_files_of_the_users_are_left_alone(tmp_path: Pa
     synthesize(clean, out, [run], jobs=1)
     shutil.copytree(run, out / "run")
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match=r"holds .*, an input"):
+    with pytest.raises(OutputError, match=r"contains .*, an input"):
         synthesize(clean, out, [out / "run"], jobs=1, overwrite=True)
     with pytest.raises(OutputError, match="run"):
         synthesize(clean, out, [run], jobs=1, overwrite=True)
@@ -327,7 +327,7 @@ def test_a_manifest_that_names_a_file_outside_is_refused(tmp_path: Path, run: Pa
     content["scenes"][0]["clean"] = "../photo.dng"
     stated.write_text(json.dumps(content))
     (tmp_path / "job").mkdir()
-    with pytest.raises(OutputError, match="nothing outside is touched"):
+    with pytest.raises(OutputError, match="is not inside"):
         synthesize(tmp_path / "clean", tmp_path / "job" / "pairs", [run], jobs=1)
     assert list((tmp_path / "job").iterdir()) == []
 

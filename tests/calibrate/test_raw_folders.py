@@ -218,7 +218,9 @@ def test_a_master_frame_among_the_others_is_refused(tmp_path, kind):
     images = [read_raw(path) for path in sorted((tmp_path / kind).glob(f"{prefix}*.dng"))]
     mean = np.rint(np.mean([image.mosaic for image in images], axis=0)).astype(np.uint16)
     write(tmp_path / kind, f"{prefix}master", replace(images[0], mosaic=mean))
-    with pytest.raises(DataError, match=rf"{prefix}master\.dng has 0\.?\d* of the noise variance of the other frames"):
+    with pytest.raises(
+        DataError, match=rf"{prefix}master\.dng has 0\.?\d* times the noise variance of the other frames"
+    ):
         calibrate([tmp_path])
 
 

@@ -20,6 +20,6 @@ def test_the_whole_path_small(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "raws").mkdir()
     (tmp_path / "mine" / "raws" / "photo.dng").write_text("keep me")
-    with pytest.raises(NoiseflowError, match="none of ours"):
+    with pytest.raises(NoiseflowError, match="has no list of files written by noiseflow"):
         demo(tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "raws" / "photo.dng").exists()

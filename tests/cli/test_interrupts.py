@@ -120,7 +120,7 @@ def test_two_equal_ingests_at_once_make_one_whole_store(work: Path) -> None:
     ("words", "says"),
     [
         ("fit pipe.h5 --out new", "special file"),
-        ("benchmark pipe.toml --out res", "no regular file"),
+        ("benchmark pipe.toml --out res", "not a regular file"),
         ("fit p.h5 --out new --weight nan", "not a finite number"),
         ("fit p.h5 --out new --max-minutes nan", "not a finite number"),
         ("fit p.h5 --out new --seed 18446744073709551616", "2³²"),
@@ -128,7 +128,7 @@ def test_two_equal_ingests_at_once_make_one_whole_store(work: Path) -> None:
         ("fit p.h5 --out new --model realnvp --option couplings=1000000000000", "up to 10,000"),
         ("simulate out --camera PG-12 --size 1000000 1000000", "GB left|expected"),
         (f"fit p.h5 --out new --batch {'9' * 5000}", "whole number"),
-        ("fit p.h5 --out new --config pipe.toml", "no regular file|does not exist|is a"),
+        ("fit p.h5 --out new --config pipe.toml", "not a regular file|does not exist|is a"),
         ("ingest raws --out out --patch-size 18446744073709551616", "64 bits"),
         ("ingest raws --out out --jobs 1000000000000", "1,024"),
         ("ingest raws --out out --scheduler 1000000000000", "no Dask scheduler|needs dask"),

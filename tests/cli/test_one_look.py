@@ -283,7 +283,7 @@ def test_a_missing_gpu_is_one_line(
     save(build(ModelSpec("nlf", "bayer", ("One",), (400.0,))), "run")
     result = run(*words, "--device", "cuda")
     assert result.exit_code == 1
-    assert "sees no GPU" in result.stderr
+    assert "finds no GPU" in result.stderr
     assert not Path("out").exists()
     assert not Path("out.dng").exists()
 

@@ -83,7 +83,7 @@ def test_the_mean_of_clipped_blacks_is_no_row_noise(tmp_path: Path) -> None:
 def test_the_density_of_clipped_codes_is_warned_of(tmp_path: Path) -> None:
     store = store_of(tmp_path / "s.h5", 0)
     settings = FitSettings(epochs=1, device="cpu", objective="continuous")
-    with pytest.warns(FitWarning, match="at code 0.*objective discretised"):
+    with pytest.warns(FitWarning, match="at code 0.*objective 'discretised'"):
         fit(store, spec_for(store, "nlf"), tmp_path / "run", settings)
 
 

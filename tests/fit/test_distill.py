@@ -134,6 +134,6 @@ def test_what_cannot_be_distilled_says_why(teacher: ResidualFlow, store: PatchSt
         clean_frames(tmp_path, teacher.spec)
     with pytest.raises(DataError, match="none of the model's cameras, Another"):
         clean_patches(store, ModelSpec("maf", "bayer", ("Another",)))
-    with pytest.raises(DataError, match="holds 'bayer' planes"):
+    with pytest.raises(DataError, match="contains 'bayer' planes"):
         clean_patches(store, ModelSpec("maf", "mono"))
     assert not (tmp_path / "run").exists()

@@ -74,7 +74,7 @@ def test_killed_before_its_first_step_it_has_nothing_to_go_on_from(store: PatchS
 
     with pytest.raises(Killed):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, progress=kill)
-    with pytest.raises(ModelError, match="holds no state"):
+    with pytest.raises(ModelError, match="contains no state"):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, resume=True)
 
 
@@ -109,7 +109,7 @@ def test_a_folder_of_the_users_with_names_like_ours_is_left_alone(
     mine.parent.mkdir(parents=True)
     for path in (photo, mine):
         path.write_text("mine")
-    with pytest.raises(OutputError, match="none of ours"):
+    with pytest.raises(OutputError, match="has no list of files written by noiseflow"):
         fit(store, spec_for(store, "nlf"), tmp_path / "photos", SMALL, overwrite=overwrite)
     assert sorted(path for path in (tmp_path / "photos").rglob("*") if path.is_file()) == sorted([photo, mine])
     assert mine.read_text() == "mine"
@@ -176,7 +176,7 @@ def test_settings_out_of_range(store: PatchStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="batch: expected 1 or more"):
         fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(batch=0))
     if not torch.cuda.is_available():
-        with pytest.raises(ModelError, match="sees no GPU"):
+        with pytest.raises(ModelError, match="finds no GPU"):
             fit(store, spec_for(store, "nlf"), tmp_path / "run", FitSettings(device="cuda"))
 
 

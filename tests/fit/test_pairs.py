@@ -177,9 +177,9 @@ def test_what_is_no_pair_is_refused(stores: tuple[PatchStore, PatchStore], tmp_p
     pairs, twins = stores
     with pytest.raises(DataError, match="paired by gt; expected noisy-pair"):
         fit_pairs(twins, spec_for(twins, "nlf"), tmp_path / "run")
-    with pytest.raises(DataError, match="no codes"):
+    with pytest.raises(DataError, match="not integer codes"):
         fit_pairs(pairs, spec_for(pairs, "nlf"), tmp_path / "run", FitSettings(objective="discretised"))
-    with pytest.raises(DataError, match="all else needs a clean signal"):
+    with pytest.raises(DataError, match="on which only `noiseflow fit` can work"):
         pairs.read(pairs.indices("train"))
     with pytest.raises(DataError, match="expected difference, residual"):
         PairSettings(noise="other")

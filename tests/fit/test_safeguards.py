@@ -41,8 +41,12 @@ def test_a_black_level_that_is_too_low_is_said_with_the_one_that_the_data_imply(
     # K = 1 DN/e⁻, read noise 3 DN, black at 800 DN where 400 is declared: the variance vanishes at 800 − 9 DN.
     found = contradictions(statistics((1e4 * SIGNAL - 400 + 9) / 1e8, SIGNAL + 0.03), LEVELS)
     assert len(found) == 1
-    said = re.search(r"read variance is negative.*vanishes at ([\d.]+) ± ([\d.]+) DN.*too low", found[0])
+    said = re.search(
+        r"read variance is negative.*vanishes at ([\d.]+) ± ([\d.]+) DN.*too low; it is at least ([\d.]+) DN", found[0]
+    )
     assert said is not None
+    # Read noise adds to the variance, so it vanishes below the true black level of 1100 DN.
+    assert float(said[3]) == float(said[1]) < 1100
     # Signals were declared 300 DN further up: black is 400 + 300 + 400 − 9 = 1091 DN.
     assert float(said[1]) == pytest.approx(1091, abs=5 * float(said[2]))
     assert float(said[2]) < 10
@@ -63,8 +67,8 @@ def test_a_black_level_that_is_too_high_and_a_white_level_are_said() -> None:
 def test_an_iso_that_does_not_scale_is_said() -> None:
     variance = np.stack([(1e4 * gain * SIGNAL + 9) / 1e8 for gain in (1, 2, 2.1)])
     (text,) = contradictions(statistics(variance, SIGNAL, (400.0, 800.0, 1600.0)), LEVELS)
-    assert "rises by 1.0" in text
-    assert "from ISO 800 to 1600, the dial by 2.00" in text
+    assert "from ISO 800 to 1600 the gain rises by 1.0" in text
+    assert "but the ISO by 2.00" in text
 
 
 def test_a_response_that_bends_is_said_where_nothing_else_is() -> None:

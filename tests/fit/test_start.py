@@ -53,7 +53,7 @@ def test_what_cannot_be_gone_on_from_is_refused_before_a_run_is_begun(folder: Pa
         nlf = fit(store, spec_for(store, "nlf"), tmp_path / "nlf", SHORT).model
         with pytest.raises(ModelError, match="closed form"):
             fit(store, nlf.spec, out, SHORT, start=nlf)
-        with pytest.raises(ModelError, match="not that of the fit"):
+        with pytest.raises(ModelError, match="differs from that of the fit"):
             fit(store, spec_for(store, "noise_flow"), out, SHORT, start=first)
     assert not out.exists()
 

@@ -88,15 +88,15 @@ def test_balance_draws_each_iso_equally_often(tmp_path: Path) -> None:
 
 
 def test_bad_arguments(store: PatchStore) -> None:
-    with pytest.raises(DataError, match="make no batch of 999"):
+    with pytest.raises(DataError, match="less than one batch of 999"):
         PatchStream(store, batch=999)
-    with pytest.raises(DataError, match="multiple of the ranks"):
+    with pytest.raises(DataError, match="a batch that is a multiple of"):
         PatchStream(store, batch=10, world=3)
     with pytest.raises(DataError, match="balance 'lens'"):
         PatchStream(store, batch=10, balance="lens")
-    with pytest.raises(DataError, match="crop 9: patches are 8×8"):
+    with pytest.raises(DataError, match="crop 9: patches have only 8×8"):
         PatchDataset(store, view=View(crop=9))[0]
-    with pytest.raises(DataError, match="at least one row and column less"):
+    with pytest.raises(DataError, match="at least one row and column smaller"):
         PatchDataset(store, view=View(crop=8, turns=("columns",)))[0]
 
 
@@ -153,7 +153,7 @@ def test_weights_share_the_draws_among_stores(tmp_path: Path) -> None:
 
 def test_stores_that_do_not_mix(tmp_path: Path) -> None:
     a = gaussian_store(tmp_path / "a.h5", patches=20)
-    with pytest.raises(StoreError, match="expected one of 0 or more for each of 2 stores"):
+    with pytest.raises(StoreError, match="expected one number of at least 0 for each of 2 stores"):
         StoreMix([a, a], (1.0,))
     with pytest.raises(StoreError, match="split 'tarin' is not known"):
         StoreMix([a, a]).indices("tarin")

@@ -153,7 +153,7 @@ def test_the_srgb_version_is_refused_with_a_reason(tmp_path: Path) -> None:
     folder = tmp_path / "SIDD_Medium_Srgb" / "Data" / TRAIN[0]
     folder.mkdir(parents=True)
     (folder / "0004_NOISY_SRGB_010.PNG").write_bytes(b"x")
-    with pytest.raises(RawError, match=r"1 SIDD scene folder\(s\), but no raw frame .*no noisy raw frame"):
+    with pytest.raises(RawError, match=r"1 SIDD scene folder\(s\), but no readable raw frame .*no noisy raw frame"):
         collect(tmp_path / "SIDD_Medium_Srgb")
 
 
@@ -204,11 +204,11 @@ def test_blocks_of_another_camera_are_not_taken_for_sidds(tmp_path: Path) -> Non
     how = ["ingest", str(noisy), "--patch-size", "32", "--max-clipped", "1", "--out", str(tmp_path / "s.h5")]
     result = CliRunner().invoke(main, how)
     assert result.exit_code == 1
-    assert "3 instances; SIDD's has 40" in result.output
+    assert "3 instances; SIDD's files have 40" in result.output
     result = CliRunner().invoke(main, [*how, "--camera", "Mine", "--cfa", "RGGB", "--iso", "800"])
     assert result.exit_code == 0, result.output
     assert "6 val" in result.output
-    assert "3 instances of Mine, as --camera says" in result.output
+    assert "3 instances of Mine, given by --camera" in result.output
     with PatchStore(tmp_path / "s.h5") as store:
         assert (store.cameras, store.isos) == (("Mine",), (800.0,))
         assert store.scenes[1] == "Validation/01/01"

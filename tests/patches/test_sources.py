@@ -31,7 +31,7 @@ def test_a_new_source_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     mine = Source("mine", lambda path: path.name == "mine", folder.gather)
     monkeypatch.setattr("noiseflow.patches.sources.SOURCES", (mine,))
     assert len(collect(tmp_path / "mine").scenes) == 1
-    with pytest.raises(RawError, match="no data set that we know"):
+    with pytest.raises(RawError, match="not a known data set"):
         collect(tmp_path)
 
 
@@ -57,7 +57,7 @@ def test_previews_are_reported_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     collection = collect(tmp_path)
     assert [frame.path.suffix for frame in collection.scenes[0].frames] == [".dng", ".dng"]
-    assert collection.report == (f"{tmp_path}: 1 .png file(s) left out beside .dng files",)
+    assert collection.report == (f"{tmp_path}: 1 .png file(s) left out next to .dng files",)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="mode bits")

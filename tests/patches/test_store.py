@@ -65,7 +65,7 @@ def test_what_a_killed_ingest_leaves_is_refused(tmp_path: Path) -> None:
     partial = tmp_path / f"s.h5{PARTIAL}"
     partial.mkdir()
     for path in (partial, tmp_path / "s.h5"):
-        with pytest.raises(StoreError, match="an ingest that was stopped left: ingest again to go on"):
+        with pytest.raises(StoreError, match="was left by an ingest that was stopped: ingest again to continue"):
             PatchStore(path)
 
 
@@ -100,7 +100,11 @@ def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
     write(tmp_path / "old.h5")
     with h5py.File(tmp_path / "old.h5", "a") as file:
         file.attrs["schema"] = 99
-    for name, message in (("other.h5", "no patch store"), ("text.h5", "not a readable HDF5"), ("old.h5", "schema 99")):
+    for name, message in (
+        ("other.h5", "not a patch store"),
+        ("text.h5", "not a readable HDF5"),
+        ("old.h5", "schema 99"),
+    ):
         with pytest.raises(StoreError, match=message):
             PatchStore(tmp_path / name)
 
@@ -131,7 +135,7 @@ def test_overwriting_is_asked_for_and_empty_stores_are_refused(tmp_path: Path) -
         write(tmp_path / "s.h5")
     write(tmp_path / "s.h5", overwrite=True)
     with (
-        pytest.raises(StoreError, match="not one patch"),
+        pytest.raises(StoreError, match="no patches to store"),
         StoreWriter(tmp_path / "t.h5", layout="bayer", patch_size=2, pairing="gt", provenance={}),
     ):
         pass

@@ -33,7 +33,7 @@ def test_offsets_of_the_galaxy_s6() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3), (0, 4)])
 def test_odd_or_empty_size_is_refused(shape: tuple[int, int]) -> None:
-    with pytest.raises(RawError, match="no whole 2×2 cells"):
+    with pytest.raises(RawError, match="does not divide into 2×2 cells"):
         pack(np.zeros(shape), "RGGB")
 
 

@@ -96,7 +96,7 @@ def test_four_levels_without_a_cell_are_a_2x2_cell_and_said(tmp_path: Path) -> N
 @pytest.mark.parametrize("delta", [50715, 50716])
 def test_deltas_that_are_too_few_are_refused(tmp_path: Path, delta: int) -> None:
     path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", {delta: ("srational", [1.0, 2.0])})
-    with pytest.raises(RawError, match=r"a\.dng: BlackLevelDelta. holds 2 values; expected 4"):
+    with pytest.raises(RawError, match=r"a\.dng: BlackLevelDelta. contains 2 values; expected 4"):
         read_raw(path)
 
 
@@ -117,9 +117,9 @@ def test_levels_in_the_first_directory_count_where_the_raw_one_has_none(
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
-        ({}, "no tag says the black level"),
-        ({50714: ("rational", [(64, 0)])}, "BlackLevel holds a ratio to 0"),
-        ({50830: ("long", [0, 90, 40, 96])}, "no tag says the black level"),
+        ({}, "no tag gives the black level"),
+        ({50714: ("rational", [(64, 0)])}, "BlackLevel contains a ratio with denominator 0"),
+        ({50830: ("long", [0, 90, 40, 96])}, "no tag gives the black level"),
     ],
 )
 def test_a_black_level_of_0_that_nothing_says_is_doubted(tmp_path: Path, tags: dict, said: str) -> None:
@@ -148,14 +148,14 @@ def test_masked_areas_count_outside_of_the_active_area(tmp_path: Path) -> None:
     tags = {50829: ("long", [0, 8, *SHAPE]), 50830: ("long", [0, 0, SHAPE[0], 20]), 50717: ("long", [4000])}
     image = read_raw(write_dng_tags(tmp_path / "a.dng", pixels, "RGGB", tags))
     assert image.black == (70.0,) * 4
-    assert "reaches into the active area" in image.cautions[0]
+    assert "overlaps the active area" in image.cautions[0]
 
 
 @pytest.mark.parametrize("delta", [50715, 50716])
 def test_deltas_of_a_ratio_to_0_are_refused(tmp_path: Path, delta: int) -> None:
     values = [(1, 1)] * (SHAPE[delta == 50715] - 1) + [(1, 0)]
     path = write_dng_tags(tmp_path / "a.dng", codes(), "RGGB", {50714: ("short", [64]), delta: ("srational", values)})
-    with pytest.raises(RawError, match=r"a\.dng: BlackLevelDelta. holds a ratio to 0"):
+    with pytest.raises(RawError, match=r"a\.dng: BlackLevelDelta. contains a ratio with denominator 0"):
         read_raw(path)
 
 

@@ -117,4 +117,4 @@ def test_a_white_level_of_0_is_none(tmp_path: Path) -> None:
     image = read_raw(write_dng_tags(tmp_path / "a.dng", CODES, "RGGB", {50717: ("long", [0])}))
     assert image.white == 65535
     assert dict(image.taken_from)["white"] == "bits per sample"
-    assert any("WhiteLevel says 0" in words and "--white" in words for words in image.cautions)
+    assert any("WhiteLevel is 0" in words and "--white" in words for words in image.cautions)

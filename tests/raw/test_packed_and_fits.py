@@ -129,7 +129,7 @@ def test_gains_are_values(tmp_path: Path, gain: float, comment: str, iso: float)
     unit.writeto(tmp_path / "a.fits")
     image = read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))
     assert (image.iso, image.exposure_s) == (pytest.approx(iso), 0.0)
-    with pytest.raises(RawError, match="does not say its white"):
+    with pytest.raises(RawError, match="the file lacks white"):
         read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,)))
 
 
@@ -147,7 +147,7 @@ def test_two_images_in_one_fits_file_are_refused(tmp_path: Path) -> None:
     fits = pytest.importorskip("astropy.io.fits")
     units = [fits.PrimaryHDU(), *(fits.ImageHDU(np.full(SHAPE, 9, np.uint16), name=name) for name in ("A", "B"))]
     fits.HDUList(units).writeto(tmp_path / "a.fits")
-    with pytest.raises(RawError, match=r"holds 2 images \(A, B\); expected one"):
+    with pytest.raises(RawError, match=r"contains 2 images \(A, B\); expected one"):
         read_raw(tmp_path / "a.fits", RawSettings(black=(0.0,), white=4095.0))
 
 

@@ -74,7 +74,7 @@ def test_an_array_of_an_earlier_version_needs_flags(tmp_path: Path) -> None:
     path = tmp_path / "old.npy"
     np.save(path, signal)
     path.write_bytes(path.read_bytes() + NPY_MARK)
-    with pytest.raises(RawError, match="does not say their cfa, black, white; give --cfa --black --white"):
+    with pytest.raises(RawError, match="but does not give their cfa, black, white; give --cfa --black --white"):
         read_raw(path)
     found = read_raw(path, RawSettings(cfa="RGGB", black=(64.0,), white=1023.0))
     np.testing.assert_allclose(found.normalised(), signal, atol=1e-9)
@@ -93,7 +93,7 @@ def test_a_stack_of_the_users_own_stays_a_stack(tmp_path: Path) -> None:
         (b'"white": 1023.0', b'"white": "many"', "white"),
         (b'"cfa": "RGGB"', b'"cfa": "MONO"', "4 black levels for 1 plane"),
         (b'{"planes": ', b'{"planes": {', "is not JSON"),
-        (b'{"planes": 4', b'{"planes": 1', r"holds 4 planes and 4 black level\(s\), where 1 are said"),
+        (b'{"planes": 4', b'{"planes": 1', r"contains 4 planes and 4 black level\(s\), but says 1 planes"),
         (b'"cfa": "RGGB", ', b"", "cfa"),
     ],
 )
@@ -115,7 +115,7 @@ def test_planes_of_another_kind_are_refused(tmp_path: Path) -> None:
         del file["signal"]
         file["signal"] = np.zeros((3, 4, 4), np.float32)
         file["signal"].attrs.update(attributes)
-    with pytest.raises(RawError, match="holds 3 planes"):
+    with pytest.raises(RawError, match="contains 3 planes"):
         read_raw(path)
 
 

@@ -102,7 +102,7 @@ def test_whole_numbers_of_a_side_car_are_those_that_a_double_holds(tmp_path: Pat
 
 def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 2)))
-    with pytest.raises(RawError, match=r"does not say its cfa, white; give --cfa --white or .* in a\.toml"):
+    with pytest.raises(RawError, match=r"lacks cfa, white; give --cfa --white or .* in a\.toml"):
         read_raw(tmp_path / "a.npy", RawSettings(black=(0.0,)))
 
 

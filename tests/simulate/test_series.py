@@ -95,7 +95,7 @@ def test_a_size_that_no_mosaic_has(tmp_path: Path, size: tuple[int, int], words:
 
 
 def test_a_series_is_never_written_over(folder: Path) -> None:
-    with pytest.raises(OutputError, match="holds a simulation already"):
+    with pytest.raises(OutputError, match="already contains a simulation"):
         simulate_series(folder, CAMERA, ISOS, size=SIZE)
 
 

@@ -80,8 +80,9 @@ def _install(python: Path, pins: Sequence[str], torch: str | None) -> None:
 @click.argument("which", type=click.Choice(["lowest", "newest"]))
 @click.option("--python", "interpreter", default=sys.executable, help="Python to run; this one if not given.")
 @click.option("--torch", help="Another version of torch than the bound, where its CPU build is not to be had.")
+@click.option("--processes", default=2, show_default=True, help="Processes that run the tests; 0 is this one.")
 @click.option("--work", type=click.Path(path_type=Path), help="Folder of the environment, kept.")
-def main(which: str, interpreter: str, torch: str | None, work: Path | None) -> None:
+def main(which: str, interpreter: str, torch: str | None, processes: int, work: Path | None) -> None:
     """Install WHICH versions into a fresh environment and run the demo and the quick tests there."""
     if shutil.which(interpreter) is None:
         raise click.ClickException(f"{interpreter}: no such Python; say which with --python")
@@ -94,7 +95,7 @@ def main(which: str, interpreter: str, torch: str | None, work: Path | None) -> 
         _install(python, pins, torch or bound)
         _run([python, "-m", "pip", "list", "--format", "freeze"])
         _run([python, "-W", "error::DeprecationWarning:noiseflow", "-m", "noiseflow", "demo", folder / "demo"])
-        _run([python, "-m", "pytest", "--quick", "-q", "-n", "2", "--dist", "loadfile"], OMP_NUM_THREADS="1")
+        _run([python, "-m", "pytest", "--quick", "-q", "-n", str(processes), "--dist", "loadfile"], OMP_NUM_THREADS="1")
     click.echo(f"{which} versions on {interpreter}: the demo and the quick tests pass")
 
 

@@ -1,1 +1,1 @@
-"""The one way to write: check before any work, one writer at a time, whole or not there, replace only what is ours."""
+"""Write outputs safely: check before any work, lock, write atomically, and replace only what noiseflow wrote."""

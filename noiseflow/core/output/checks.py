@@ -1,4 +1,4 @@
-"""Where outputs may stand, found out before any work is done."""
+"""Check the path of an output before any work is done."""
 
 import errno
 import os
@@ -18,10 +18,10 @@ from noiseflow.core.output.marks import has_mark
 __all__ = ["PARTIAL", "check_apart", "check_output", "holds_files", "inside", "partial_of", "writing"]
 
 PARTIAL = ".partial"
-"""Behind the name of an output, the name of the folder in which it is made, if that takes long."""
+"""Suffix, after the name of an output, of the folder in which a long-running command makes it."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system answers where no more can be written."""
+"""System errors of a full disk, an exhausted quota, or a file size limit."""
 
 
 @contextmanager
@@ -34,17 +34,22 @@ def writing(
     goes_on: bool = False,
     needs: int = 0,
 ) -> Iterator[Path]:
-    """Check an output, and be its only writer within the block.  Arguments as of `check_output`.
+    """Check an output and lock it for the duration of a block; yield its path.
+
+    Parameters
+    ----------
+    path, folder, inputs, overwrite, goes_on, needs
+        As in `check_output`.
 
     Raises
     ------
     OutputError
-        It may not be written, or another process writes it.
+        If the output may not be written, another process is writing it, or the disk becomes full.
     """
     inputs = tuple(inputs)
     path = check_output(path, folder=folder, inputs=inputs, overwrite=True, goes_on=True, needs=needs)
     with locked(path):
-        # What another writer has just finished is there now.
+        # Check again: another writer may have finished while we waited for the lock.
         check_output(path, folder=folder, inputs=inputs, overwrite=overwrite, goes_on=goes_on)
         with _named(path):
             yield path
@@ -52,7 +57,7 @@ def writing(
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Say of a full or broken disk which output cannot be written: the system names a private file, or none."""
+    """Name the output in errors of a full disk, where the system names a temporary file or none."""
     try:
         yield
     except OSError as error:
@@ -74,27 +79,27 @@ def check_output(
     goes_on: bool = False,
     needs: int = 0,
 ) -> Path:
-    """Refuse an output that is in the way of something, before any work.
+    """Check that an output can be written without harm to other files; return its path.
 
     Parameters
     ----------
     path : path
         File or folder to be written.
     folder : bool
-        Whether it is to be a folder rather than a file.
+        Whether the output is a folder rather than a file.
     inputs : iterable of path
-        The output must be none of them, hold none, and lie in none.
+        Inputs of the command; the output must not be one of them, contain one, or be inside one.
     overwrite : bool
-        Whether an output of ours may be replaced; never one that is not ours.
+        Allow replacing an earlier output of noiseflow; other files are never replaced.
     goes_on : bool
-        Whether what stands there is an unfinished output that is gone on with: not looked into.
+        Whether an existing path is an unfinished output that the command continues; it is then not checked.
     needs : int
         Bytes that will be written; 0 if unknown.
 
     Raises
     ------
     OutputError
-        With one line that says what is in the way, and what to do.
+        If the output may not be written; the line says why, and what to do.
     """
     path = Path(path)
     _check_place(path, folder=folder)
@@ -102,67 +107,79 @@ def check_output(
         _check_input(path, Path(each))
     free = shutil.disk_usage(path.parent).free
     if needs > free:
-        raise OutputError(f"{path}: needs {needs / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB left")
+        raise OutputError(
+            f"{path}: needs {needs / 1e9:.3g} GB, but the disk has only {free / 1e9:.3g} GB left; free some space or "
+            "choose another disk"
+        )
     if not goes_on and os.path.lexists(path):
         _check_existing(path, overwrite=overwrite)
     return path
 
 
 def partial_of(path: str | Path) -> Path:
-    """Where an output is made that takes long and is gone on with after a kill; a list in it says that it is ours."""
+    """Folder in which a long-running command makes an output, and from which it can continue after a kill."""
     return Path(f"{Path(path)}{PARTIAL}")
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether an output's folder has a file besides its list.
+    """Whether a folder has any file except noiseflow's list; a command killed early leaves only that.
 
-    A start that was killed leaves its list, and folders that are still empty.
+    Parameters
+    ----------
+    folder : Path
+        Folder of an output.
     """
     entries = (entry for entry in folder.rglob("*") if entry.name != MANIFEST)
     return any(entry.is_symlink() or not entry.is_dir() for entry in entries)
 
 
 def check_apart(*paths: str | Path | None) -> None:
-    """Refuse two outputs of one command that are the same, or of which one lies in the other."""
+    """Refuse two outputs of one command that are the same, or one inside the other.
+
+    Raises
+    ------
+    OutputError
+        If two of the paths (None is ignored) are not separate.
+    """
     for one, other in combinations([Path(path) for path in paths if path is not None], 2):
         _check_input(one, other, what="another output of this command")
 
 
 def inside(folder: Path, name: object, said_by: Path) -> Path:
-    """The path of a file that another file names, which must lie in a folder.
+    """Path of a file that a manifest names, after checking that it is inside a folder.
 
     Parameters
     ----------
     folder : Path
-        What the user named.
+        Folder that the user named.
     name : object
-        From a manifest: relative, with ``/`` between folders.
+        Name in the manifest: a relative path with ``/`` between folders.
     said_by : Path
         The manifest, for the error.
 
     Raises
     ------
     OutputError
-        The name leads out of the folder, or is no name.
+        If the name leads out of the folder, or is not a text.
     """
     parts = PurePosixPath(name).parts if isinstance(name, str) and "\0" not in name else ()
     if not parts or os.path.isabs(str(name)) or ".." in parts:
-        raise OutputError(f"{said_by}: names {name!r}, which is no file inside {folder}; nothing outside is touched")
+        raise OutputError(f"{said_by}: names {name!r}, which is not inside {folder}; expected names of files in it")
     return folder.joinpath(*parts)
 
 
 def _check_place(path: Path, *, folder: bool) -> None:
     what = "folder" if folder else "file"
     if "\0" in str(path):
-        raise OutputError(f"{str(path)!r}: no name may hold a NUL; name a new {what}")
+        raise OutputError(f"{str(path)!r}: a name cannot contain the character NUL; name a new {what}")
     real = Path(os.path.realpath(path))
     here = Path.cwd()
     if path.name in ("", "..") or real == here or real in here.parents:
-        raise OutputError(f"{path}: is the current folder or one that holds it; name a new {what}")
+        raise OutputError(f"{path}: is the current folder or contains it; name a new {what}")
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent}: no such folder to write {path.name} into; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path.parent}: may not be written to, so {path.name} cannot be made in it")
+        raise OutputError(f"{path.parent}: is not writable, so {path.name} cannot be made in it; choose another folder")
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -184,9 +201,9 @@ def _check_input(path: Path, given: Path, what: str = "an input") -> None:
     if real == source or (path.exists() and given.exists() and path.samefile(given)):
         raise OutputError(f"{path}: is {what}; choose another name")
     if source.is_relative_to(real):
-        raise OutputError(f"{path}: holds {given}, {what}; choose another name")
+        raise OutputError(f"{path}: contains {given}, {what}; choose another name")
     if real.is_relative_to(source):
-        raise OutputError(f"{path}: lies in {given}, {what}; choose a name outside of it")
+        raise OutputError(f"{path}: is inside {given}, {what}; choose a name outside it")
 
 
 def _check_existing(path: Path, *, overwrite: bool) -> None:
@@ -201,7 +218,9 @@ def _check_existing(path: Path, *, overwrite: bool) -> None:
         if not overwrite and holds_files(path):
             known = listing(path)
             what = known.kind if known else "output"
-            raise OutputError(f"{path}: holds a {what} already; pass --overwrite to replace it, or choose another name")
+            raise OutputError(
+                f"{path}: already contains a {what}; pass --overwrite to replace it, or choose another name"
+            )
     elif not overwrite:
         raise OutputError(f"{path}: exists; pass --overwrite to replace it, or choose another name")
     elif not has_mark(path):
@@ -212,9 +231,9 @@ def _check_existing(path: Path, *, overwrite: bool) -> None:
 
 
 def _check_removable(path: Path) -> None:
-    """Refuse what the system would not let this user replace, which it says only after all the work."""
+    """Refuse an output that this user may not replace, since the system would report it only after all the work."""
     if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: may not be written to, so what is in it cannot be replaced; choose another name")
+        raise OutputError(f"{path}: is not writable, so its files cannot be replaced; choose another name")
     about, around = path.lstat(), path.parent.stat()
     user = os.geteuid() if hasattr(os, "geteuid") else 0
     if around.st_mode & stat.S_ISVTX and user not in (0, about.st_uid, around.st_uid):

@@ -1,4 +1,4 @@
-"""Folders that are either there with all their files or not there."""
+"""Write folders atomically: they exist either with all their files or not at all."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,21 +16,21 @@ __all__ = ["install", "refilled_folder", "whole_folder"]
 
 @contextmanager
 def whole_folder(path: Path, kind: str, *, overwrite: bool = False) -> Iterator[Path]:
-    """A private folder to write into, which takes the name `path`, with a list of its files, when the block ends well.
+    """Yield a private folder that is listed and renamed to `path` if the block succeeds.
 
     Parameters
     ----------
     path : Path
-        Checked and locked: see `noiseflow.core.output.checks.writing`.
+        Final name, checked and locked by `noiseflow.core.output.checks.writing`.
     kind : str
-        Kind of the output, for the list.
+        Kind of the output, such as ``"report"``, for the list of files.
     overwrite : bool
-        Whether a folder of ours in that place may be replaced.
+        Replace an earlier folder that noiseflow wrote.
 
     Raises
     ------
     OutputError
-        Something that is not ours has come to stand there.
+        If files that noiseflow did not write have appeared at `path` in the meantime.
     """
     with private_folder(path) as partial:
         yield partial
@@ -39,7 +39,22 @@ def whole_folder(path: Path, kind: str, *, overwrite: bool = False) -> Iterator[
 
 
 def install(partial: Path, path: Path, *, overwrite: bool) -> None:
-    """Give a whole folder its name in one step, and remove the one of ours that had it."""
+    """Rename a complete folder to its final name in one step, and remove the earlier output there.
+
+    Parameters
+    ----------
+    partial : Path
+        The complete folder, listed.
+    path : Path
+        Its final name.
+    overwrite : bool
+        Replace an earlier folder that noiseflow wrote.
+
+    Raises
+    ------
+    OutputError
+        If the folder at `path` may not be replaced.
+    """
     if not path.exists():
         move_new(partial, path)
     elif not any(path.iterdir()):
@@ -47,7 +62,9 @@ def install(partial: Path, path: Path, *, overwrite: bool) -> None:
     else:
         others = foreign(path)
         if others or not overwrite:
-            raise OutputError(f"{path}: {describe_foreign(path, others)}" if others else f"{path}: exists")
+            raise OutputError(
+                f"{path}: {describe_foreign(path, others)}" if others else f"{path}: exists; choose another name"
+            )
         note_leaves(partial, partial, path)
         with deferred():
             exchange(partial, path)
@@ -58,23 +75,23 @@ def install(partial: Path, path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def refilled_folder(path: Path, kind: str, *lines: Mapping[str, str]) -> Iterator[None]:
-    """Fill a folder anew under its own name; the earlier one of ours comes back if the block fails or is killed.
+    """Replace a folder by a new one under its own name; the earlier one is restored if the block fails or is killed.
 
-    For outputs whose files say where they are, so that they cannot be made under another name.
+    For outputs whose files contain their own path, so that they cannot be written elsewhere and renamed.
 
     Parameters
     ----------
     path : Path
-        Checked and locked: see `noiseflow.core.output.checks.writing`.
+        The folder, checked and locked by `noiseflow.core.output.checks.writing`.
     kind : str
-        Kind of the output, for its list.
+        Kind of the output, such as ``"run"``, for its list of files.
     *lines : mapping
-        What the list says of its future content: see `noiseflow.core.output.manifest.record`.
+        Lines of the list about its future files: see `noiseflow.core.output.manifest.record`.
 
     Raises
     ------
     OutputError
-        The folder holds something that is not ours; then all of it is left as it is.
+        If the folder contains files that noiseflow did not write; then nothing is changed.
     """
     if not path.exists() or not any(path.iterdir()):
         fresh_folder(path, kind, *lines)
@@ -98,7 +115,7 @@ def refilled_folder(path: Path, kind: str, *lines: Mapping[str, str]) -> Iterato
 
 
 def _put_back(aside: Path, path: Path) -> None:
-    """Give an earlier output its name back, unless something that is not ours has come to stand there."""
+    """Restore an earlier output, unless files that noiseflow did not write have appeared under its name."""
     if not aside.is_dir():
         return
     if path.is_dir() and not foreign(path):

@@ -1,8 +1,8 @@
-"""Private files and folders of a writer: their names, and the notes by which the next one clears up after its death.
+"""Private files of a writer, and the notes that let the next writer clean up if this one is killed.
 
-Each note is a JSON line in the writer's lock.  ``private``: a file or folder that no final name stands for yet; it
-is removed.  ``kept``: an earlier output that was set aside while a new one is made in its place; it gets its name
-back.  ``leaves``: a folder that is of no use once the output is a certain file or folder.
+Each note is a JSON line in the writer's lock.  ``private`` names a temporary file or folder, to be removed.
+``kept`` names an earlier output that was set aside while it is replaced, to be restored.  ``leaves`` names a folder to
+be removed if the output has become the noted file or folder.
 """
 
 import json
@@ -40,25 +40,25 @@ PREFIX = ".noiseflow-"
 PRIVATE = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}(\.\w{1,10})?", re.ASCII)
 
 OLD = ".old"
-"""Suffix of a folder of ours that was set aside to be removed: only what is listed in it is."""
+"""Suffix of a folder that was set aside for removal; only its listed files are removed."""
 
 KEPT = ".kept"
-"""Suffix of an earlier output that was set aside until the new one is whole."""
+"""Suffix of an earlier output that was set aside until the new one is complete."""
 
 REMOVERS: list[Callable[[Path], None]] = []
-"""How a folder that was set aside is removed: `noiseflow.core.output.manifest`, which knows lists, registers itself."""
+"""Functions that remove a folder that was set aside; registered by `noiseflow.core.output.manifest`."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """An output that this process alone writes.
+    """An output that this process has locked.
 
     Parameters
     ----------
     target, file : Path
-        The output, and its lock beside it.
+        The output, and its lock file.
     descriptor : int
-        Descriptor of the open lock.
+        Descriptor of the open lock file.
     """
 
     target: Path
@@ -67,58 +67,58 @@ class Held:
 
 
 HELD: ContextVar[tuple[Held, ...]] = ContextVar("held outputs", default=())
-"""Outputs whose locks are held here, the innermost last; `noiseflow.core.output.lock` takes and frees them."""
+"""Outputs locked by this context, innermost last; set by `noiseflow.core.output.lock`."""
 
 
 def private_name(suffix: str = "") -> str:
-    """A name that nobody else has: 96 random bits, short for file systems with short names.
+    """Make a unique name from 96 random bits, short enough for file systems with short names.
 
     Parameters
     ----------
     suffix : str
-        Kept, since some libraries choose a format by it.
+        Suffix of the name, since some libraries choose the format by it; long ones are dropped.
     """
     kept = suffix if re.fullmatch(r"\.\w{1,10}", suffix, re.ASCII) else ""
     return f"{PREFIX}{secrets.token_hex(12)}{kept}"
 
 
 def is_private(name: str) -> bool:
-    """Whether `private_name` could have given this name."""
+    """Whether a name has the form that `private_name` makes."""
     return PRIVATE.fullmatch(name) is not None
 
 
 def private_beside(path: Path, suffix: str = "") -> Path:
-    """A new private path beside `path`, noted in the lock of its output, so that a killed writer's is removed."""
+    """Make a private path next to `path`; a note in the lock has it removed if this process is killed."""
     private = path.with_name(private_name(suffix))
     _note(private, lambda name: {"private": name})
     return private
 
 
 def kept_beside(path: Path) -> Path:
-    """A new private path for an earlier output, noted: the output gets its name back if this process dies."""
+    """Make a private path for an earlier output; a note in the lock has it restored if this process is killed."""
     aside = path.with_name(private_name(KEPT))
     _note(aside, lambda name: {"kept": name, "of": str(Path(name).with_name(path.name))})
     return aside
 
 
 def note_leaves(left: Path, whole: Path, path: Path) -> None:
-    """Note what is to be removed if this process dies right after the output took its name.
+    """Note a folder that is to be removed if this process is killed right after the output got its name.
 
     Parameters
     ----------
     left : Path
-        Folder beside the output.
+        The folder, next to the output.
     whole : Path
-        The new output under the name that it has now.
+        The new output under its present name.
     path : Path
-        The output.
+        The output under its final name.
     """
     found = _identity_of(whole)
     _note(left, lambda name: {"leaves": name, "once": str(Path(name).with_name(path.name)), "is": found})
 
 
 def append(descriptor: int, line: Mapping[str, Any]) -> None:
-    """Add a line to a lock."""
+    """Add a line to an open lock file."""
     os.write(descriptor, (json.dumps(dict(line)) + "\n").encode())
 
 
@@ -131,7 +131,7 @@ def _note(path: Path, line_of: Callable[[str], dict[str, Any]]) -> None:
 
 
 def _identity_of(path: Path) -> list[int] | None:
-    """Device and number of a file or folder, which a change of name leaves as they are; None if it is not there."""
+    """Device and inode of a file or folder, which renaming does not change; None if it does not exist."""
     try:
         about = path.stat(follow_symlinks=False)
     except OSError:
@@ -140,19 +140,19 @@ def _identity_of(path: Path) -> list[int] | None:
 
 
 def clear_up(lines: Iterable[Mapping[str, Any]], folder: Path) -> None:
-    """Remove or restore what a dead writer noted.
+    """Remove and restore files according to the notes of a killed writer.
 
     Parameters
     ----------
     lines : iterable of mapping
         Notes in its lock.
     folder : Path
-        Where the lock is; the names in the notes are relative to it.
+        Folder of the lock; the names in the notes are relative to it.
 
     Raises
     ------
     OutputError
-        An earlier output cannot get its name back, because something that is not ours stands there.
+        If an earlier output cannot be restored because of files that noiseflow did not write.
     """
     for line in lines:
         if path := _named(folder, line.get("private"), private=True):
@@ -166,7 +166,7 @@ def clear_up(lines: Iterable[Mapping[str, Any]], folder: Path) -> None:
 
 
 def _named(folder: Path, name: object, *, private: bool = False) -> Path | None:
-    """The path that a note names; None if it names none, or one that no note of ours could name."""
+    """Path named in a note; None if there is none, or noiseflow could not have noted it."""
     if not isinstance(name, str) or ".." in Path(name).parts or Path(name).is_absolute():
         return None
     path = folder / name
@@ -197,22 +197,22 @@ def _discard_or_leave(path: Path) -> None:
 
 
 def say_left(path: Path, error: OSError) -> None:
-    """Warn that a folder of ours that has lost its name is left, as its files may not be removed; it is in no way."""
-    # The same place each time: it is said once.
-    warnings.warn(f"{path}: was to be removed and is left ({(error.strerror or str(error)).lower()})", stacklevel=1)
+    """Warn that a folder that was set aside could not be removed; it does no harm."""
+    # stacklevel=1, so that Python shows the same warning only once.
+    warnings.warn(f"{path}: could not be removed ({(error.strerror or str(error)).lower()}); delete it", stacklevel=1)
 
 
 def _restore(kept: Path, path: Path | None) -> None:
     if path is None:
         return
     if path.is_dir():
-        # The new one, which its writer did not finish; a folder with a file of the user's in it stays.
+        # The unfinished new output; a folder with a file of the user is kept.
         with suppress(OSError):
             _discard(path)
     if os.path.lexists(path):
         raise OutputError(
-            f"{path}: is unfinished and holds what we did not write; the earlier one is whole in {kept.name} beside "
-            "it: move one of them away"
+            f"{path}: is unfinished and contains files that noiseflow did not write; the earlier output is complete in "
+            f"{kept.name} next to it: move one of them away"
         )
     os.rename(kept, path)
-    warnings.warn(f"{path}: the command that was to replace it was killed; the earlier output is back", stacklevel=2)
+    warnings.warn(f"{path}: the command that was replacing it was killed; the earlier output is restored", stacklevel=2)

@@ -1,4 +1,4 @@
-"""Files in a folder of ours that is filled bit by bit, each whole and listed before it takes its name."""
+"""Write files into an output folder one by one; each is complete, and listed before it gets its name."""
 
 import hashlib
 import os
@@ -13,21 +13,21 @@ __all__ = ["adopt", "fresh_folder", "remove_listed", "write_listed", "write_list
 
 
 def write_listed(root: Path, name: str, content: bytes) -> None:
-    """Write a file of a folder of ours, in the place of an earlier one of ours if there is one.
+    """Write or replace a file in an output folder.
 
     Parameters
     ----------
     root : Path
-        The folder with the list; it is made, and a list is begun, if there is none.
+        The output folder; it is created with a list of files if it does not exist.
     name : str
-        Path in it, with ``/`` between names.
+        Path in the folder, with ``/`` between names.
     content : bytes
         Content of the file.
 
     Raises
     ------
     OutputError
-        A file of that name is not ours.
+        If a file of this name exists that noiseflow did not write.
     """
     _ensure(root)
     path = root / name
@@ -38,19 +38,19 @@ def write_listed(root: Path, name: str, content: bytes) -> None:
 
 
 def write_listed_folder(root: Path, name: str, contents: Mapping[str, bytes]) -> None:
-    """Write a folder within a folder of ours, which takes its name when all its files are whole.
+    """Write or replace a sub-folder of an output folder; it gets its name once all its files are complete.
 
     Parameters
     ----------
     root, name
-        As of `write_listed`.
+        As in `write_listed`.
     contents : mapping
-        Content of each file by its name.
+        Name → content of each file.
 
     Raises
     ------
     OutputError
-        A folder of that name holds something that is not ours.
+        If a folder of this name contains files that noiseflow did not write.
     """
     _ensure(root)
     target = root / name
@@ -75,24 +75,24 @@ def write_listed_folder(root: Path, name: str, contents: Mapping[str, bytes]) ->
 
 
 def fresh_folder(folder: Path, kind: str, *lines: Mapping[str, str]) -> None:
-    """Make an empty folder with a list, in the place of one of ours if there is one.
+    """Make an empty output folder with a list, and remove the earlier output there.
 
-    A new folder gets its name in one step, with its list: one without a list, which a killed process would leave,
-    could not be told from a stranger's.
+    A new folder gets its name together with its list: a killed process must not leave a folder without a list, which
+    could not be distinguished from a user's folder.
 
     Parameters
     ----------
     folder : Path
-        Checked and locked: see `noiseflow.core.output.checks.writing`.
+        The folder, checked and locked by `noiseflow.core.output.checks.writing`.
     kind : str
-        Kind of the folder, such as ``"run"``, for its list.
+        Kind of the output, such as ``"run"``, for its list of files.
     *lines : mapping
-        What the list says of its future content: see `noiseflow.core.output.manifest.record`.
+        Lines of the list about its future files: see `noiseflow.core.output.manifest.record`.
 
     Raises
     ------
     OutputError
-        It holds something that is not ours; then all of it is left as it is.
+        If the folder contains files that noiseflow did not write; then nothing is changed.
     """
     if folder.exists() and any(folder.iterdir()):
         remove_ours(folder)
@@ -107,7 +107,7 @@ def fresh_folder(folder: Path, kind: str, *lines: Mapping[str, str]) -> None:
 
 
 def remove_listed(root: Path, name: str) -> None:
-    """Remove a folder within a folder of ours; it stays if it holds anything that is not ours."""
+    """Remove a sub-folder of an output folder, unless it contains files that noiseflow did not write."""
     known, folder = listing(root), root / name
     entries = list(folder.iterdir())
     if known is None or not all(_is_file(entry) and known.has(f"{name}/{entry.name}", entry) for entry in entries):
@@ -118,7 +118,15 @@ def remove_listed(root: Path, name: str) -> None:
 
 
 def adopt(root: Path, names: list[str]) -> None:
-    """List files of an earlier version, which kept no list, in a folder that was found to be ours by its content."""
+    """Make the list of a folder from an earlier version without lists, whose content shows that noiseflow wrote it.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    names : list of str
+        Paths of its files, with ``/`` between names; missing ones are ignored.
+    """
     if listing(root) is not None:
         return
     begin(root, "run")
@@ -140,7 +148,7 @@ def _ensure(root: Path) -> None:
 
 
 def _make_parent(root: Path, name: str) -> None:
-    """Make the folder of a file, listed first: a kill right after would leave an empty folder that nobody knows."""
+    """Make the folder of a file; it is listed first, so that a kill does not leave an unknown empty folder."""
     parent = (root / name).parent
     if parent != root and not parent.exists():
         record(root, {"growing": f"{parent.relative_to(root).as_posix()}/"})

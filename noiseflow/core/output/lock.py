@@ -1,8 +1,8 @@
-"""One writer at a time: a lock by the operating system, which the writer's death frees.
+"""Allow one writer of an output at a time, by a lock of the operating system, which is released if the writer dies.
 
-The lock file stands beside the output.  It says who writes, and lists the private files that the
-writer makes; it goes when the writer is done.  One that a killed writer left is taken over by the
-next, who first clears up by the notes in it: see `noiseflow.core.output.leftovers`.
+The lock file is next to the output.  It names the writer and lists the private files that it makes,
+and is removed when the writer is done.  If a writer was killed, the next one takes over its lock file and
+first cleans up according to the notes in it: see `noiseflow.core.output.leftovers`.
 """
 
 import errno
@@ -30,37 +30,42 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-"""Flag that refuses to open a symbolic link, where the system has it."""
+"""Flag that refuses to open a symbolic link; 0 if the system lacks it."""
 
 FLAGS = os.O_RDWR | NO_LINK | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""How a lock file is opened: no link is followed, and a pipe is not waited for."""
+"""Flags with which a lock file is opened: do not follow links, and do not wait for a pipe."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What a file system answers that has no locks, such as Lustre without ``-o flock``."""
+"""Errors of file systems without locks, such as Lustre without ``-o flock``."""
 
 FAR = 1 << 30
-"""Byte that is locked on Windows: a locked byte cannot be read there, and the text of a lock file must be."""
+"""Offset of the byte that is locked on Windows: locked bytes cannot be read there, but others must read the text."""
 
 LOCK = re.compile(re.escape(PREFIX) + r"[0-9a-f]{24}\.lock", re.ASCII)
 
 TRIES = 100
-"""Times that a lock file may vanish between opening and locking, as others finish."""
+"""Number of times that a lock file may vanish between opening and locking, because other writers finish."""
 
 
 def lock_file(target: Path) -> Path:
-    """Where the lock of an output is."""
+    """Path of the lock file of an output."""
     name = sha256(os.fsencode(target.name)).hexdigest()[:24]
     return target.with_name(f"{PREFIX}{name}.lock")
 
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Be the only writer of an output within the block; a nested lock of the same output is no second one.
+    """Lock an output for the duration of a block; locking it again in the block does nothing.
+
+    Parameters
+    ----------
+    target : Path
+        The output.
 
     Raises
     ------
     OutputError
-        Another process writes it; says which, and since when.
+        If another process is writing it; the message says which, and since when.
     """
     target = Path(os.path.realpath(target.parent)) / target.name
     if any(held.target == target for held in HELD.get()):
@@ -77,14 +82,14 @@ def locked(target: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the locks in a folder whose writers are dead, and the private files that they list."""
+    """Remove the locks of killed writers in a folder, and the private files noted in them."""
     for file in folder.glob(f"{PREFIX}*.lock"):
         if not LOCK.fullmatch(file.name) or file.is_symlink() or not file.is_file():
             continue
         try:
             descriptor = os.open(file, FLAGS)
         except PermissionError:
-            # Another user's.
+            # The lock of another user.
             continue
         try:
             if _of_another_user(file, os.fstat(descriptor)):
@@ -94,7 +99,7 @@ def sweep(folder: Path) -> None:
                 clear_up(lines, file.parent)
                 _unlink(file)
         except OSError as error:
-            # Its writer is alive, or may be: what it writes is in the way of whoever would remove the folder.
+            # The writer is or may be alive, so its files stay, and prevent the removal of the folder.
             if not isinstance(error, BlockingIOError) and error.errno not in NO_LOCKS:
                 raise
             continue
@@ -117,7 +122,7 @@ def _acquired(file: Path, target: Path) -> int:
             if taken:
                 clear_up(_lines(descriptor) or [], file.parent)
                 if os.fstat(descriptor).st_nlink > 1:
-                    # A copy by hard links, such as a backup, keeps what stood in it.
+                    # A backup by hard links must keep the content, so do not truncate: make a new file.
                     _unlink(file)
                     os.close(descriptor)
                     continue
@@ -128,19 +133,19 @@ def _acquired(file: Path, target: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-    raise OutputError(f"{target}: its lock {file.name} comes and goes; try again")
+    raise OutputError(f"{target}: its lock {file.name} is made and removed by other processes; try again")
 
 
 def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
-    """Whether the lock is ours now; False if the file went away meanwhile."""
+    """Lock the file and return True; False if the file was removed in the meantime."""
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode):
-        raise OutputError(f"{file}: is a special file where the lock of {target.name} belongs; move it away")
+        raise OutputError(f"{file}: is a special file in the place of the lock of {target.name}; move it away")
     if _of_another_user(file, about):
-        raise OutputError(f"{file}: is a lock of another user for {target.name}; choose another name")
+        raise OutputError(f"{file}: is another user's lock for {target.name}; choose another name")
     lines = _lines(descriptor)
     if lines is None:
-        raise OutputError(f"{file}: is no lock of ours; move it away to write {target.name}")
+        raise OutputError(f"{file}: was not written by noiseflow; move it away to write {target.name}")
     try:
         _lock(descriptor)
     except BlockingIOError as error:
@@ -155,7 +160,7 @@ def _is_taken(descriptor: int, file: Path, target: Path) -> bool:
 
 
 def _of_another_user(file: Path, about: os.stat_result) -> bool:
-    """Whether a lock's notes, which say what to remove, are those of one who may not remove others' files here."""
+    """Whether a lock belongs to a user who may not remove other users' files here, so its notes must be ignored."""
     around, user = file.parent.stat(), os.geteuid() if hasattr(os, "geteuid") else about.st_uid
     return bool(around.st_mode & stat.S_ISVTX) and about.st_uid not in (around.st_uid, user)
 
@@ -165,20 +170,21 @@ class _NoLocksError(Exception):
 
 
 def _be_first(descriptor: int, target: Path, file: Path) -> None:
-    """Where there are no locks: have a lock file that says nothing yet; its first line says whose it is."""
+    """Claim an output on a file system without locks: the first line of the lock file decides who writes."""
     if os.fstat(descriptor).st_nlink > 1:
-        raise OutputError(f"{file}: is a lock with a second name on the disk; remove it to write {target.name}")
+        raise OutputError(f"{file}: is a lock with several hard links; remove it to write {target.name}")
     ours = {**_who(target), "token": token_hex(8)}
     if not _lines(descriptor):
         append(descriptor, ours)
     if (_lines(descriptor) or [])[:1] != [ours]:
         raise OutputError(
-            f"{_writer(descriptor, target)}; the disk has no locks to tell: if that process is dead, remove {file.name}"
+            f"{_writer(descriptor, target)}; the disk has no locks, so this may be outdated: if that process is dead, "
+            f"remove {file.name}"
         )
 
 
 def _writer(descriptor: int, target: Path) -> str:
-    """In words, who writes an output."""
+    """Describe the process that is writing an output, as the beginning of a message."""
     who = next(iter(_lines(descriptor) or []), {})
     return (
         f"{target}: is being written by process {who.get('pid', '?')} on {who.get('host', '?')} since "
@@ -199,7 +205,7 @@ def _unlink(file: Path) -> None:
     try:
         file.unlink(missing_ok=True)
     except PermissionError:
-        # Windows removes no file that is open: the next writer takes it over.
+        # Windows cannot remove an open file: the next writer takes it over.
         if os.name != "nt":
             raise
 
@@ -211,7 +217,7 @@ def _who(target: Path) -> dict[str, Any]:
 
 
 def _lines(descriptor: int) -> list[dict[str, Any]] | None:
-    """What a lock file says; None if it is no lock file of ours.  A line that was cut short is left out."""
+    """Lines of a lock file, without incomplete ones; None if noiseflow did not write it."""
     text = _read_all(descriptor)
     lines = []
     for line in text.splitlines():
@@ -225,14 +231,14 @@ def _lines(descriptor: int) -> list[dict[str, Any]] | None:
 
 
 def _lock(descriptor: int) -> None:
-    """Lock a file, or raise at once.
+    """Lock a file without waiting.
 
     Raises
     ------
     BlockingIOError
-        Another process holds it.
+        If another process has locked it.
     OSError
-        One of `NO_LOCKS`: the file system has none.
+        With one of `NO_LOCKS`, if the file system has no locks.
     """
     if fcntl is not None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -244,7 +250,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _free(descriptor: int) -> None:
-    """Free a lock, for processes that are copies of this one, too."""
+    """Release a lock, also for forks of this process."""
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -256,7 +262,7 @@ def _free(descriptor: int) -> None:
 
 
 def _read_all(descriptor: int) -> bytes:
-    """Content of a file, from its first byte on."""
+    """Content of an open file, from its first byte."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     left, blocks = os.fstat(descriptor).st_size, []
     while left > 0 and (block := os.read(descriptor, left)):

@@ -1,8 +1,8 @@
-"""What in a folder is ours: a list that we write into it, a JSON line a file.
+"""The list of files that noiseflow wrote into a folder, with one JSON line per file.
 
-A file is ours if its content has a SHA-256 that the list gives for its name, so that a user's file
-that took the place of one of ours is not.  A line is written before the file takes its name: a kill
-leaves no file of ours that is not listed.  Lines are only added; one that was cut short counts for nothing.
+A file was written by noiseflow ("ours") if its SHA-256 is in the list under its name; a user's file under
+the same name is therefore not.  A line is written before its file gets its name, so a kill never leaves an
+unlisted file.  Lines are only appended; an incomplete one is ignored.
 """
 
 import fnmatch
@@ -39,29 +39,30 @@ __all__ = [
 MANIFEST = ".noiseflow"
 BLOCK = 1 << 20
 LONG = 1 << 18
-"""Bytes from which a list that grows is shortened."""
+"""A growing list is shortened when it exceeds this size in bytes."""
 
 SHOWN = 3
+"""Number of names shown in a message."""
 LARGEST = 1 << 28
-"""Bytes of a list that is read: more is none of ours."""
+"""Largest list in bytes that is read; noiseflow writes no larger ones."""
 
 
 @dataclass
 class Listing:
-    """What a manifest lists.
+    """Content of the list in a folder.
 
     Parameters
     ----------
     kind : str
         Kind of the output: ``run``, ``report``, …
     files : dict of set of str
-        SHA-256 that a file may have, by its path in the folder with ``/`` between names.
+        Path in the folder, with ``/`` between names → SHA-256 values that the file may have.
     growing : list of str
-        Patterns of paths whose content goes on changing; a first or last ``**`` stands for any folders.
+        Patterns of paths of files whose content keeps changing; a first or last ``**`` matches any folders.
     marked : set of str
-        Patterns of paths of files that carry a mark of ours in themselves: see `noiseflow.core.output.marks`.
+        Patterns of paths of files with a mark in themselves: see `noiseflow.core.output.marks`.
     folders : set of str
-        Paths of folders that hold a manifest of their own.
+        Paths of sub-folders with a list of their own.
     """
 
     kind: str = ""
@@ -71,7 +72,7 @@ class Listing:
     folders: set[str] = field(default_factory=set)
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Take up a line; one whose name leads out of the folder is none of ours."""
+        """Add a line; lines whose name leads out of the folder are ignored."""
         kind = next((kind for kind in ("file", "growing", "marked", "folder") if kind in line), "")
         name = line.get(kind)
         if not isinstance(name, str) or os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
@@ -84,7 +85,15 @@ class Listing:
             (self.marked if kind == "marked" else self.folders).add(name)
 
     def has(self, name: str, path: Path) -> bool:
-        """Whether a file of the folder is ours."""
+        """Whether noiseflow wrote a file.
+
+        Parameters
+        ----------
+        name : str
+            Its path in the folder, with ``/`` between names.
+        path : Path
+            The file.
+        """
         if name in self.files and digest_of(path) in self.files[name]:
             return True
         if any(_fits(name.split("/"), pattern.split("/")) for pattern in self.marked) and has_mark(path):
@@ -92,39 +101,46 @@ class Listing:
         return self.grows(name)
 
     def grows(self, name: str) -> bool:
-        """Whether a pattern fits the path of a file, or that of a folder with a ``/`` behind it."""
+        """Whether a pattern in `growing` matches the path of a file, or of a folder with ``/`` appended."""
         return any(_fits(name.split("/"), pattern.split("/")) for pattern in self.growing)
 
     def others(self, kind: str) -> list[str]:
-        """Paths of the lines of a kind that says no digest."""
+        """Paths of the lines of kind ``growing``, ``marked`` or ``folder``, sorted."""
         return sorted({"growing": set(self.growing), "marked": self.marked, "folder": self.folders}[kind])
 
     def is_parent(self, name: str) -> bool:
-        """Whether a folder holds something that is listed."""
+        """Whether something in a sub-folder is listed."""
         below = f"{name}/"
         listed = (*self.files, *self.marked, *self.folders, *self.growing)
         return any(each.startswith(below) for each in listed)
 
 
 def begin(folder: Path, kind: str) -> None:
-    """Put a list, still empty, into a folder that is ours alone.
+    """Write an empty list into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that only noiseflow writes to.
+    kind : str
+        Kind of the output, such as ``"run"``.
 
     Raises
     ------
     FileExistsError
-        The folder has one.
+        If the folder has a list.
     """
     with whole_file(folder / MANIFEST) as partial:
         partial.write_bytes(_line(_head(kind)))
 
 
 def record(folder: Path, *lines: Mapping[str, Any]) -> None:
-    """Add lines to a folder's list; nothing in a folder without one, such as a run of an earlier version.
+    """Add lines to a folder's list; do nothing if it has none, such as a run of an earlier version.
 
     Parameters
     ----------
     folder : Path
-        Folder that holds the list.
+        Folder with the list.
     *lines : mapping
         ``{"file": path, "sha256": …}``, or ``growing``, ``marked`` or ``folder`` with a path.
     """
@@ -132,19 +148,19 @@ def record(folder: Path, *lines: Mapping[str, Any]) -> None:
     if known is None:
         return
     about = (folder / MANIFEST).stat()
-    # The list of a copy that is made of links, such as of a backup, stays as it is.
+    # Rewrite a list with several hard links, so that the list of a backup does not change.
     if about.st_size > LONG or about.st_nlink > 1:
         _shorten(folder, known)
     descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_APPEND | NO_LINK)
     try:
-        # A line that a kill cut short ends here.
+        # The line break ends a line that a kill may have left incomplete.
         os.write(descriptor, b"\n" + b"".join(map(_line, lines)))
     finally:
         os.close(descriptor)
 
 
 def _shorten(folder: Path, known: Listing) -> None:
-    """Leave out what is said of files that are gone, and all but the last of what is said of others."""
+    """Rewrite a list without files that no longer exist, and with only the present SHA-256 of each file."""
     files = [
         {"file": name, "sha256": digest}
         for name, digests in known.files.items()
@@ -157,18 +173,18 @@ def _shorten(folder: Path, known: Listing) -> None:
 
 
 def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None, passing: str = "") -> None:
-    """List all that a private folder holds, and bring it to the disk.
+    """Write the list of all files in a private folder, and flush them to the disk.
 
     Parameters
     ----------
     folder : Path
-        One that nobody else writes into.
+        A folder to which nobody else writes.
     kind : str
-        Kind of the folder, such as ``"run"``, for its list.
+        Kind of the output, such as ``"run"``.
     known : mapping, optional
-        SHA-256 of files, by path, that need not be read again.
+        Path → SHA-256 of files that need not be read again.
     passing : str
-        Pattern of files that will not stay, whose content is not listed.
+        Pattern of temporary files, which are listed without their content.
     """
     lines: list[Mapping[str, Any]] = [{"growing": passing}] if passing else []
     for name, entry in _walk(folder):
@@ -182,7 +198,7 @@ def seal(folder: Path, kind: str, known: Mapping[str, str] | None = None, passin
 
 
 def listing(folder: Path) -> Listing | None:
-    """What the list in a folder says; None if there is none of ours."""
+    """Read the list in a folder; None if there is none, or noiseflow did not write it."""
     path = folder / MANIFEST
     try:
         about = path.lstat()
@@ -209,20 +225,20 @@ def listing(folder: Path) -> Listing | None:
 
 
 def foreign(folder: Path) -> list[str]:
-    """Paths of what in a folder is not ours, in order; all of it where there is no list.
+    """Paths in a folder that noiseflow did not write, sorted; all paths if there is no list.
 
-    What a writer that was killed left in a folder of ours is removed first.
+    In a folder with a list, private files of killed writers are removed first.
     """
     return sorted(name for name, entry in _judged(folder) if entry is None)
 
 
 def remove_ours(folder: Path) -> None:
-    """Remove a folder of ours.
+    """Remove an output folder.
 
     Raises
     ------
     OutputError
-        It holds something that is not ours; then all of it is left as it is.
+        If it contains files that noiseflow did not write; then nothing is removed.
     """
     others = foreign(folder)
     if others:
@@ -231,9 +247,9 @@ def remove_ours(folder: Path) -> None:
 
 
 def set_aside(folder: Path) -> Path:
-    """Take its name from a folder of ours that will be removed; the new, private path.
+    """Rename an output folder to a private path before it is removed; return that path.
 
-    A kill then leaves no half of it under its own name, and the next writer removes what is left.
+    A kill during the removal then leaves no half of it under its own name, and the next writer removes the rest.
     """
     aside = private_beside(folder, OLD)
     os.rename(folder, aside)
@@ -241,7 +257,7 @@ def set_aside(folder: Path) -> Path:
 
 
 def discard(aside: Path) -> None:
-    """Remove a folder of ours that was set aside; one whose files may not be removed is left, with a warning."""
+    """Remove a folder that was set aside; warn if its files cannot be removed."""
     try:
         _remove(aside)
     except OSError as error:
@@ -249,7 +265,7 @@ def discard(aside: Path) -> None:
 
 
 def _remove(aside: Path) -> None:
-    """Remove what is ours in a folder that was set aside, and the folder where nothing else is in it."""
+    """Remove the files that noiseflow wrote from a folder that was set aside, and the folder if it is empty then."""
     folders = [aside]
     for _, entry in _judged(aside):
         if entry is None:
@@ -258,7 +274,7 @@ def _remove(aside: Path) -> None:
             folders.append(Path(entry.path))
         elif Path(entry.path).name != MANIFEST:
             os.unlink(entry.path)
-    # The lists last: without them nothing can be known as ours.
+    # Lists come last: without them the other files could not be recognised.
     for each in sorted(folders, reverse=True):
         (each / MANIFEST).unlink(missing_ok=True)
         os.rmdir(each)
@@ -268,13 +284,21 @@ REMOVERS.append(_remove)
 
 
 def describe_foreign(folder: Path, others: list[str]) -> str:
-    """In words, what stands in the way and what to do."""
+    """Describe why a folder is not replaced and what to do, as the end of a message.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    others : list of str
+        Paths in it that noiseflow did not write.
+    """
     if listing(folder) is None:
         return (
-            "holds no list of files that we wrote (it is none of ours, or of an earlier version), so nothing in it is "
-            f"replaced: {_first(others)}; move it away, or choose another name"
+            "has no list of files written by noiseflow (another program or an earlier version made it), so nothing in "
+            f"it is replaced: {_first(others)}; move it away, or choose another name"
         )
-    return f"holds what we did not write: {_first(others)}; move it away, or choose another name"
+    return f"contains files that noiseflow did not write: {_first(others)}; move it away, or choose another name"
 
 
 def digest_of(path: Path) -> str:
@@ -305,7 +329,7 @@ def _first(others: list[str]) -> str:
 
 
 def _judged(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
-    """All below a folder by its path in it, with None for what is not ours."""
+    """Yield the path of everything below a folder, with its entry, or with None if noiseflow did not write it."""
     known = listing(folder)
     if known is not None:
         sweep(folder)
@@ -326,7 +350,7 @@ def _judged(folder: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
 
 
 def _walk(folder: Path, but_below: set[str] | None = None) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Entries below a folder and their paths in it; links are not followed."""
+    """Yield paths and entries of everything below a folder; links are not followed, nor folders in `but_below`."""
     waiting = [("", folder)]
     while waiting:
         before, here = waiting.pop()

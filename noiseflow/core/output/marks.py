@@ -1,7 +1,7 @@
-"""Single files that we wrote, known by a mark in themselves.
+"""Recognise single files that noiseflow wrote by a mark in their content.
 
-To write another format, give its suffix a line in `MARKS`: a strict test of the content.  A file
-without a mark is the user's.
+To write another format, add its suffix and a strict test of its content to `MARKS`.  A file without a
+mark counts as the user's.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from typing import Any
 __all__ = ["CHECKSUM", "MARK", "MARKS", "NPY_MARK", "checksum_of", "has_mark", "sealed_html"]
 
 MARK = "noiseflow"
-"""Software, producer, generator or ``made_by`` of every file that we write."""
+"""Value of software, producer, generator or ``made_by`` in every file that noiseflow writes."""
 
 NPY_MARK = b"\nwritten by noiseflow\n"
-"""Stands behind the array of an NPY file, which has no room for a remark; readers stop before it."""
+"""Mark after the array of an NPY file, whose header has no field for it; other readers ignore it."""
 
 CHECKSUM = "sha256"
-"""Entry of a camera profile that holds `checksum_of` the others."""
+"""Entry of a camera profile with the `checksum_of` its other entries."""
 
 SOFTWARE = 0x0131
-"""TIFF tag."""
+"""TIFF tag Software."""
 
 OF_OTHERS = (0x02BC, 0x83BB, 0x8649)
 """TIFF tags that we never write: XMP, IPTC and Photoshop, where programs that develop a DNG keep their user's work."""
@@ -33,11 +33,11 @@ SEAL = b"\n<!-- sha256 "
 """Stands behind a page, before the SHA-256 of all that is before it."""
 
 HEAD = 1 << 16
-"""Bytes in which a mark stands."""
+"""Number of bytes at the start of a file that are searched for a mark."""
 
 
 def has_mark(path: Path) -> bool:
-    """Whether a file is one that we wrote, by its content alone."""
+    """Whether noiseflow wrote a file, judged by its content alone."""
     test = MARKS.get(path.suffix.lower())
     if test is None or path.is_symlink() or not path.is_file():
         return False
@@ -48,7 +48,13 @@ def has_mark(path: Path) -> bool:
 
 
 def checksum_of(entries: Mapping[str, Any]) -> str:
-    """SHA-256 of JSON values, in an order and spacing of their own."""
+    """SHA-256 of JSON values, independent of their order and spacing in the file.
+
+    Parameters
+    ----------
+    entries : mapping
+        JSON-able values.
+    """
     plain = json.dumps(entries, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -65,7 +71,7 @@ def _head(path: Path, size: int = HEAD) -> bytes:
 
 
 def _tiff(path: Path) -> bool:
-    """Software of the first directory, without tags in which another program kept its user's work."""
+    """Whether the tag Software of the first directory is the mark, and no tag shows another program's edits."""
     ours = False
     with path.open("rb") as file:
         order, number, at = struct.unpack("<2sHI", file.read(8))
@@ -105,7 +111,7 @@ def _png(path: Path) -> bool:
 
 
 def _profile(path: Path) -> bool:
-    """A profile that does not fit its checksum, or has none, is one that its user changed."""
+    """Whether a JSON file has the mark; a profile must also match its checksum, or the user has changed it."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         return False
@@ -147,4 +153,4 @@ MARKS: dict[str, Callable[[Path], bool]] = {
     ".onnx": _onnx,
     ".pt2": _program,
 }
-"""Suffix → whether a file of it is ours."""
+"""Suffix → test whether noiseflow wrote a file with it."""

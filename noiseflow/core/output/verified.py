@@ -1,4 +1,4 @@
-"""Whether files in folders of ours still are what was written, by the SHA-256 in their lists."""
+"""Compare files in output folders with the SHA-256 in their lists, to find changes since they were written."""
 
 import os
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ __all__ = ["Verified", "check_file", "verified"]
 
 
 DEPTH = 3
-"""Folders above a file in which a list of it may be: a state of a training is three below its run."""
+"""Number of folders above a file that are searched for its list; a training state is three levels below its run."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a comparison of a folder with its lists found.
+    """Result of comparing a folder with its lists.
 
     Parameters
     ----------
     same : int
-        Files that are what was written.
+        Number of unchanged files.
     changed : tuple of str
-        Paths of files that differ or are gone.
+        Paths of files that have changed or are missing.
     """
 
     same: int
@@ -31,24 +31,24 @@ class Verified:
 
 
 def check_file(path: Path, error: type[NoiseflowError]) -> bool:
-    """Refuse a file that its folder's list knows with other content.
+    """Refuse a file whose content differs from the list of its output folder.
 
     Parameters
     ----------
     path : Path
-        File in a folder, or in one of its folders, that may have a list.
+        A file in an output folder or its sub-folders.
     error : type
-        Class of the error.
+        Class of the error to raise.
 
     Returns
     -------
     bool
-        Whether there is a SHA-256 that the file was compared with; there is none for folders of earlier versions.
+        Whether the list has a SHA-256 of the file; folders of earlier versions have no list.
 
     Raises
     ------
     NoiseflowError
-        Of the class `error`: the file was changed since it was written.
+        Of the class `error`, if the file has changed since it was written.
     """
     digests: set[str] = set()
     for root in list(path.parents)[:DEPTH]:
@@ -56,14 +56,22 @@ def check_file(path: Path, error: type[NoiseflowError]) -> bool:
         if known:
             digests = known.files.get(path.relative_to(root).as_posix(), set())
     if digests and digest_of(path) not in digests:
-        raise error(f"{path}: was changed since it was written (its SHA-256 is another); make it again")
+        raise error(f"{path}: was changed since it was written (its SHA-256 differs); make it again")
     return bool(digests)
 
 
 def verified(folder: Path) -> Verified | None:
-    """Compare all listed files in a folder, and in folders of ours below it, with the SHA-256 in their lists.
+    """Compare all listed files in an output folder, and in output folders below it, with the SHA-256 in their lists.
 
-    None if there is no list: earlier versions kept none.
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+
+    Returns
+    -------
+    Verified or None
+        None if the folder has no list, as in earlier versions.
     """
     lists = [Path(here) for here, _, files in os.walk(folder) if MANIFEST in files]
     if folder not in lists:
@@ -74,7 +82,7 @@ def verified(folder: Path) -> Verified | None:
         for name, digests in sorted(known.files.items()) if known else ():
             path = root / name
             gone = not path.is_file() or path.is_symlink()
-            # States of a training, of which the list keeps those that are removed again.
+            # Training states that were removed later remain in the list.
             if gone and "/" in name and not path.parent.exists():
                 continue
             if gone or digest_of(path) not in digests:

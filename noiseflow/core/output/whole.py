@@ -1,4 +1,4 @@
-"""Files that are either there with all their content or not there, and the steps that give files and folders a name."""
+"""Write files atomically (complete or not at all), and rename files and folders safely."""
 
 import ctypes
 import errno
@@ -29,34 +29,35 @@ __all__ = [
 ]
 
 AT_FDCWD, NO_REPLACE, EXCHANGE = -100, 1, 2
-"""Arguments of Linux' `renameat2`."""
+"""Arguments of Linux's `renameat2`."""
 
 MAC_FLAGS = {NO_REPLACE: 4, EXCHANGE: 2}
-"""The same flags of macOS' `renamex_np`."""
+"""The same flags for macOS's `renamex_np`."""
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask a process to stop; Windows has no HUP."""
+"""Signals that ask a process to stop; Windows has no SIGHUP."""
 
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+"""Errors of systems and file systems that lack an operation."""
 
 
 @contextmanager
 def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A private, empty file beside `path` to write into, which takes the name `path` when the block ends well.
+    """Yield a private, empty file next to `path`, which is renamed to `path` if the block succeeds.
 
     Parameters
     ----------
     path : Path
         Final name of the file.
     replace : bool
-        Whether a file of that name, which the caller has found to be ours, may be replaced.
+        Replace an existing file, which the caller knows to be noiseflow's.
 
     Raises
     ------
     FileExistsError
-        The name is taken and may not be replaced.
+        If the name is taken and `replace` is False.
     OSError
-        The disk is full, or may not be written to.  Nothing stands under `path` that was not there before.
+        If the disk is full or not writable; then `path` is unchanged.
     """
     partial = private_beside(path, path.suffix)
     try:
@@ -70,7 +71,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def private_folder(beside: Path) -> Iterator[Path]:
-    """An empty folder that nobody else has, beside a path, for the time of a block."""
+    """Yield an empty private folder next to a path; it is removed at the end of the block."""
     partial = private_beside(beside)
     try:
         partial.mkdir()
@@ -80,7 +81,7 @@ def private_folder(beside: Path) -> Iterator[Path]:
 
 
 def place_file(whole: Path, path: Path, *, replace: bool) -> None:
-    """Give a whole file its name; see `whole_file`."""
+    """Rename a complete file to its final name; arguments and errors as in `whole_file`."""
     if replace:
         os.replace(whole, path)
     else:
@@ -88,19 +89,19 @@ def place_file(whole: Path, path: Path, *, replace: bool) -> None:
 
 
 def write_bytes(path: Path, content: bytes | memoryview, *, replace: bool = False) -> None:
-    """Write a whole file: see `whole_file`."""
+    """Write bytes to a file atomically; arguments and errors as in `whole_file`."""
     with whole_file(path, replace=replace) as partial:
         partial.write_bytes(content)
 
 
 def write_text(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write a whole file of UTF-8; bytes of file names that are no text become ASCII."""
+    """Write text to a file atomically, as UTF-8; characters that cannot be encoded become escapes."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"), replace=replace)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let a signal to stop wait until the end of the block, which takes no longer than a few renames."""
+    """Delay signals that stop the process until the end of the block, which must be short."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -120,25 +121,25 @@ def deferred() -> Iterator[None]:
 
 
 def move_new(source: Path, target: Path) -> None:
-    """Give a file or folder a name that is free.
+    """Rename a file or folder without replacing anything.
 
     Raises
     ------
     FileExistsError
-        The name is taken.
+        If the new name is taken.
     """
     if _in_one_step(source, target, NO_REPLACE):
         return
-    # Not one step where the system has none: the check comes as late as it can.
+    # Without such a system call, check as late as possible.
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     os.rename(source, target)
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let two paths of one folder swap their names.
+    """Exchange the names of two paths in one folder.
 
-    Where the system has no such step, a kill in between costs the one that `other` was to be, never the one it was.
+    Without such a system call, a kill in between may lose the new content of `other`, but never its old content.
     """
     if _in_one_step(one, other, EXCHANGE):
         return
@@ -149,7 +150,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
+    """Flush the names in a folder to the disk, if the system supports it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -157,7 +158,7 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems have no such call for folders.
+        # Some network file systems cannot flush folders.
         if error.errno not in UNSUPPORTED:
             raise
     finally:
@@ -176,7 +177,7 @@ def _function() -> Any:
 
 
 def _in_one_step(source: Path, target: Path, flag: int) -> bool:
-    """Whether the system could do it in one step; an error other than 'not supported' is raised."""
+    """Rename in one system call; return False if that is not supported, and raise any other error."""
     function = _function()
     if function is None:
         return False

@@ -1,1 +1,1 @@
-"""The one way to read a text file of ours: parse strictly, compare with a written schema, only then build."""
+"""Read files that noiseflow wrote: parse strictly, check against a schema, and only then use the values."""

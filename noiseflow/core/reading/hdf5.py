@@ -1,4 +1,4 @@
-"""Datasets of our own HDF5 files: refused before a byte is read where one is not what we write."""
+"""Check datasets of noiseflow's own HDF5 files before any byte is read."""
 
 from typing import TYPE_CHECKING
 
@@ -8,13 +8,14 @@ if TYPE_CHECKING:
 __all__ = ["own_dataset"]
 
 STRING_BYTES = 16
-"""Size of a string's entry in a dataset, without its characters."""
+"""Size in bytes of a string's entry in a dataset, without its characters."""
 
 
 def own_dataset(file: "h5py.File", name: str, *, written: bool = True) -> "h5py.Dataset":
-    """A dataset whose bytes are all in the file itself, contiguous and without filters, as every writer of ours does.
+    """Get a dataset after checking that its bytes are in the file itself, contiguous and without filters.
 
-    A link could lead to another file; a virtual, external, packed or never written dataset can claim any size.
+    Noiseflow writes all datasets like this.  A link could lead to another file, and a virtual, external,
+    compressed or unwritten dataset can claim any size.
 
     Parameters
     ----------
@@ -23,12 +24,12 @@ def own_dataset(file: "h5py.File", name: str, *, written: bool = True) -> "h5py.
     name : str
         Name of the dataset at the top of the file.
     written : bool
-        Whether its values must have been written; without them HDF5 reads zeros of any number.
+        Whether its values must have been written; otherwise HDF5 returns any number of zeros.
 
     Raises
     ------
     ValueError
-        It is missing, or any of these.
+        If the dataset is missing or fails a check.
     """
     import h5py
 
@@ -45,5 +46,5 @@ def own_dataset(file: "h5py.File", name: str, *, written: bool = True) -> "h5py.
     if stored and (stored != dataset.size * entry or stored > room):
         raise ValueError(f"{name!r} has {stored:,} bytes of {dataset.size:,} values in a file of {room:,}")
     if written and dataset.size and not stored:
-        raise ValueError(f"{name!r} is of {dataset.size:,} values that were never written; expected their bytes")
+        raise ValueError(f"{name!r} has {dataset.size:,} values that were never written; expected their bytes")
     return dataset

@@ -1,8 +1,8 @@
-"""Plain values of a pickled ``.npy``, read opcode by opcode.
+"""Read plain values from a pickled ``.npy`` file, opcode by opcode, without executing anything.
 
-Some data is published as a pickle.  `pickle.load` calls whatever the file names; here a pickle is a list of
-instructions to build numbers, texts, lists, tables and NumPy arrays, and any that asks for more is refused.  Nothing
-is imported and nothing is called.
+Some data is published as a pickle.  `pickle.load` would call any function that the file names.  This module
+interprets only the opcodes that build numbers, strings, lists, dictionaries and NumPy arrays, and refuses all
+others.  Nothing is imported and nothing is called.
 """
 
 import pickletools
@@ -19,8 +19,11 @@ from noiseflow.core.errors import NoiseflowError
 __all__ = ["MAGIC_NPY", "plain_values"]
 
 MAGIC_NPY = b"\x93NUMPY"
+"""First bytes of an NPY file."""
 DEEPEST = 40
+"""Deepest nesting of values that is accepted."""
 MOST_VALUES = 1_000_000
+"""Largest number of opcodes that is accepted."""
 
 UNREADABLE = (
     ArithmeticError,
@@ -36,7 +39,7 @@ UNREADABLE = (
     struct.error,
     tokenize.TokenError,
 )
-"""What NumPy's reader of the header and a damaged list of instructions raise."""
+"""Exceptions raised by NumPy's header reader and by damaged opcodes."""
 
 PLAIN = {
     *("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT"),
@@ -55,12 +58,12 @@ NAMES = {
     "numpy dtype": "dtype",
     "_codecs encode": "bytes",
 }
-"""What a pickle of NumPy values names, and how it is understood here."""
+"""Names that a pickle of NumPy values contains → how this module interprets them."""
 
 
 @dataclass
 class _Named:
-    """A name in the file, or a call that it requests: its arguments, and the state that follows."""
+    """A name in the pickle, or a call that it requests, with its arguments and state."""
 
     kind: str
     arguments: tuple[Any, ...] = ()
@@ -68,11 +71,11 @@ class _Named:
 
 
 class _Mark:
-    """Where a run of values on the stack begins."""
+    """Marker on the stack at the start of a run of values."""
 
 
 def plain_values(path: Path, what: str, error: type[NoiseflowError], *, most: int) -> Any:
-    """The value in a ``.npy`` of one pickled object.
+    """Read the value of an NPY file that contains one pickled object.
 
     Parameters
     ----------
@@ -81,19 +84,19 @@ def plain_values(path: Path, what: str, error: type[NoiseflowError], *, most: in
     what : str
         What was expected, for the error.
     error : type
-        Class of the error.
+        Class of the error to raise.
     most : int
-        Largest size, bytes.
+        Largest accepted size in bytes.
 
     Returns
     -------
     Any
-        Numbers, texts, None, lists and tables; arrays and tuples as lists.
+        Numbers, strings, None, lists and dictionaries; arrays and tuples become lists.
 
     Raises
     ------
     NoiseflowError
-        Of the class `error`: another file, or a pickle of more than plain values.
+        Of the class `error`, if the file is missing, too large, or not a pickle of plain values.
     """
     if not path.is_file() or path.stat().st_size > most:
         raise error(f"{path}: no such file, or one of more than {most:,} bytes; expected {what}")
@@ -107,21 +110,21 @@ def plain_values(path: Path, what: str, error: type[NoiseflowError], *, most: in
             pickled = file.read()
         value = _Machine().run(pickled)
         found = _plain(value)
-        # NumPy pickles the array that holds the one object, and older versions the object itself.
+        # NumPy pickles an array with the one object; older versions pickled the object itself.
         return found[0] if isinstance(value, _Named) and value.kind == "array" else found
     except UNREADABLE as reason:
-        raise error(f"{path}: is no pickle of plain values ({reason}); expected {what}") from reason
+        raise error(f"{path}: is not a pickle of plain values ({reason}); expected {what}") from reason
 
 
 class _Machine:
-    """The stack machine of a pickle, for data only."""
+    """Interpreter of pickle opcodes, for data only."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def run(self, pickled: bytes) -> Any:
-        """The value that the instructions build."""
+        """Build the value that the opcodes describe."""
         for done, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
             if done > MOST_VALUES:
                 raise ValueError(f"more than {MOST_VALUES:,} instructions")
@@ -210,7 +213,7 @@ class _Machine:
     def _reduce(self, _: Any) -> None:
         arguments, named = self.stack.pop(), self.stack.pop()
         if not isinstance(named, _Named) or not isinstance(arguments, tuple):
-            raise ValueError("it calls what has no name")
+            raise ValueError("it calls an object that is not a known name")
         self.stack.append(_Named(named.kind, arguments))
 
     def _build(self, _: Any) -> None:
@@ -221,7 +224,7 @@ class _Machine:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Lists, tables and numbers of what the machine built."""
+    """Convert the interpreter's result to lists, dictionaries and numbers."""
     if depth > DEEPEST:
         raise ValueError("its values are nested too deep")
     if isinstance(value, _Named):
@@ -238,16 +241,16 @@ def _of_numpy(value: _Named, depth: int) -> Any:
         _, shape, dtype, _, content = value.state
         if isinstance(content, list):
             return _plain(content, depth + 1)
-        # In Fortran's order the columns come first; none that is read here has two dimensions so.
+        # Fortran order would exchange rows and columns, but no such file has two dimensions.
         return np.frombuffer(_bytes(content), _dtype(dtype)).reshape(shape).tolist()
     if value.kind == "scalar":
         dtype, content = value.arguments
         return np.frombuffer(_bytes(content), _dtype(dtype))[0].item()
-    raise ValueError(f"a {value.kind} stands where a value should")
+    raise ValueError(f"it has a {value.kind} in the place of a value")
 
 
 def _dtype(value: _Named) -> "np.dtype[Any]":
-    """A dtype of plain numbers, from its code and the byte order in its state."""
+    """Dtype of plain numbers, from its code and the byte order in its state."""
     code, order = str(value.arguments[0]), value.state[1]
     dtype: np.dtype[Any] = np.dtype(code).newbyteorder("=" if order == "|" else order)
     if dtype.kind not in "biuf":
@@ -256,7 +259,7 @@ def _dtype(value: _Named) -> "np.dtype[Any]":
 
 
 def _bytes(value: Any) -> bytes:
-    """Bytes, which a pickle for Python 2 holds as a text in Latin-1."""
+    """Bytes of a value; pickles for Python 2 store them as Latin-1 strings."""
     if isinstance(value, _Named) and value.kind == "bytes":
         return str(value.arguments[0]).encode("latin-1")
     return value if isinstance(value, bytes) else str(value).encode("latin-1")

@@ -1,8 +1,8 @@
-"""Schemas of our JSON and TOML files: what a value may be, written down beside the format.
+"""Schemas of noiseflow's JSON and TOML files.
 
-A schema is one of `Number`, `Text`, `Flag`, `Choice`, `ListOf`, `Table`, `MapOf`, `Maybe` and `Plain`, which hold
-each other.  `checked` compares a value with it and names the place of what does not fit.  jsonschema, pydantic and
-msgspec do as much; each would be one more dependency, and the first two take as long to import as the command line.
+A schema is built from `Number`, `Text`, `Flag`, `Choice`, `ListOf`, `Table`, `MapOf`, `Maybe` and `Plain`.  `checked`
+compares a value with it and names the place of the first mismatch.  jsonschema, pydantic and msgspec could do
+this too, but each would be another dependency, and the first two take as long to import as the command line.
 """
 
 import math
@@ -31,34 +31,34 @@ __all__ = [
 Built = TypeVar("Built")
 
 LARGEST = 1e300
-"""Largest number that may stand where a schema says no other: none of ours comes near it."""
+"""Default bound of numbers; no value of noiseflow comes near it."""
 
 
 class MismatchError(Exception):
-    """A value that does not fit.
+    """A value does not match its schema.
 
     Parameters
     ----------
     place : str
-        Where in the file: names and indices.
+        Place in the file: names and indices.
     found : str
-        What stands there.
+        Description of the value.
     expected : str
-        What should.
+        Description of what the schema requires.
     """
 
     def __init__(self, place: str, found: str, expected: str) -> None:
-        # Names come from the file: a message is one line, whatever they hold.
+        # Names come from the file, so replace characters that would break the line.
         words = f"{place or 'it'}: expected {expected}; got {found}"
         super().__init__("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words))
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What a value may be."""
+    """Base class of schemas."""
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless a value fits."""
+        """Raise `MismatchError` unless the value at a place matches."""
         raise NotImplementedError
 
 
@@ -69,13 +69,13 @@ class Number(Schema):
     Parameters
     ----------
     low, high : float
-        Range, both ends included.
+        Smallest and largest value.
     whole : bool
-        Whether it must be an integer.
+        Whether the number must be an integer.
     above : bool
-        Whether `low` itself is left out.
+        Whether the number must be greater than `low`.
     nan : bool
-        Whether it may be NaN: what was not measured.
+        Whether NaN is allowed, for values that were not measured.
     """
 
     low: float = -LARGEST
@@ -85,17 +85,16 @@ class Number(Schema):
     nan: bool = False
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless it is such a number."""
+        """Raise `MismatchError` unless the value is such a number."""
         kind = int if self.whole else (int, float)
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if self.nan and isinstance(value, float) and math.isnan(value):
             return
         if not fits or not self.low <= value <= self.high or (self.above and value == self.low):
             what = "a whole number" if self.whole else "a finite number"
-            span = f" above {self.low:g}" if self.above else f" from {self.low:g} on" if self.low > -LARGEST else ""
-            raise MismatchError(
-                place, _shown(value), what + span + (f" to {self.high:g}" if self.high < LARGEST else "")
-            )
+            bounds = [f"above {self.low:g}" if self.above else f"at least {self.low:g}"] if self.low > -LARGEST else []
+            bounds += [f"at most {self.high:g}"] if self.high < LARGEST else []
+            raise MismatchError(place, _shown(value), what + (f", {' and '.join(bounds)}" if bounds else ""))
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,11 @@ class Text(Schema):
     Parameters
     ----------
     longest : int
-        Most characters.
+        Largest number of characters.
     shortest : int
-        Fewest characters.
+        Smallest number of characters.
     pattern : str
-        Regular expression that it must match as a whole; any text if empty.
+        Regular expression that the whole text must match; empty for any text.
     """
 
     longest: int = 100_000
@@ -117,7 +116,7 @@ class Text(Schema):
     pattern: str = ""
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless it is such a text."""
+        """Raise `MismatchError` unless the value is such a text."""
         if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
             raise MismatchError(place, _shown(value), f"a text of {self.shortest} to {self.longest:,} characters")
         if self.pattern and not re.fullmatch(self.pattern, value):
@@ -129,45 +128,57 @@ class Flag(Schema):
     """True or false."""
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless it is one of the two."""
+        """Raise `MismatchError` unless the value is true or false."""
         if not isinstance(value, bool):
             raise MismatchError(place, _shown(value), "true or false")
 
 
 @dataclass(frozen=True)
 class Choice(Schema):
-    """One of some values, of the same type too."""
+    """One of several values.
+
+    Parameters
+    ----------
+    values : tuple
+        Allowed values; the type must match too.
+    """
 
     values: tuple[Any, ...]
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless it is one of them."""
+        """Raise `MismatchError` unless the value is one of them."""
         if not any(type(value) is type(each) and value == each for each in self.values):
             raise MismatchError(place, _shown(value), " or ".join(map(repr, self.values)))
 
 
 @dataclass(frozen=True)
 class Maybe(Schema):
-    """A value, or null."""
+    """A value, or null.
+
+    Parameters
+    ----------
+    of : Schema
+        Schema of the value.
+    """
 
     of: Schema
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless it is null or fits."""
+        """Raise `MismatchError` unless the value is null or matches."""
         if value is not None:
             self.of.check(value, place)
 
 
 @dataclass(frozen=True)
 class ListOf(Schema):
-    """A list of values of one kind.
+    """A list of values with one schema.
 
     Parameters
     ----------
     of : Schema
         Schema of each value.
     shortest, longest : int
-        Fewest and most values.
+        Smallest and largest number of values.
     """
 
     of: Schema
@@ -175,7 +186,7 @@ class ListOf(Schema):
     longest: int = 10_000_000
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless it is such a list."""
+        """Raise `MismatchError` unless the value is such a list."""
         if not isinstance(value, (list, tuple)) or not self.shortest <= len(value) <= self.longest:
             raise MismatchError(place, _shown(value), f"a list of {self.shortest} to {self.longest:,} values")
         for index, each in enumerate(value):
@@ -184,16 +195,16 @@ class ListOf(Schema):
 
 @dataclass(frozen=True)
 class Table(Schema):
-    """A table of known names.
+    """A table with known names.
 
     Parameters
     ----------
     fields : mapping of str to Schema
-        Names that must be there.
+        Required names, and the schemas of their values.
     optional : mapping of str to Schema
-        Names that may be there.
+        Optional names, and the schemas of their values.
     others : bool
-        Whether any other names may be there, with `Plain` values: of later versions.
+        Whether other names are allowed, with `Plain` values, for files of later versions.
     """
 
     fields: Mapping[str, Schema]
@@ -216,12 +227,18 @@ class Table(Schema):
 
 @dataclass(frozen=True)
 class MapOf(Schema):
-    """A table of any names, with values of one kind."""
+    """A table with any names, whose values have one schema.
+
+    Parameters
+    ----------
+    of : Schema
+        Schema of each value.
+    """
 
     of: Schema
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` unless it is such a table."""
+        """Raise `MismatchError` unless the value is such a table."""
         if not isinstance(value, dict):
             raise MismatchError(place, _shown(value), "a table")
         for name, each in value.items():
@@ -230,10 +247,10 @@ class MapOf(Schema):
 
 @dataclass(frozen=True)
 class Plain(Schema):
-    """Any value whose numbers are finite: remarks, which decide nothing."""
+    """Any value whose numbers are finite, for remarks that have no effect."""
 
     def check(self, value: Any, place: str) -> None:
-        """Raise `MismatchError` if a number in it is not finite."""
+        """Raise `MismatchError` if a number in the value is not finite."""
         if isinstance(value, dict):
             MapOf(self).check(value, place)
         elif isinstance(value, (list, tuple)):
@@ -246,25 +263,25 @@ PLAIN = Plain()
 
 
 def checked(value: Any, schema: Schema, source: str, error: type[NoiseflowError], what: str = "") -> Any:
-    """The value, once it fits a schema.
+    """Check a value against a schema, and return it.
 
     Parameters
     ----------
     value : any
         Parsed JSON or TOML.
     schema : Schema
-        What it must be.
+        The schema.
     source : str
         Name of the file, for the error.
     error : type
-        Class of the error.
+        Class of the error to raise.
     what : str
         What to do, or what the file should be, for the end of the message.
 
     Raises
     ------
     NoiseflowError
-        Of the class `error`, with the place of the first value that does not fit.
+        Of the class `error`, with the place of the first value that does not match.
     """
     try:
         schema.check(value, "")
@@ -294,32 +311,32 @@ SIMPLE: dict[str, type | tuple[type, ...]] = {
     "bool": bool,
     "None": type(None),
 }
-"""Types of dataclass fields that are compared; fields of other types check themselves."""
+"""Types of dataclass fields that `built` checks; the dataclass must check fields of other types itself."""
 
 
 def built(kind: type[Built], values: Mapping[str, Any], where: str, error: type[NoiseflowError]) -> Built:
-    """A dataclass of settings from a table of a file, once its names and simple types fit.
+    """Build a dataclass from a table in a file, after checking names and simple types.
 
     Parameters
     ----------
     kind : type
-        Dataclass whose annotations are texts.
+        The dataclass.
     values : mapping
-        Settings by name.
+        Name of a field → its value.
     where : str
         Place in the file, for the error.
     error : type
-        Class of the error.
+        Class of the error to raise.
 
     Raises
     ------
     NoiseflowError
-        Of the class `error`: an unknown name, or a value of another type; or what the dataclass raises itself.
+        Of the class `error`, if a name is unknown or a value has the wrong type; or what the dataclass raises.
     """
     known = {each.name: str(getattr(each.type, "__name__", each.type)) for each in fields(kind)}  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in known:
-            raise error(f"{where}: {name!r} is not known; expected some of {', '.join(sorted(known))}")
+            raise error(f"{where}: {name!r} is not known; expected only {', '.join(sorted(known))}")
         kinds = [each.strip() for each in known[name].split("|")]
         if all(each in SIMPLE for each in kinds):
             fits = any(isinstance(value, SIMPLE[each]) for each in kinds)

@@ -1,4 +1,4 @@
-"""What the system refuses, told apart from what is wrong with a file: a file that cannot be opened is not damaged."""
+"""Distinguish files that the system does not let us read from damaged files."""
 
 import errno
 import os
@@ -7,18 +7,18 @@ from pathlib import Path
 __all__ = ["refused_by_system"]
 
 REFUSALS = (errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EIO)
-"""What the system answers where another day, user or limit would let the same file be read."""
+"""System errors that depend on the time, the user or a limit, not on the content of the file."""
 
 
 def refused_by_system(path: str | Path, error: BaseException) -> str:
-    """Why the system does not let a file be read; empty where it does, so that the file is at fault.
+    """Reason why the system does not let a file be read; empty if it does, so that the file itself is faulty.
 
     Parameters
     ----------
     path : path
         The file.
     error : exception
-        What came of reading it; libraries give the system's word with it, or only in their text.
+        Exception raised on reading it; some libraries give the system's error only in their message.
 
     Examples
     --------

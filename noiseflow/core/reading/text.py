@@ -1,7 +1,7 @@
-"""JSON and TOML files of ours, parsed strictly.
+"""Parse noiseflow's JSON and TOML files strictly.
 
-Refused are: special files, more bytes than such a file can have, text that is no UTF-8, values nested too
-deep, a name twice in one table, and in JSON the words NaN and Infinity, which it does not have.
+Special files, files that are too large, text that is not UTF-8, values nested too deep and duplicate names in
+a table are refused; in JSON also NaN and Infinity, which the format does not have.
 """
 
 import json
@@ -19,10 +19,10 @@ else:
 __all__ = ["json_value", "read_json", "read_text", "read_toml"]
 
 MOST_BYTES = 64 << 20
-"""Largest text file of ours that is read: a report of thousands of scenes has a few MB."""
+"""Default of the largest file that is read, in bytes; a report of thousands of scenes has a few MB."""
 
 DEEPEST = 40
-"""Tables and lists that may lie in each other; ours are at most eight deep."""
+"""Deepest nesting of tables and lists that is accepted; noiseflow writes at most eight levels."""
 
 Error = type[NoiseflowError]
 
@@ -37,26 +37,26 @@ def read_json(path: Path, what: str, error: Error, *, most: int = MOST_BYTES, co
     what : str
         What was expected, for the error, such as ``"a camera profile"``.
     error : type
-        Class of the error.
+        Class of the error to raise.
     most : int
-        Largest size, bytes.
+        Largest accepted size in bytes.
     constants : bool
-        Whether NaN and Infinity may stand for numbers.
+        Whether NaN and Infinity are accepted as numbers.
 
     Raises
     ------
     NoiseflowError
-        Of the class `error`: no such file, or none that is JSON.
+        Of the class `error`, if the file is missing, unreadable, too large, or not valid JSON.
     """
     return json_value(read_text(path, what, error, most=most), str(path), what, error, constants=constants)
 
 
 def json_value(text: str, source: str, what: str, error: Error, *, constants: bool = False) -> Any:
-    """Parse JSON text; arguments as of `read_json`, with the name of its source."""
+    """Parse JSON text; arguments as in `read_json`, with the name of the source for the error."""
     try:
         value = json.loads(text, object_pairs_hook=_table, parse_constant=float if constants else _no_constant)
         if "\\u" in text:
-            # Half of a character, which no file or terminal can hold.
+            # Refuse lone surrogates, which cannot be written to a file or terminal.
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as reason:
         raise error(f"{source}: is not JSON ({_words(reason)}); expected {what}") from reason
@@ -65,7 +65,7 @@ def json_value(text: str, source: str, what: str, error: Error, *, constants: bo
 
 
 def read_toml(path: Path, what: str, error: Error, *, most: int = MOST_BYTES) -> dict[str, Any]:
-    """Parse a TOML file; arguments and errors as of `read_json`."""
+    """Parse a TOML file; arguments and errors as in `read_json`."""
     text = read_text(path, what, error, most=most)
     try:
         table: dict[str, Any] = tomllib.loads(text)
@@ -76,11 +76,11 @@ def read_toml(path: Path, what: str, error: Error, *, most: int = MOST_BYTES) ->
 
 
 def read_text(path: Path, what: str, error: Error, *, most: int = MOST_BYTES) -> str:
-    """The text of a file; arguments and errors as of `read_json`."""
+    """Read a text file; arguments and errors as in `read_json`."""
     if not path.exists():
         raise error(f"{path}: no such file; expected {what}")
     if not path.is_file():
-        raise error(f"{path}: is no regular file; expected {what}")
+        raise error(f"{path}: is not a regular file; expected {what}")
     try:
         if path.stat().st_size > most:
             raise error(f"{path}: has {path.stat().st_size:,} bytes; expected {what}, of at most {most:,}")
@@ -95,12 +95,12 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
     return table
 
 
 def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _words(reason: BaseException) -> str:
@@ -112,6 +112,6 @@ def _check_depth(value: Any, source: str, error: Error) -> None:
     while level:
         depth += 1
         if depth > DEEPEST:
-            raise error(f"{source}: its values are nested too deep; expected at most {DEEPEST}")
+            raise error(f"{source}: its values are nested too deep; expected at most {DEEPEST} levels")
         inner = [list(each.values()) if isinstance(each, dict) else each for each in level]
         level = [child for each in inner for child in each if isinstance(child, (dict, list))]

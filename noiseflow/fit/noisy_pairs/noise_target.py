@@ -32,20 +32,20 @@ class Denoised:
 
     @property
     def crossed(self) -> Tensor:
-        """½[(x₁ − D(x₂))² + (x₂ − D(x₁))²]/v, the Noise2Noise loss: 1 plus the denoiser's own error."""
+        """Noise2Noise loss ½[(x₁ − D(x₂))² + (x₂ − D(x₁))²]/v of each value; its mean is 1 + ε, see `unexplained`."""
         total = (self.first - self.of_second).square() + (self.second - self.of_first).square()
         return 0.5 * total / self.variance
 
 
 PairNoise = Callable[[Denoised], tuple[Tensor, Tensor]]
-"""Function that returns noise and clean signal, (N, C, h, w) with N a multiple of B."""
+"""Denoised pairs → noise and clean signal, each (N, C, h, w) with N a multiple of B."""
 
 
 def difference(pair: Denoised) -> tuple[Tensor, Tensor]:
     """Noise (x₁ − x₂)/√2 with clean signal ½[D(x₁) + D(x₂)].
 
-    The scene cancels, so variance, spectrum and row noise are exactly those of the noise for any denoiser.  The
-    difference has no skewness, and half of the excess kurtosis.
+    The scene cancels, so variance, spectrum and row noise are exactly those of the noise, for any denoiser.  The
+    difference has no skewness and half the excess kurtosis.
     """
     return (pair.first - pair.second) / math.sqrt(2), 0.5 * (pair.of_first + pair.of_second).detach()
 
@@ -54,8 +54,8 @@ def residual(pair: Denoised) -> tuple[Tensor, Tensor]:
     """Noise (x₁ − D(x₂))/√(1 + ε) with clean signal D(x₂), and the same with x₁ and x₂ exchanged.
 
     The noise of x₁ is independent of D(x₂), so the variance of the residual is that of the noise plus the mean
-    squared error of D, a part ε of the noise variance.  ε can be estimated patch by patch without a clean signal
-    (`unexplained`) and is divided out.  The spectrum is not corrected: noise that D does not remove (row noise,
+    squared error of D, which is a fraction ε of the noise variance.  ε is estimated for each patch without a clean
+    signal (`unexplained`) and divided out.  The spectrum is not corrected: noise that D does not remove (row noise,
     low frequencies) appears twice in the residual.
     """
     spread = (1 + unexplained(pair).clamp(min=-0.5)).sqrt()[:, None, None, None]
@@ -65,7 +65,7 @@ def residual(pair: Denoised) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def unexplained(pair: Denoised) -> Tensor:
-    """Estimate ε, the denoiser's mean squared error over the noise variance, shape (B,), without a clean signal.
+    """Estimate ε, the denoiser's mean squared error relative to the noise variance, without a clean signal; shape (B,).
 
     ½[(x₁ − D₂)² + (x₂ − D₁)²] − ½(x₁ − x₂)² = n₁n₂ − n₁e₂ − n₂e₁ + ½(e₁² + e₂²) with noise n and e = D − clean.
     Its mean is that of e², since n₁ is independent of n₂ and e₂.  It contains no n², so the standard error of ε
@@ -76,4 +76,4 @@ def unexplained(pair: Denoised) -> Tensor:
 
 
 PAIR_NOISE: dict[str, PairNoise] = {"difference": difference, "residual": residual}
-"""Name → noise of a pair.  To add one, write a function beside these."""
+"""Name → function that gives the noise of pairs; to add one, write a function and add it here."""

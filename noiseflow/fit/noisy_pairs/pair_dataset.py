@@ -1,4 +1,4 @@
-"""Noisy pairs of a store, and their statistics."""
+"""Read noisy pairs from a store, and compute their statistics."""
 
 import math
 from collections.abc import Iterator
@@ -22,11 +22,13 @@ from noiseflow.patches.store.patches import Patches
 __all__ = ["NOISY_PAIR", "NoisyPairs", "PairBatch", "denoised", "pair_statistics", "smoothest"]
 
 NOISY_PAIR = "noisy-pair"
+"""Name of the pairing of noisy pairs."""
 BATCH = 256
+"""Number of pairs read at a time."""
 
 
 class PairBatch(NamedTuple):
-    """Pairs of noisy patches, normalised, (B, C, h, w), with ISO and camera, (B,)."""
+    """Pairs of normalised noisy patches (B, C, h, w), with ISO and camera index (B,)."""
 
     first: Tensor
     second: Tensor
@@ -35,22 +37,22 @@ class PairBatch(NamedTuple):
 
 
 class NoisyPairs:
-    """Pairs of a store, with both frames of a pair shifted to their common mean in each plane.
+    """Noisy pairs of a store, with both frames of a pair shifted to their common mean in each plane.
 
-    Light and black level drift between frames, and a difference of means is no pixel noise.  The means are
-    computed over all given patches of a frame.
+    Light and black level drift between frames; the resulting difference of means is not noise of pixels.  The
+    means are computed over all given patches of a frame.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
         Patches of the pairing ``noisy-pair``.
     rows : ndarray of int
-        All rows that will be read.
+        Row numbers of all patches that will be read.
 
     Raises
     ------
     DataError
-        The store holds no noisy pairs.
+        If the store has another pairing.
     """
 
     def __init__(self, store: Patches, rows: NDArray[np.int64]) -> None:
@@ -72,7 +74,7 @@ class NoisyPairs:
     def read(
         self, rows: NDArray[np.int64], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> PairBatch:
-        """Read pairs by row number."""
+        """Read pairs by row number, in the given order, on a device."""
         batch = self.store.read(rows, dtype, pairs=True)
         half = torch.from_numpy(self._half[rows]).to(dtype)[:, :, None, None]
         first = batch.clean + batch.noise * math.sqrt(2) - half
@@ -81,7 +83,7 @@ class NoisyPairs:
 
 
 def denoised(denoiser: Denoiser, batch: PairBatch) -> Denoised:
-    """Denoise both frames of each pair, and compute the noise variance at their mean."""
+    """Denoise both frames of each pair, and compute the noise variance at their local mean."""
     first, second, iso, camera = batch
     with torch.no_grad():
         variance = denoiser.level.variance(Resolved(local_mean(0.5 * (first + second)), iso, camera))
@@ -89,10 +91,21 @@ def denoised(denoiser: Denoiser, batch: PairBatch) -> Denoised:
 
 
 def smoothest(pairs: NoisyPairs, rows: NDArray[np.int64], level: NoiseLevelFunction, part: float) -> PairBatch:
-    """Select the smoothest part of the pairs of each camera and ISO, relative to the noise.
+    """Read the pairs that are smoothest relative to their noise, for each camera and ISO.
 
-    At edges the local mean is not the signal, and noise divided by the σ of a wrong signal looks heavy-tailed.
+    At edges the local mean differs from the signal, and noise divided by the σ of a wrong signal looks heavy-tailed.
     Smoothness is measured on x₁ + x₂, which is independent of x₁ − x₂.
+
+    Parameters
+    ----------
+    pairs : NoisyPairs
+        The pairs.
+    rows : ndarray of int
+        Row numbers to choose from.
+    level : NoiseLevelFunction
+        Noise variance by signal.
+    part : float
+        Fraction of the pairs to keep.
     """
     batch = pairs.read(rows)
     mean = 0.5 * (batch.first + batch.second)
@@ -110,11 +123,20 @@ def smoothest(pairs: NoisyPairs, rows: NDArray[np.int64], level: NoiseLevelFunct
 
 
 def pair_statistics(pairs: NoisyPairs, rows: NDArray[np.int64], progress: Progress = silent) -> NoiseStatistics:
-    """Noise statistics by signal, from noisy pairs alone.
+    """Compute noise statistics by signal from noisy pairs alone.
 
-    Noise is (x₁ − x₂)/√2, and signal ½(x₁ + x₂).  The cell of a pixel follows from its neighbours, which are
-    independent of its own noise: the mean signal of a cell therefore has no selection bias, and a variance that
-    is linear in the signal is linear in the cell means, for any scene.
+    The noise is (x₁ − x₂)/√2, the signal ½(x₁ + x₂).  A pixel is binned by its neighbours, which are independent
+    of its own noise, so the mean signal of a cell has no selection bias.  A variance that is linear in the signal is
+    therefore linear in the cell means, for any scene.
+
+    Parameters
+    ----------
+    pairs : NoisyPairs
+        The pairs.
+    rows : ndarray of int
+        Row numbers.
+    progress : Progress
+        Called after each batch.
     """
 
     def batches() -> Iterator[Values]:

@@ -23,7 +23,7 @@ from noiseflow.models.noise_statistics import is_closed_form
 __all__ = ["NoiseAndDenoiser", "PairObjective", "PairSettings", "PairValues"]
 
 SHOWN = 4
-"""Held-out pairs shown in a picture."""
+"""Number of held-out pairs shown in a picture."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PairSettings:
     Parameters
     ----------
     noise : str
-        Noise of a pair, a name in `PAIR_NOISE`: ``"difference"``, or ``"residual"`` as published.
+        How the noise of a pair is computed, a name in `PAIR_NOISE`: ``"difference"``, or ``"residual"`` as published.
     weight : float
         Weight λ of the denoiser's error in the loss.
     width, depth : int
@@ -54,7 +54,7 @@ class PairSettings:
 
 
 class PairValues(NamedTuple):
-    """Means over pairs: NLL of the noise (nats/dim), Noise2Noise loss, and the denoiser's own error ε."""
+    """Means over pairs: NLL of the noise (nats/dim), half the Noise2Noise loss, and the denoiser's error ε."""
 
     nll: Tensor
     crossed: Tensor
@@ -62,7 +62,7 @@ class PairValues(NamedTuple):
 
 
 class NoiseAndDenoiser(nn.Module):
-    """Noise model and denoiser as one module to train."""
+    """Noise model and denoiser as one module, to be trained together."""
 
     def __init__(self, model: NoiseModel, denoiser: Denoiser, settings: PairSettings) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class NoiseAndDenoiser(nn.Module):
         return PairValues(nll, 0.5 * pair.crossed.mean(), unexplained(pair).mean())
 
     def total(self, values: PairValues) -> Tensor:
-        """Loss; it leaves out the NLL of a closed-form model, which is already fitted."""
+        """Total loss; without the NLL of a closed-form model, which is already fitted."""
         weighted = self.settings.weight * values.crossed
         return weighted if is_closed_form(self.model) else weighted + values.nll
 

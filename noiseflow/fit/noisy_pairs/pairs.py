@@ -29,12 +29,12 @@ from noiseflow.patches.store.patches import Patches
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
 
 START_PAIRS, SMOOTHEST = 4096, 0.25
-"""Pairs read to refine a model's start, and the part of them that is used."""
+"""Number of pairs read to refine a model's start, and the fraction of them that is used."""
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """Result of a fit to pairs, on held-out pairs.
+    """Result of a fit to noisy pairs; figures are means over held-out pairs.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class PairResult:
     start_nll, best_nll : float
         NLL of the noise in the pairs, at the start and at the best epoch, nats/dim.
     error : float
-        Mean squared error of the denoiser over the noise variance.
+        Mean squared error of the denoiser relative to the noise variance.
     best_epoch, epochs : int
-        Epoch with the lowest held-out loss, and epochs done.
+        Epoch with the lowest held-out loss, and number of epochs.
     seconds : float
         Duration of the session.
     """
@@ -66,7 +66,7 @@ class PairResult:
 
     @property
     def gain_db(self) -> float:
-        """Gain in PSNR of the denoised frames over the noisy ones, dB."""
+        """PSNR of the denoised frames minus that of the noisy ones, dB."""
         return -10 * math.log10(max(self.error, 1e-6))
 
 
@@ -83,13 +83,13 @@ def fit_pairs(
 ) -> PairResult:
     """Fit a noise model and a denoiser D to pairs x₁, x₂ of noisy frames.
 
-    Minimises, over both at once and with v the noise's variance,
+    Minimises over both, with noise variance v,
 
         −log p(n | c) / dims + λ·¼·mean{[(x₁ − D(x₂))² + (x₂ − D(x₁))²] / v},
 
     where the second term is the Noise2Noise loss.  As published, n = x₁ − D(x₂) and c = D(x₂), and the
     same with x₁ and x₂ exchanged; the noise then contains D's own error, which `residual` divides out of the
-    variance.  The default `difference` takes n = (x₁ − x₂)/√2 and c the mean of D(x₁) and D(x₂), so that
+    variance.  The default, `difference`, uses n = (x₁ − x₂)/√2 and for c the mean of D(x₁) and D(x₂), so that
     only c contains D's error.  Model and denoiser start from `pair_statistics`, which need no denoiser; a
     closed-form model is not trained further.
 
@@ -103,22 +103,24 @@ def fit_pairs(
         Run folder to write: the noise model for `noiseflow.load`, and the folder ``denoiser`` for
         `noiseflow.load_denoiser`.
     settings : FitSettings, optional
-        Settings of the training; the defaults of `FitSettings` if None.
+        Settings of the training; by default those of `FitSettings`.
     pair_settings : PairSettings, optional
-        Settings of pairs and denoiser; the defaults of `PairSettings` if None.
+        Settings of pairs and denoiser; by default those of `PairSettings`.
     resume : bool
         Resume the fit in `out`; the result equals that of an uninterrupted fit.
     overwrite : bool
-        Whether a run in `out` may be replaced.
+        Replace an existing run in `out`.
     progress : Progress
         Called after each step.
 
     Raises
     ------
     ModelError
-        `out` already holds a run, none to resume, or one of other data or settings.
+        If there is no run to resume in `out`, or one with other data or settings.
+    OutputError
+        If `out` exists and may not be replaced.
     DataError
-        The store holds no noisy pairs, or the loss was not finite in several steps.
+        If the store has no noisy pairs, or the loss was not finite in several steps.
 
     References
     ----------
@@ -128,8 +130,10 @@ def fit_pairs(
     """
     settings, pair_settings = settings or FitSettings(), pair_settings or PairSettings()
     if settings.objective == "discretised":
-        raise DataError(f"objective {settings.objective!r}: differences of two frames are no codes; use 'continuous'")
-    # Before the session, which may empty `out`: a spec that cannot be built must not cost a run.
+        raise DataError(
+            f"objective {settings.objective!r}: differences of two frames are not integer codes; use 'continuous'"
+        )
+    # Before the session, which may empty `out`: an invalid spec must not cost an earlier run.
     build(spec)
     inputs = [store.path]
     with open_session(
@@ -173,7 +177,7 @@ def _fit_pairs(
         save_denoiser(both.denoiser, session.out)
         session.write_history(state.history)
         session.write_record(_record(store, settings, pair_settings, result))
-        # The spec comes last: with it the run is whole.
+        # The spec comes last, since it marks the run as complete.
         save(both.model, session.out)
 
     session.ranks.first(write)
@@ -188,7 +192,7 @@ def _started(
     pair_settings: PairSettings,
     progress: Progress,
 ) -> NoiseAndDenoiser:
-    """Model and denoiser at their start, with the noise level function from the pairs' statistics."""
+    """Make model and denoiser, and start both from the statistics of the pairs."""
     shape = pair_settings.width, pair_settings.depth, settings.seed
     denoiser = Denoiser(DenoiserSpec(spec.layout, spec.cameras, spec.isos, *shape))
     statistics = pair_statistics(pairs, rows, progress)
@@ -202,7 +206,7 @@ def _started(
     if is_closed_form(model):
         model.requires_grad_(False)
     elif isinstance(model, ResidualFlow):
-        # The statistics know it better than a likelihood whose clean signal is itself an estimate.
+        # Statistics determine the head better than a likelihood with an estimated clean signal.
         model.shot_read.requires_grad_(False)
     return NoiseAndDenoiser(model, denoiser, pair_settings).eval()
 

@@ -1,1 +1,1 @@
-"""Fits of noise in time: sequences of frames, and which parts of a memory they pay for."""
+"""Fit noise in time to sequences of frames, and choose the parts of the model by held-out data."""

@@ -1,4 +1,4 @@
-"""Which parts of a memory held-out tiles pay for."""
+"""Fit a model of noise in time, and choose its parts by their gain on held-out tiles."""
 
 import json
 import math
@@ -20,23 +20,24 @@ from noiseflow.models.temporal.temporal_noise import PATTERN, TemporalNoise, tem
 __all__ = ["TemporalFit", "fit_temporal"]
 
 FINAL = 40
-"""Iterations of the last fit, of all parts that were kept, before a law of what they leave is fitted."""
+"""Iterations of the final fit of all kept parts, before an `InnovationPart` is tried."""
 
 
 @dataclass(frozen=True, eq=False)
 class TemporalFit:
-    """A fitted model, and how its parts were chosen.
+    """A fitted model of noise in time, and how its parts were chosen.
 
     Parameters
     ----------
     model : TemporalNoise
         The model.
     trials : tuple of Trial
-        In the order of the trials.
+        All trials, in order.
     gain, error : float
-        Gain on held-out tiles over independent frames, and its standard error, infinite of one tile, nats/dim.
+        Gain on held-out tiles over independent frames, and its standard error, nats/dim; with one tile the error is
+        infinite.
     notes : tuple of str
-        Sentences for the user.
+        Remarks for the user.
     """
 
     model: TemporalNoise
@@ -58,28 +59,30 @@ def fit_temporal(
     parts: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> TemporalFit:
-    """Fit a memory around a frame's model, to every other tile of some sequences; the others choose its parts.
+    """Fit a model of noise in time around a model of single frames.
 
-    What held-out tiles pay for is kept, by the rule of `part_trials`.  Last comes the law of what is left, an
-    `InnovationPart`, which is kept where the held-out gain is more than three standard errors.
+    Every other tile is used to fit, the other tiles to choose the parts, by the rule of `part_trials.choose`.  Last,
+    an `InnovationPart`, which models what the other parts leave, is tried; it is kept if its held-out gain exceeds
+    three standard errors.
 
     Parameters
     ----------
     frame : NoiseModel
-        Fitted model of a frame; it stays as it is.
+        Fitted model of single frames; it is not changed.
     sequences : sequence of SequenceTiles
-        Sequences of scenes that stand still.
+        Sequences of static scenes.
     parts : sequence of str, optional
-        Parts to fit, all of them; chosen by the data if None.
+        Names of the parts to fit; by default the data choose.
     progress : Progress
         Called after each trial.
 
     Raises
     ------
     DataError
-        No sequence, one of a single frame, or parts of pixels wanted where the scene is not known.
+        If there is no sequence, a sequence has a single frame, or `parts` cannot be identified without knowing the
+        scene.
     ModelError
-        A model without a latent, or a camera that it does not know.
+        If the model has no latent, or does not know a camera.
     """
     inner = as_frame_model(frame).eval()
     if not sequences:
@@ -87,14 +90,15 @@ def fit_temporal(
     for tiles in sequences:
         if tiles.frames < LEAST_FRAMES:
             raise DataError(
-                f"{tiles.source}: {tiles.frames} frame; noise in time needs {LEAST_FRAMES} frames or more of one scene"
+                f"{tiles.source}: has {tiles.frames} frame; noise in time needs at least {LEAST_FRAMES} frames of one "
+                "scene"
             )
     halves = [tiles.halves() for tiles in sequences]
     fitted, held_out = ([latent_tiles(inner, each[side]) for each in halves] for side in (0, 1))
     able, notes = _able(sequences, parts)
     pattern = _pattern(fitted)
     if pattern == "added" and any(issubclass(PARTS[name], PixelPart) for name in able):
-        notes.append("the frame's model was fitted to noise without the fixed pattern, which is added to it")
+        notes.append("the model of single frames does not include the fixed pattern, so the pattern is added to it")
 
     def with_parts(names: Sequence[str], start: TemporalNoise | None) -> TemporalNoise:
         return _fitted(inner, names, pattern, start, fitted)
@@ -123,40 +127,43 @@ def fit_temporal(
 
 
 def _able(sequences: Sequence[SequenceTiles], parts: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Parts that can be identified from these sequences, and why others cannot."""
+    """Select the parts that can be identified from these sequences; return them and notes about the others."""
     names = list(PARTS) if parts is None else list(parts)
     notes = []
     if any(tiles.scene == "static" for tiles in sequences):
         own = [name for name in names if issubclass(PARTS[name], PixelPart)]
-        # Frames less their mean depend on each other by that alone.
+        # Subtracting the mean makes frames depend on each other, even if their noise is independent.
         left = [name for name in names if issubclass(PARTS[name], InnovationPart)]
         if own and parts is not None:
             raise DataError(
-                f"{own[0]}: a pattern that stays cannot be told from a scene that stays; give flats or a clean twin"
+                f"{own[0]}: a fixed pattern cannot be distinguished from a static scene; give flats or a clean twin"
             )
         if left and parts is not None:
             raise DataError(
-                f"{left[0]}: frames less their mean, which stands for the scene, depend on each other; give flats or a "
-                "clean twin"
+                f"{left[0]}: frames minus their mean, which is used as the scene, depend on each other; give flats or "
+                "a clean twin"
             )
         names = [name for name in names if name not in (*own, *left)]
-        notes.append("the scene is not known, so the sensor's fixed pattern was not looked for: give flats or darks")
+        notes.append("the scene is not known, so the sensor's fixed pattern was not fitted: give flats or darks")
     if all(float(tiles.clean.max()) <= DARK for tiles in sequences):
         lit = [name for name in names if name in OF_LIGHT]
         names = [name for name in names if name not in lit] if parts is None else names
-        notes.extend(f"{name}: not looked for in darks" for name in lit if parts is None)
+        notes.extend(f"{name}: not fitted to darks" for name in lit if parts is None)
     return names, notes
 
 
 DARK = 0.01
-"""Signal up to which a sequence is dark."""
+"""Largest normalised signal of a sequence of darks."""
 
 OF_LIGHT = "response_pattern", "light_flicker"
-"""Parts that go with the signal."""
+"""Parts that are proportional to the signal."""
 
 
 def _pattern(data: Sequence[LatentTiles]) -> str:
-    """Whether the frame's model has the pattern in its variance: which is nearer to 1, all of it or that in time."""
+    """Whether the variance of the frame model includes the fixed pattern, as one of `PATTERN`.
+
+    It does if the mean square of the latents over pixels and time is closer to 1 than their variance in time.
+    """
     whole = sum(float(tiles.z.square().mean()) for tiles in data) / len(data)
     in_time = sum(float(tiles.z.var(1).mean()) for tiles in data) / len(data)
     return PATTERN[abs(math.log(in_time)) < abs(math.log(whole))]
@@ -165,7 +172,7 @@ def _pattern(data: Sequence[LatentTiles]) -> str:
 def _fitted(
     frame: NoiseModel, names: Sequence[str], pattern: str, start: TemporalNoise | None, data: Sequence[LatentTiles]
 ) -> TemporalNoise:
-    """The parts of that name, fitted; those of `start` begin where it ended, the others at moments."""
+    """Build a model with the named parts and fit them; parts in `start` begin there, others from moments of data."""
     model = build(temporal_spec(frame.spec, names, pattern))
     assert isinstance(model, TemporalNoise)
     model.frame.load_state_dict(frame.state_dict())

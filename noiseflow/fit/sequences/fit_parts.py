@@ -1,4 +1,4 @@
-"""Maximum likelihood of a memory's parameters, the frame's model as it is."""
+"""Fit the parameters of a model of noise in time by maximum likelihood; the model of single frames does not change."""
 
 import math
 from collections.abc import Sequence
@@ -18,33 +18,33 @@ from noiseflow.models.temporal.temporal_noise import TemporalNoise
 __all__ = ["LatentTiles", "fit_parts", "gains", "latent_tiles", "start_part"]
 
 ITERATIONS = 12
-"""Iterations of L-BFGS, each of up to five evaluations."""
+"""Default number of iterations of L-BFGS, with up to five evaluations each."""
 
 LEAST_SHARE = 1e-4
-"""Least share of the frame's variance at which a part starts."""
+"""Smallest variance of a part at its start, as a fraction of the frame's variance."""
 
 LEAST_SIGNAL = 0.01
-"""Signal below which a sequence says nothing about the light."""
+"""Smallest normalised signal by which a relative σ is divided."""
 
 JUMPS, FRACTIONS = (1.5, 3.0, 8.0), (1e-3, 1e-2, 1e-1)
-"""Jumps of telegraph pixels, σ of the frame's noise, and parts of the pixels, at which their fit may start."""
+"""Grid of starts for telegraph pixels: jumps in σ of the frame's noise, and fractions of the pixels."""
 
 GRID_TILES = 4
-"""Tiles that choose among them."""
+"""Number of tiles on which the starts of the grid are compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class LatentTiles:
-    """Tiles in the frame model's latent.
+    """Tiles of a sequence, as latents of the frame model.
 
     Parameters
     ----------
     z : Tensor of float64, shape (B, T, N)
-        Latents.
+        Latents of T frames with N values.
     cond : Resolved
-        Resolved, of the scene, which stands still.
+        Conditions of the static scene.
     sigma : Tensor of float64, shape (B, C, h, w)
-        σ of the frame's noise.
+        σ of the frame's noise, normalised.
     """
 
     z: Tensor
@@ -52,20 +52,20 @@ class LatentTiles:
     sigma: Tensor
 
     def of(self, count: int) -> "LatentTiles":
-        """The first tiles."""
+        """The first `count` tiles."""
         cond = self.cond
         part = replace(cond, clean=cond.clean[:count], iso=cond.iso[:count], camera=cond.camera[:count])
         return LatentTiles(self.z[:count], part, self.sigma[:count])
 
     @property
     def dims(self) -> int:
-        """Dimensions of a tile over all frames."""
+        """Number of values of a tile over all frames."""
         return self.z[0].numel()
 
 
 @torch.no_grad()
 def latent_tiles(frame: FrameModel, tiles: SequenceTiles) -> LatentTiles:
-    """Latents of tiles; the scene's own clean signal serves all frames."""
+    """Compute the latents of tiles; all frames have the clean signal of the first."""
     clean = tiles.clean[:, 0]
     cond = checked_conditions(frame, Conditions(clean, tiles.iso, tiles.camera))
     z = [frame.latent(noise.to(cond.clean.dtype), cond).flatten(1).double() for noise in tiles.noise.unbind(1)]
@@ -73,15 +73,24 @@ def latent_tiles(frame: FrameModel, tiles: SequenceTiles) -> LatentTiles:
 
 
 def gains(model: TemporalNoise, tiles: LatentTiles) -> Tensor:
-    """What memory adds to the log-density of each tile's frames, nats, (B, T)."""
+    """Gain in log-density of each frame of each tile over independent frames, in nats, shape (B, T)."""
     density = LatentDensity(model, tiles.cond)
     return torch.stack([density.step(z, tiles.cond, tiles.sigma) for z in tiles.z.unbind(1)], 1)
 
 
 def start_part(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> None:
-    """Start a part at moments of the latents: the variance of pixels' means, or that of the frames' means.
+    """Start a part from moments of the latents: the variance of pixel means over time, or of frame means.
 
-    Of the darkest sequence for what is there in the dark, of the brightest for what goes with the light.
+    Parts that exist in the dark start from the darkest sequence, parts proportional to light from the brightest.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        The model; the part is changed.
+    name : str
+        Name of the part.
+    data : sequence of LatentTiles
+        The sequences.
     """
     part = model.parts[name]
     ordered = sorted(data, key=lambda tiles: float(tiles.cond.clean.mean()))
@@ -103,7 +112,7 @@ def start_part(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> 
 
 @torch.no_grad()
 def _best_of_grid(model: TemporalNoise, part: Telegraph, sigma: float, data: Sequence[LatentTiles]) -> None:
-    """Start telegraph pixels at the best of some jumps and fractions: their likelihood has several maxima."""
+    """Start telegraph pixels from the best point of a grid, since their likelihood has several maxima."""
 
     def place(jump: float, fraction: float) -> float:
         part.log_amplitude.fill_(math.log(jump * sigma))
@@ -119,24 +128,24 @@ def _sigma(tiles: LatentTiles) -> float:
 
 
 def _pixels(tiles: LatentTiles) -> float:
-    """σ of pixels' own offsets in the latent, by analysis of variance."""
+    """σ of the pixels' offsets in the latent, by analysis of variance."""
     return float((tiles.z.mean(1).var() - tiles.z.var(1).mean() / tiles.z.shape[1]).clamp(min=LEAST_SHARE).sqrt())
 
 
 def _frames(tiles: LatentTiles) -> float:
-    """σ of frames' offsets in the latent, likewise."""
+    """σ of the frames' offsets in the latent, by analysis of variance."""
     return float((tiles.z.mean(2).var() - tiles.z.var(1).mean() / tiles.z.shape[2]).clamp(min=LEAST_SHARE).sqrt())
 
 
 def fit_parts(model: TemporalNoise, data: Sequence[LatentTiles], iterations: int = ITERATIONS) -> float:
-    """Maximise the likelihood of some sequences by the parameters of the parts; returns the gain, nats/dim.
+    """Maximise the likelihood of sequences over the parameters of all parts; return the gain in nats/dim.
 
     Parameters
     ----------
     model : TemporalNoise
-        Its parts are where the search starts; they are left at the best point.
+        The model; the search starts from its parts, and leaves them at the best point.
     data : sequence of LatentTiles
-        Latents of the sequences under the model's frame model.
+        Latents of the sequences, from the model's frame model.
     iterations : int
         Iterations of L-BFGS.
     """
@@ -155,7 +164,7 @@ def fit_parts(model: TemporalNoise, data: Sequence[LatentTiles], iterations: int
         total: Tensor = -sum((gains(model, tiles).sum() for tiles in data), torch.zeros(())) / dims
         if not bool(total.isfinite()):
             return torch.full((), 1e3, dtype=torch.float64)
-        # In thousandths of a nat: L-BFGS stops by the size of a gradient.
+        # In thousandths of a nat, since L-BFGS stops at a small gradient.
         (1e3 * total).backward()  # type: ignore[no-untyped-call]
         value = float(total.detach())
         if value < best[0]:

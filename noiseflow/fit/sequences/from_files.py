@@ -1,4 +1,4 @@
-"""Sequences that a user names: folders and files of raw frames, or a patch store."""
+"""Read sequences from folders and files of raw frames, and from patch stores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from noiseflow.raw import RawSettings
 __all__ = ["read_sequences"]
 
 STORES = (".h5", ".hdf5")
+"""Suffixes of patch stores."""
 
 
 def read_sequences(
@@ -24,30 +25,31 @@ def read_sequences(
     settings: RawSettings | None = None,
     progress: Progress = silent,
 ) -> list[SequenceTiles]:
-    """Tiles of the sequences of some folders, files and stores.
+    """Read the sequences in folders, files and stores, as tiles.
 
     Parameters
     ----------
     paths : sequence of Path
-        Each a folder of raw frames, a file with many, or a patch store.
+        Folders of raw frames, raw files with several frames, or patch stores.
     spec : ModelSpec
-        Spec of the frame's model.
+        Spec of the model of single frames.
     scene : str
-        ``"flat"`` or ``"static"``, what is known of the scenes of raw frames; a store says it itself.
+        What is known about the scenes of raw frames: ``"flat"`` or ``"static"``.  For a store it follows from the
+        pairing.
     clean : Path, optional
-        Clean twin of a single sequence, which then is known.
+        Clean twin, if there is a single sequence; its scene is then known.
     settings : RawSettings, optional
-        What raw files do not say.
+        Overrides of the raw files' levels and metadata.
     progress : Progress
         Called after each frame.
 
     Raises
     ------
     DataError
-        A clean twin for more than one sequence, or what `read_sequence` refuses.
+        If there is a clean twin and more than one sequence; and as in `read_sequence` and `sequences_of_store`.
     """
     if clean is not None and len(paths) > 1:
-        raise DataError(f"{clean}: a clean twin is of one sequence; got {len(paths)} of them")
+        raise DataError(f"{clean}: a clean twin belongs to one sequence; got {len(paths)} sequences")
     known: Scene = "known" if clean is not None else "flat" if scene == "flat" else "static"
     found: list[SequenceTiles] = []
     for path in paths:

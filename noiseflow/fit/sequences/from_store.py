@@ -1,4 +1,4 @@
-"""Sequences of a patch store: the patches of one place, frame after frame."""
+"""Read sequences from a patch store: patches at the same position in consecutive frames."""
 
 from pathlib import Path
 
@@ -15,32 +15,32 @@ from noiseflow.patches.store.store import PatchStore
 __all__ = ["sequences_of_store"]
 
 KNOWN: dict[str, Scene] = {"gt": "known", "flat": "flat", "dark": "flat", "burst": "static"}
-"""What a store's pairing knows of its scenes."""
+"""Pairing of a store → what is known about its scenes."""
 
 
 def sequences_of_store(path: Path, spec: ModelSpec) -> list[SequenceTiles]:
-    """One sequence for each scene of a store: of the places whose patches are there in every frame.
+    """Read one sequence for each scene of a store, from the positions that have a patch in every frame.
 
-    The clean signal of a store of bursts, darks and flats is the mean of the other frames, which holds the pattern
-    and not the drift; it is not used.  Places with masked pixels are left out.
+    The clean signal in stores of bursts, darks and flats is the mean of the other frames, which contains the pattern
+    but not the drift; it is not used.  Positions with masked pixels are left out.
 
     Parameters
     ----------
     path : Path
         Patch store.
     spec : ModelSpec
-        Spec of the frame's model, whose layout and cameras the store must have.
+        Spec of the model of single frames; the store must have its plane layout.
 
     Raises
     ------
     DataError
-        A store of another layout, without frames of one place, with missing frames, or of a scene that moves.
+        If the store has another layout, no scene with several frames, or missing frames, or a scene moves.
     """
     with PatchStore(path) as store:
         if store.layout != spec.layout:
-            raise DataError(f"{path}: holds {store.layout!r} planes; the model was fitted on {spec.layout!r}")
+            raise DataError(f"{path}: contains {store.layout!r} planes; the model was fitted on {spec.layout!r}")
         if store.pairing not in KNOWN:
-            raise DataError(f"{path}: holds {store.pairing} patches; noise in time needs frames of one scene")
+            raise DataError(f"{path}: contains {store.pairing} patches; noise in time needs frames of one scene")
         found = []
         for scene in np.unique(store.table["scene"]).tolist():
             rows = np.flatnonzero(store.table["scene"] == scene)
@@ -50,7 +50,8 @@ def sequences_of_store(path: Path, spec: ModelSpec) -> list[SequenceTiles]:
                 found.append(tiles)
     if not found:
         raise DataError(
-            f"{path}: no scene has {LEAST_FRAMES} frames or more at one place; noise in time needs a burst of each"
+            f"{path}: no scene has at least {LEAST_FRAMES} frames with a patch at the same position; noise in time "
+            "needs a burst of each scene"
         )
     return found
 
@@ -59,7 +60,7 @@ def _sequence(store: PatchStore, rows: NDArray[np.int64], scene: str) -> Sequenc
     table = store.table[rows]
     isos = np.unique(table["iso"])
     if len(isos) > 1:
-        raise DataError(f"{store.path}: scene {scene} has frames of ISO {isos[0]:g} and {isos[1]:g}; split it")
+        raise DataError(f"{store.path}: scene {scene} has frames with ISO {isos[0]:g} and {isos[1]:g}; split it")
     frames = np.unique(table["frame"])
     if len(frames) < LEAST_FRAMES:
         return None
@@ -90,7 +91,7 @@ def _sequence(store: PatchStore, rows: NDArray[np.int64], scene: str) -> Sequenc
 
 
 def _whole_places(store: PatchStore, rows: NDArray[np.int64], frames: int) -> list[NDArray[np.int64]]:
-    """Rows of each place that every frame has, in the order of the frames, evenly drawn; none with masked pixels."""
+    """Rows of positions with an unmasked patch in every frame, in frame order; at most `MOST_TILES`, evenly chosen."""
     table = store.table
     order = rows[np.lexsort((table["frame"][rows], table["x"][rows], table["y"][rows]))]
     corners = np.stack([table["y"][order], table["x"][order]], 1)

@@ -1,4 +1,4 @@
-"""A law for what the other parts leave of each frame: fitted to their innovations, kept where held-out tiles gain."""
+"""Fit an `InnovationPart`, the distribution of what the other parts leave of each frame, and decide whether it pays."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from noiseflow.models.temporal.temporal_noise import PATTERN, TemporalNoise, tem
 __all__ = ["innovations", "try_innovations", "with_innovations"]
 
 MOST_VALUES = 1 << 18
-"""Innovations that a fit reads at most, of the first tiles of each sequence."""
+"""Largest number of innovations that a fit reads, from the first tiles of each sequence."""
 
 ITERATIONS = 80
 """Iterations of L-BFGS."""
@@ -31,23 +31,30 @@ def try_innovations(
     data: Sequence[LatentTiles],
     held_out: Sequence[LatentTiles],
 ) -> tuple[TemporalNoise, Trial]:
-    """The model with a law for its innovations, if held-out tiles surely gain by it; else as it is.
+    """Add an innovation part to a model if its gain on held-out tiles is significant.
 
-    Telegraph pixels, which can be all pixels where they stand in for such a law, may go for it at once.  Other parts
-    that described something of it, and without which held-out tiles lose nothing for sure, go after, but no
-    pattern that is `_there`: a law of the last frames can stand in for it in part, and means of many frames would come
-    out wrong.  The trial has the gain of the model that is returned.
+    The part is tried with and without telegraph pixels, which may have imitated it.  Then other parts are removed if
+    held-out tiles do not lose significantly without them.  A pattern that is significantly present (`_there`) is never
+    removed: a distribution given the last frames can imitate it in part, but means of many frames would be
+    wrong.
 
     Parameters
     ----------
     model : TemporalNoise
         Fitted model of the other parts.
     name : str
-        An `InnovationPart`.
+        Name of an `InnovationPart`.
     with_parts : Build
-        Fits the other parts as thoroughly as those of `model` were: what it returns is compared with that, and kept.
+        Fits other parts as thoroughly as those of `model`, since its results are compared with it and may be kept.
     data, held_out : sequence of LatentTiles
-        Tiles to fit to, and tiles that judge.
+        Tiles to fit, and tiles to decide by.
+
+    Returns
+    -------
+    model : TemporalNoise
+        The extended model, or the given one.
+    trial : Trial
+        Gain of the extended model over the given one, and whether it is returned.
     """
 
     def difference(one: TemporalNoise, other: TemporalNoise) -> tuple[float, float]:
@@ -69,14 +76,14 @@ def try_innovations(
         without = with_innovations(with_parts(others, candidate), name, data)
         lost, uncertain = difference(candidate, without)
         left, left_error = difference(without, model)
-        # Losses that are not sure one by one may add up to all of the gain.
+        # Also require that the remaining gain is significant: small losses may add up.
         if lost <= max(LEAST, SURE * uncertain) and left > max(LEAST, SURE * left_error):
             candidate, gain, error = without, left, left_error
     return candidate, Trial(name, gain, error, kept=True)
 
 
 def _there(held_out: Sequence[LatentTiles]) -> bool:
-    """Whether frames far apart surely share a pattern: means of the first and of the last third of them correlate."""
+    """Whether frames far apart share a pattern: the means of the first and last third correlate significantly."""
     products = []
     for tiles in held_out:
         third = max(1, tiles.z.shape[1] // 3)
@@ -86,15 +93,24 @@ def _there(held_out: Sequence[LatentTiles]) -> bool:
 
 
 def with_innovations(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> TemporalNoise:
-    """The model with a law for its innovations, fitted to those of the tiles; its other parts stay as they are.
+    """Add an innovation part to a model and fit it to the innovations of tiles; the other parts do not change.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        Fitted model of the other parts.
+    name : str
+        Name of an `InnovationPart`.
+    data : sequence of LatentTiles
+        Tiles to fit.
 
     Raises
     ------
     DataError
-        Tiles of one frame: nothing is new given the frames before.
+        If tiles have a single frame.
     """
     if any(tiles.z.shape[1] < LEAST_FRAMES for tiles in data):
-        raise DataError(f"{name}: got tiles of one frame; expected {LEAST_FRAMES} frames or more of one scene")
+        raise DataError(f"{name}: got tiles with one frame; expected at least {LEAST_FRAMES} frames of one scene")
     pattern = PATTERN[1 if model.adds_pattern else 0]
     made = build(temporal_spec(model.frame.spec, [*model.parts, name], pattern))
     assert isinstance(made, TemporalNoise)
@@ -108,7 +124,15 @@ def with_innovations(model: TemporalNoise, name: str, data: Sequence[LatentTiles
 
 @torch.no_grad()
 def innovations(model: TemporalNoise, tiles: LatentTiles) -> Tensor:
-    """What the parts of a model with an `InnovationPart` leave of each frame given those before, (B, T, C, h, w)."""
+    """Innovations of tiles, shape (B, T, C, h, w): what the other parts leave of each frame, given earlier frames.
+
+    Parameters
+    ----------
+    model : TemporalNoise
+        A model with an `InnovationPart`.
+    tiles : LatentTiles
+        The tiles.
+    """
     density = LatentDensity(model, tiles.cond)
     found = []
     for z in tiles.z.unbind(1):
@@ -119,7 +143,7 @@ def innovations(model: TemporalNoise, tiles: LatentTiles) -> Tensor:
 
 
 def _fit(model: TemporalNoise, data: Sequence[LatentTiles]) -> None:
-    """Maximise the likelihood of the innovations of some tiles by the parameters of their law."""
+    """Maximise the likelihood of the innovations of tiles over the parameters of the model's innovation part."""
     part = model.innovation_part
     assert part is not None
     share = MOST_VALUES // len(data)
@@ -137,7 +161,7 @@ def _fit(model: TemporalNoise, data: Sequence[LatentTiles]) -> None:
         nonlocal best
         search.zero_grad()
         gains = [_gain(part, w, part.amount(tiles.cond)) for w, tiles in zip(values, some, strict=True)]
-        # In thousandths of a nat: L-BFGS stops by the size of a gradient.
+        # In thousandths of a nat, since L-BFGS stops at a small gradient.
         total = -1e3 * torch.stack(gains).sum() / dims
         total.backward()  # type: ignore[no-untyped-call]
         value = float(total.detach())
@@ -152,7 +176,7 @@ def _fit(model: TemporalNoise, data: Sequence[LatentTiles]) -> None:
 
 
 def _gain(part: InnovationPart, w: Tensor, amount: Tensor) -> Tensor:
-    """Sum of the gains of innovations (B, T, C, h, w): all frames at once, for each one's past is known."""
+    """Total gain of innovations (B, T, C, h, w) in nats; all frames are evaluated at once, since the past is known."""
     pasts: list[Tensor] = []
     for frame in w[:, :-1].unbind(1):
         pasts.append(part.remember(pasts[-1] if pasts else None, frame, frame.square()))

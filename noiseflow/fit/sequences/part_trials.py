@@ -1,4 +1,4 @@
-"""Trials of the parts of a memory: which of them held-out tiles pay for."""
+"""Try the parts of a model of noise in time one by one, and keep those with a gain on held-out tiles."""
 
 import copy
 import math
@@ -16,38 +16,38 @@ from noiseflow.models.temporal.temporal_noise import TemporalNoise
 __all__ = ["JUMPING", "LEAST", "SURE", "Build", "Trial", "choose", "gain_of", "gain_per_tile"]
 
 LEAST = 1e-5
-"""Least gain on held-out tiles that a part is kept for, nats/dim: a pattern of 0.1 % of the variance is worth that in
-fifty frames, and stops their averaging early."""
+"""Smallest gain on held-out tiles for which a part is kept, nats/dim.  A pattern with 0.1 % of the variance gains this
+much in fifty frames; without it, averaging frames would seem to work better than it does."""
 
 SURE = 3.0
-"""Standard errors that it must be, too, or else"""
+"""The gain must also exceed this many standard errors, or be significant by ranks: see `CHANCE`."""
 
 CHANCE = 1e-3
-"""so unlikely by chance in the signs and ranks of the tiles' gains, which a few hot pixels do not blur."""
+"""Largest p-value of a gain by the signs and ranks of the tiles' gains, which a few hot pixels do not affect."""
 
 
 FEWEST_FRAMES = 4
-"""Frames from which on their combinations have a scatter."""
+"""Smallest number of frames for the test of `_mean_stands_out`."""
 
 JUMPING = "telegraph"
-"""The part that is tried last, and has to owe its gain to the order of the frames."""
+"""The part that is tried last, and whose gain must depend on the order of the frames."""
 
 Build = Callable[[Sequence[str], TemporalNoise | None], TemporalNoise]
-"""Fits parts of these names, from where those of another model ended."""
+"""(names of parts, start) → model with these parts, fitted from the parts of the start."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One part that was tried.
+    """The trial of one part.
 
     Parameters
     ----------
     part : str
-        Its name.
+        Name of the part.
     gain, error : float
         Gain on held-out tiles over the parts before it, and its standard error, nats/dim.
     kept : bool
-        Whether it was kept.
+        Whether the part was kept.
     """
 
     part: str
@@ -58,16 +58,16 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """The parts so far.
+    """State of the choice of parts.
 
     Parameters
     ----------
     model : TemporalNoise
-        With them.
+        Model with the parts kept so far.
     per_tile : Tensor, shape (tiles,)
         Gain of each held-out tile over independent frames, nats.
     trials : tuple of Trial
-        In their order.
+        Trials so far, in order.
     """
 
     model: TemporalNoise
@@ -82,27 +82,34 @@ class _State:
 def choose(
     with_parts: Build, able: Sequence[str], held_out: Sequence[LatentTiles], progress: Progress
 ) -> tuple[TemporalNoise, tuple[Trial, ...]]:
-    """Add parts as long as held-out tiles gain by them.
+    """Add parts to a model as long as they gain significantly on held-out tiles.
 
-    Patterns, drift and flicker come first, each time the one that gains most, as long as that is more than `LEAST` and
-    no chance: `SURE` standard errors, or `CHANCE` by Wilcoxon's signed ranks.  The first pattern need not be sure by
-    the likelihood, of which a faint one in few frames has little: it is enough that the mean of held-out frames surely
-    has more power than other combinations of them.
+    Patterns, drift and flicker are tried first.  In each round the part with the largest gain is added, if that
+    exceeds `LEAST` and is significant: more than `SURE` standard errors, or below `CHANCE` by Wilcoxon's signed ranks.
+    The first pattern need not be significant by the likelihood, which gains little from a faint pattern in few
+    frames: it is enough that the mean of held-out frames has significantly more power than other combinations.
 
-    Telegraph pixels come last.  A mixture of levels describes any noise that is not normal, codes of less than a bit
-    of noise above all, and would stand in for the pattern; so what they gain with the frames shuffled, where
-    jumps have no order, does not count for them.  What they make superfluous goes.
+    Telegraph pixels are tried last.  A mixture of levels can describe any noise that is not normal, such as codes with
+    less than one bit of noise, and would imitate a pattern.  So their gain on shuffled frames, where jumps
+    have no order, is subtracted.  Parts that they make superfluous are removed.
 
     Parameters
     ----------
     with_parts : Build
         Fits candidates.
     able : sequence of str
-        Names of the parts that these sequences can tell of.
+        Names of the parts that can be identified from these sequences.
     held_out : sequence of LatentTiles
-        Tiles that judge.
+        Held-out tiles.
     progress : Progress
         Called after each trial.
+
+    Returns
+    -------
+    model : TemporalNoise
+        Model with the parts that were kept.
+    trials : tuple of Trial
+        All trials, in order.
     """
     model = with_parts((), None)
     state = _State(model, torch.zeros_like(gain_per_tile(model, held_out)))
@@ -128,7 +135,7 @@ def choose(
             break
         best = max(sure, key=lambda each: each[0].gain)
         kept = replace(best[0], kept=True)
-        # What gained nothing now gains nothing later.
+        # Parts without any gain are not tried again.
         over = [each[0] for each in tried if each is not best and each[0].gain <= 0]
         linear = [each[0].part for each in tried if each is not best and each[0].gain > 0]
         state = _State(best[1], best[2], (*state.trials, kept, *over))
@@ -140,7 +147,7 @@ def choose(
 
 
 def _with_jumps(state: _State, with_parts: Build, held_out: Sequence[LatentTiles]) -> _State:
-    """The state with telegraph pixels, if the order of the frames pays for them, and without what they replace."""
+    """Add telegraph pixels if the order of the frames gains by them, and remove the parts that they replace."""
     candidate = with_parts([*state.model.parts, JUMPING], state.model)
     per_tile = gain_per_tile(candidate, held_out)
     step = per_tile - state.per_tile
@@ -166,16 +173,16 @@ def _with_jumps(state: _State, with_parts: Build, held_out: Sequence[LatentTiles
 
 
 def _shuffled(tiles: LatentTiles) -> LatentTiles:
-    """The same frames in an order without meaning."""
+    """Put the frames in a random order."""
     order = torch.randperm(tiles.z.shape[1], generator=torch.Generator().manual_seed(1))
     return replace(tiles, z=tiles.z[:, order])
 
 
 def _lasting(part: str, state: _State, held_out: Sequence[LatentTiles]) -> bool:
-    """Whether a part would be the first pattern, and held-out pixels surely keep an offset.
+    """Whether a part would be the first pattern, and held-out pixels have a significant constant offset.
 
-    Of T frames there are T orthonormal combinations, one of which is their mean; the powers of all are alike where no
-    frame knows of another, however pixels of one frame are correlated.
+    T frames have T orthonormal combinations, one of which is their mean.  All have the same power if the frames are
+    independent, even if pixels within a frame are correlated.
     """
     if state.has_pattern or not issubclass(PARTS[part], PixelPart):
         return False
@@ -183,7 +190,7 @@ def _lasting(part: str, state: _State, held_out: Sequence[LatentTiles]) -> bool:
 
 
 def _mean_stands_out(z: torch.Tensor) -> bool:
-    """Whether the mean of frames z, (B, T, N), has more power than the other combinations scatter, by Student's t."""
+    """Whether the mean of frames z, (B, T, N), has significantly more power than other combinations, by Student's t."""
     from scipy.stats import t as student
 
     frames = z.shape[1]
@@ -192,7 +199,7 @@ def _mean_stands_out(z: torch.Tensor) -> bool:
     number = torch.arange(frames, dtype=z.dtype)
     waves = torch.cos(math.pi / frames * (number[None] + 0.5) * number[:, None])
     waves = waves / waves.norm(dim=1, keepdim=True)
-    # What pixels of a frame share is no pattern.
+    # Remove the mean of each frame, which is not a pattern.
     centred = z - z.mean((0, 2), keepdim=True)
     power = torch.stack([torch.einsum("t,btn->bn", wave, centred).square().mean() for wave in waves])
     others = power[1:]
@@ -201,7 +208,7 @@ def _mean_stands_out(z: torch.Tensor) -> bool:
 
 
 def _sure(values: torch.Tensor, gain: float, error: float) -> bool:
-    """Whether tiles gain by more than chance.
+    """Whether the gain of tiles is significant.
 
     References
     ----------
@@ -216,12 +223,20 @@ def _sure(values: torch.Tensor, gain: float, error: float) -> bool:
 
 @torch.no_grad()
 def gain_per_tile(model: TemporalNoise, data: Sequence[LatentTiles]) -> torch.Tensor:
-    """Gain of each tile of all sequences over independent frames, nats."""
+    """Gain of each tile of all sequences over independent frames, in nats, shape (tiles,)."""
     return torch.cat([gains(model, tiles).sum(1) for tiles in data])
 
 
 def gain_of(values: torch.Tensor, data: Sequence[LatentTiles]) -> tuple[float, float]:
-    """Mean of tiles' gains and its standard error, nats/dim; sequences are strata, for a part may be in some only."""
+    """Mean gain of tiles and its standard error, nats/dim; sequences are strata, since a part may be in only some.
+
+    Parameters
+    ----------
+    values : Tensor, shape (tiles,)
+        Gain of each tile, nats.
+    data : sequence of LatentTiles
+        The sequences of the tiles, in the same order.
+    """
     total = sum(len(tiles.z) * tiles.dims for tiles in data)
     square = 0.0
     for each in torch.split(values, [len(tiles.z) for tiles in data]):

@@ -1,4 +1,4 @@
-"""Sequences from raw files: a folder of frames, or one file with many."""
+"""Read a sequence from raw files: a folder of frames, or one file with several."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,21 @@ NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
 
 def frame_places(path: Path) -> list[tuple[Path, int | None]]:
-    """Frames of a folder or a file, in the order of time: file, and number within it.
+    """List the frames of a folder or a file in time order, as file and index in the file (None if it has one frame).
+
+    Parameters
+    ----------
+    path : Path
+        Folder of raw files, or a raw file.
 
     Raises
     ------
     DataError
-        No raw file, or files whose numbers say that frames are missing.
+        If there is no raw file, or the numbers in the file names show that frames are missing.
     """
     files = raw_files(path.iterdir())[0] if path.is_dir() else [path]
     if not files:
-        raise DataError(f"{path}: holds no raw frames")
+        raise DataError(f"{path}: contains no raw frames; expected a folder or file with frames of one scene")
     if len(files) == 1:
         count = frame_count(files[0])
         return [(files[0], None if count == 1 else number) for number in range(count)]
@@ -38,7 +43,7 @@ def frame_places(path: Path) -> list[tuple[Path, int | None]]:
 
 
 def _in_order(folder: Path, files: Sequence[Path]) -> list[Path]:
-    """Files by the last number in their names, which must go up in even steps; by name if one has no number."""
+    """Sort files by the last number in their names, which must have even steps; by name if a number is missing."""
     found = [NUMBER.search(file.stem) for file in files]
     if not all(found):
         return sorted(files)
@@ -52,8 +57,8 @@ def _in_order(folder: Path, files: Sequence[Path]) -> list[Path]:
         place = int(np.argmax(steps != step))
         after, before = order[place + 1], order[place]
         raise DataError(
-            f"{folder}: frames are missing between {before[1].name} and {after[1].name}, where the others' numbers "
-            f"go up by {step}; give a sequence without gaps"
+            f"{folder}: frames are missing between {before[1].name} and {after[1].name}; the other numbers "
+            f"increase by {step}; give a sequence without gaps"
         )
     return [file for _, file in order]
 
@@ -68,32 +73,32 @@ def read_sequence(
     camera: str | None = None,
     progress: Progress = silent,
 ) -> SequenceTiles:
-    """Tiles of the frames of a folder or a file, of a scene that stands still.
+    """Read the frames of a static scene from a folder or a file, as tiles.
 
     Parameters
     ----------
     path : Path
-        Folder of raw files, or a file with frames.
+        Folder of raw files, or a raw file with several frames.
     spec : ModelSpec
-        Spec of the frame's model: its layout, and the names of its cameras.
+        Spec of the model of single frames; gives the plane layout and the names of cameras.
     scene : str
-        What is known of the scene, one of `SCENES`.
+        What is known about the scene, one of `SCENES`.
     clean : Path, optional
         Clean twin of a known scene.
     settings : RawSettings, optional
-        What the files do not say.
+        Overrides of the files' levels and metadata.
     camera : str, optional
-        Camera, for a model of several; that of the frames if None.
+        Camera, if the model has several; by default that of the frames.
     progress : Progress
         Called after each frame.
 
     Raises
     ------
     DataError
-        One frame, frames of two ISOs or sizes, missing frames, or a scene that moves.
+        If there is a single frame, frames have several ISOs or sizes, frames are missing, or the scene moves.
     """
     if (clean is not None) != (scene == "known"):
-        raise DataError(f"{path}: a known scene is one with a clean twin; give both or neither")
+        raise DataError(f"{path}: the scene is known exactly if there is a clean twin; give both or neither")
     places = frame_places(path)
     first = _read(places[0], settings)
     iso = first.iso

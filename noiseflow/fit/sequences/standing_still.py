@@ -1,4 +1,4 @@
-"""Whether the scene of a sequence that is given as static stands still."""
+"""Check that the scene of a sequence does not move."""
 
 import torch
 from torch import Tensor
@@ -9,40 +9,48 @@ from noiseflow.fit.sequences.tiles import SequenceTiles
 __all__ = ["check_still"]
 
 MOST_SHIFTED = 0.01
-"""Largest part of a frame's variance that a shift of the picture may explain."""
+"""Largest fraction of a frame's variance that a shift of the picture may explain."""
 
 MOST_COPIED = 0.03
-"""Largest part of the variance that a frame may have in common with the next, elsewhere: 0.025 by chance on darks."""
+"""Largest fraction of the variance that a frame may share with the next one at another position; darks reach 0.025 by
+chance."""
 
 MOST_MEASURED = 0.5
-"""Shift in pixels of a plane from which on slopes do not measure it, only see it."""
+"""Larger shifts, in pixels of a plane, are detected by slopes but not measured well enough to be reported."""
 
 SURE = 6.0
-"""σ by which a shift or a copy of the frame before must exceed chance, the largest of a thousand places at hand."""
+"""A shift or a copy must exceed chance by this many σ; the copy is the largest of about a thousand positions."""
 
 BLOCK = 8
-"""Side of the blocks whose means are compared, pixels of a plane."""
+"""Side of the blocks whose means are compared, in pixels of a plane."""
 
 WILD = 6.0
-"""σ from which a block's step counts as motion."""
+"""A block that departs by more than this many σ counts as moving."""
 
 MOST_PART = 0.005
-"""Fraction of the blocks of any frame, or of all, that may."""
+"""Largest fraction of moving blocks in a frame."""
 
 FEWEST_PIXELS = 8
-"""Side of a tile from which on its fine structure is looked at."""
+"""Smallest side of a tile, in pixels of a plane, whose fine structure is checked."""
 
 MOST_TOGETHER = 4.0
-"""Largest ratio of the variance of block means to that of independent pixels; readout rows make it 1.3 at most."""
+"""Largest ratio of the variance of block means to that of independent pixels; row noise raises it to at most 1.3."""
 
 
 def check_still(tiles: SequenceTiles) -> None:
-    """Refuse a sequence in which something moves: blocks that change by more than noise, frame and light explain.
+    """Refuse a sequence in which something moves.
+
+    Blocks must not change by more than noise, an offset of each frame, and flicker of the light explain.
+
+    Parameters
+    ----------
+    tiles : SequenceTiles
+        Tiles of the sequence.
 
     Raises
     ------
     DataError
-        Naming the frame that changes most.
+        If something moves; names the frame that changes most.
     """
     _check_fine(tiles)
     noise = tiles.noise.double()
@@ -53,7 +61,7 @@ def check_still(tiles: SequenceTiles) -> None:
     means = _blocks(rest[..., :height, :width])
     signal = _blocks(tiles.clean.double()[..., :height, :width]).expand_as(means)
     means = _without_frame_and_light(means, signal)
-    # Of each block by itself, since noise goes with the signal; the median over time, since what passes is brief.
+    # For each block separately, since noise depends on the signal; the median over time ignores brief motion.
     steps = _blocks(rest.diff(dim=1)[..., :height, :width].square()).median(1, keepdim=True).values / 2
     z = means / (steps.clamp(min=torch.finfo(means.dtype).tiny) / BLOCK**2).sqrt()
     of_frames = (z.abs() > WILD).double().transpose(0, 1).flatten(1).mean(1)
@@ -63,20 +71,22 @@ def check_still(tiles: SequenceTiles) -> None:
         part = 100 * float(of_frames[worst])
         raise DataError(
             f"{tiles.source}: something moves: in frame {worst} {part:.1f} % of the blocks of {BLOCK}×{BLOCK} pixels "
-            "are not as in the others; take frames of a still scene from a tripod, or leave those out"
+            "differ from the other frames; take frames of a static scene from a tripod, or leave such frames out"
         )
     if together > MOST_TOGETHER:
         raise DataError(
-            f"{tiles.source}: the whole picture moves, or is banded: from frame to frame means of {BLOCK}×{BLOCK} "
-            f"pixels vary {together:.1f} × as much as noise of pixels makes them; expected up to {MOST_TOGETHER:g}"
+            f"{tiles.source}: the whole picture moves, or has banding: from frame to frame the variance of means of "
+            f"{BLOCK}×{BLOCK} pixels is {together:.1f} times that expected from pixel noise; expected at most "
+            f"{MOST_TOGETHER:g} times"
         )
 
 
 def _check_fine(tiles: SequenceTiles) -> None:
-    """Refuse motion of a texture that is finer than the blocks, whose means it does not change.
+    """Refuse motion of a fine texture, which does not change block means.
 
-    A shift of less than a pixel is seen in each frame's rest as a part of the mean frame's slopes; one of more pixels,
-    in that a frame is the one before it at another place.  Rows and columns have noise of their own, and are left out.
+    A shift of less than a pixel adds a multiple of the mean frame's slopes to each frame.  A larger shift makes a
+    frame similar to the one before it at another position.  Means of rows and columns are removed, since row and
+    column noise would disturb both.
     """
     mean = (tiles.noise.double() + tiles.clean).mean(1).transpose(0, 1)
     rest = (tiles.noise - tiles.noise.mean(1, keepdim=True)).double().permute(1, 2, 0, 3, 4)
@@ -86,7 +96,7 @@ def _check_fine(tiles: SequenceTiles) -> None:
     count = rest[0].numel()
     power = rest.square().mean((1, 2, 3, 4)).clamp(min=torch.finfo(rest.dtype).tiny)
     shifts, explained = _shifts(rest, mean)
-    # On an even scene a wave that comes with another phase in each frame is a shift of what is left of it in the mean.
+    # On a flat scene, interference with another phase in each frame looks like a shift of its remainder in the mean.
     moves = "moves, or has interference" if tiles.scene == "flat" else "moves"
     parts = explained / power
     worst = int(parts.argmax())
@@ -94,23 +104,23 @@ def _check_fine(tiles: SequenceTiles) -> None:
         size = float(shifts[worst].square().sum().sqrt())
         by = f" by {size:.2g} pixels of a plane" if size < MOST_MEASURED else ""
         raise DataError(
-            f"{tiles.source}: something {moves}: frame {worst} is shifted{by}, which makes "
-            f"{100 * float(parts[worst]):.0f} % of what changes; take frames of a still scene from a tripod, or leave "
-            "those out"
+            f"{tiles.source}: something {moves}: frame {worst} is shifted{by}, which explains "
+            f"{100 * float(parts[worst]):.0f} % of its change; take frames of a static scene from a tripod, or leave "
+            "such frames out"
         )
-    # Pixels that jump would outweigh all others.
+    # Clamp, so that a few jumping pixels do not dominate.
     bound = WILD * _scale(rest)
     rest = rest.clamp(-bound, bound)
     copied = _copied(rest) / rest.square().mean()
     if float(copied.max()) > max(MOST_COPIED, SURE / count**0.5):
         raise DataError(
-            f"{tiles.source}: the whole picture {moves}: frame {int(copied.argmax()) + 1} is in part the one before it "
-            "at another place; take frames of a still scene from a tripod"
+            f"{tiles.source}: the whole picture {moves}: frame {int(copied.argmax()) + 1} repeats part of the frame "
+            "before it at another position; take frames of a static scene from a tripod"
         )
 
 
 def _without_signal(rest: Tensor, mean: Tensor) -> Tensor:
-    """The rest (T, C, B, h, w) less an offset, and a gain of the mean frame (C, B, h, w), of each frame and plane."""
+    """Subtract an offset and a multiple of the mean frame (C, B, h, w) from each plane of frames (T, C, B, h, w)."""
     rest = rest - rest.mean((2, 3, 4), keepdim=True)
     mean = mean - mean.mean((1, 2, 3), keepdim=True)
     gain = (rest * mean).sum((2, 3, 4), keepdim=True) / mean.square().sum((1, 2, 3), keepdim=True).clamp(min=1e-30)
@@ -118,12 +128,12 @@ def _without_signal(rest: Tensor, mean: Tensor) -> Tensor:
 
 
 def _without_lines(values: Tensor) -> Tensor:
-    """Less the means of the rows and columns of each tile."""
+    """Subtract the means of rows and columns of each tile."""
     return values - values.mean(-1, keepdim=True) - values.mean(-2, keepdim=True) + values.mean((-2, -1), keepdim=True)
 
 
 def _shifts(rest: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Shift of each frame in rows and columns, (T, 2), by the mean frame's slopes; the mean square that it explains."""
+    """Shift of each frame in rows and columns (T, 2) from the mean frame's slopes, and what mean square it explains."""
     inner = rest[..., 1:-1, 1:-1]
     slopes = (
         torch.stack([mean[..., 2:, 1:-1] - mean[..., :-2, 1:-1], mean[..., 1:-1, 2:] - mean[..., 1:-1, :-2]]).flatten(1)
@@ -137,13 +147,14 @@ def _shifts(rest: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _copied(rest: Tensor) -> Tensor:
-    """Largest covariance of each frame with the next at another place, up to half a tile away, (T − 1,).
+    """Largest covariance of each frame with the next one at another position, up to half a tile away, (T − 1,).
 
-    Less that at the same place, which noise has that lasts, and the most negative one, which waves have.
+    The covariance at the same position, which lasting noise causes, and the size of the most negative one, which waves
+    cause, are subtracted.
     """
     frames, spectra = len(rest), torch.fft.rfft2(rest)
     products = (spectra[:-1].conj() * spectra[1:]).sum((1, 2))
-    # Less the mean of all, frames have −1/T of the noise's own covariance in common.
+    # Subtracting the mean of T frames gave all pairs −1/T of the noise's own covariance: undo this.
     own = spectra.abs().square().sum((1, 2)).mean(0) / (frames - 1)
     found = torch.fft.irfft2(products + own, s=rest.shape[-2:]) / rest[0].numel()
     found = found.flatten(1)
@@ -153,14 +164,14 @@ def _copied(rest: Tensor) -> Tensor:
 
 
 def _blocks(values: Tensor) -> Tensor:
-    """Means of blocks, (…, h / 8, w / 8)."""
+    """Means of blocks, shape (…, h / 8, w / 8)."""
     split = values.unflatten(-1, (-1, BLOCK)).unflatten(-3, (-1, BLOCK))  # type: ignore[no-untyped-call]
     means: Tensor = split.mean((-1, -3))
     return means
 
 
 def _without_frame_and_light(means: Tensor, signal: Tensor) -> Tensor:
-    """Block means less the offset, and the gain of the light, of each frame and plane."""
+    """Subtract the offset and the flicker of the light from the block means of each frame and plane."""
     means = means.transpose(0, 1)
     means = means - means.flatten(3).transpose(1, 2).flatten(2).median(2).values[:, None, :, None, None]
     centred = signal.transpose(0, 1)
@@ -171,7 +182,7 @@ def _without_frame_and_light(means: Tensor, signal: Tensor) -> Tensor:
 
 
 def _scale(values: Tensor) -> Tensor:
-    """Robust σ: 1.4826 times the median of absolute values."""
+    """Robust σ: 1.4826 times the median absolute value."""
     some = values.flatten()
     some = some[:: max(1, len(some) // 1_000_000)]
     return 1.4826 * some.abs().median().clamp(min=torch.finfo(values.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Tiles of a sequence of frames: what a fit of noise in time reads, however large the frames are."""
+"""`SequenceTiles`: tiles of a sequence of frames, so that a fit of noise in time does not depend on the frame size."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,19 +26,19 @@ __all__ = [
 Scene = Literal["flat", "known", "static"]
 
 SCENES: tuple[Scene, ...] = ("flat", "known", "static")
-"""What is known of the scene: that it is even (flats, darks), its clean signal, or only that it stands still."""
+"""What is known about the scene: that it is flat (flats, darks), its clean signal, or only that it is static."""
 
 LEAST_FRAMES = 2
-"""Frames of a sequence at least; one frame says nothing of time."""
+"""Smallest number of frames of a sequence."""
 
 SIDE = 32
-"""Side of a tile, pixels of a plane."""
+"""Default side of a tile in pixels of a plane."""
 
 MOST_TILES = 64
-"""Tiles of a frame at most, evenly spread."""
+"""Default of the largest number of tiles per frame, which are evenly spread."""
 
 BEND = 2
-"""Degree of the surface, in row and column, that an even scene is taken for."""
+"""Degree of the polynomial surface, in row and column, that is fitted to a flat scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +48,17 @@ class SequenceTiles:
     Parameters
     ----------
     noise : Tensor, shape (B, T, C, h, w)
-        Noisy − clean, normalised, of each tile in the order of time.
+        Noisy − clean, normalised, for B tiles and T frames in time order.
     clean : Tensor, shape (B, 1, C, h, w) or (B, T, C, h, w)
-        Clean signal, normalised; one of a scene that stands still.
+        Clean signal, normalised; one for all frames if the scene is static.
     iso : float
         ISO of all frames.
     camera : str
         Name of the camera.
     source : str
-        What to call the sequence.
+        Name of the sequence, for messages.
     scene : str
-        One of `SCENES`; the pattern of a sensor can be told from the scene unless it is ``"static"``.
+        One of `SCENES`; if it is ``"static"``, the sensor's pattern cannot be separated from the scene.
     """
 
     noise: Tensor
@@ -70,30 +70,42 @@ class SequenceTiles:
 
     @property
     def frames(self) -> int:
-        """T."""
+        """Number of frames, T."""
         return self.noise.shape[1]
 
     def of(self, tiles: Any) -> "SequenceTiles":
-        """Some of the tiles."""
+        """Select tiles by an index or slice."""
         return replace(self, noise=self.noise[tiles], clean=self.clean[tiles])
 
     def halves(self) -> tuple["SequenceTiles", "SequenceTiles"]:
-        """Every other tile, to fit to, and the others, to judge by.
+        """Split the tiles into every other one, to fit, and the others, to validate.
 
         Raises
         ------
         DataError
-            A single tile.
+            If there is a single tile.
         """
         if len(self.noise) < 2:
-            raise DataError(f"{self.source}: one tile of {SIDE}×{SIDE} pixels only; give larger frames")
+            raise DataError(f"{self.source}: has only one tile of {SIDE}×{SIDE} pixels; give larger frames")
         return self.of(slice(0, None, 2)), self.of(slice(1, None, 2))
 
 
 def cut_tiles(frame: NDArray[Any], side: int = SIDE, most: int = MOST_TILES) -> NDArray[np.float32]:
-    """Tiles of a frame's planes (C, H, W), evenly spread, (B, C, side, side); the same places of every frame.
+    """Cut evenly spread tiles from a frame's planes, at the same positions in every frame.
 
-    Tiles are fewer than `most` where the frame is small, and smaller than `side` where it is smaller than that.
+    Parameters
+    ----------
+    frame : ndarray, shape (C, H, W)
+        Planes of a frame.
+    side : int
+        Side of a tile in pixels of a plane.
+    most : int
+        Largest number of tiles.
+
+    Returns
+    -------
+    ndarray of float32, shape (B, C, side, side)
+        A small frame gives fewer tiles, and one smaller than `side` a smaller tile.
     """
     height, width = (min(side, length) for length in frame.shape[1:])
     down, across = frame.shape[1] // height, frame.shape[2] // width
@@ -103,7 +115,7 @@ def cut_tiles(frame: NDArray[Any], side: int = SIDE, most: int = MOST_TILES) -> 
 
 
 def _spread(down: int, across: int, most: int) -> tuple[list[int], list[int]]:
-    """Rows and columns of a grid that are taken, so that there are no more than `most` places."""
+    """Choose rows and columns of a grid of tiles, so that there are at most `most` tiles."""
     scale = min(1.0, (most / (down * across)) ** 0.5)
     rows = max(1, min(down, round(down * scale)))
     columns = max(1, min(across, most // rows))
@@ -121,38 +133,46 @@ def tiles_of(
     side: int = SIDE,
     most: int = MOST_TILES,
 ) -> SequenceTiles:
-    """Tiles of a sequence of frames of a scene that stands still.
+    """Cut the frames of a static scene into tiles, and subtract the clean signal.
 
     Parameters
     ----------
     frames : iterable of ndarray, shape (C, H, W)
-        Frames in the order of time, normalised; one at a time is held.
+        Normalised frames in time order; only one is in memory at a time.
     iso, camera, source
-        Those of `SequenceTiles`.
+        As in `SequenceTiles`.
     scene : str
-        ``"flat"``: the clean signal is a surface of degree 2 through the mean frame; ``"static"``: it is the mean
-        frame itself, and noise is scaled up by √(T/(T − 1)); ``"known"``: it is `clean`.
+        ``"flat"``: the clean signal is a surface of degree 2 fitted to the mean frame; ``"static"``: it is the mean
+        frame itself, and the noise is scaled by √(T/(T − 1)); ``"known"``: it is `clean`.
     clean : ndarray, shape (C, H, W), optional
         Clean signal of a known scene, normalised.
     side, most : int
-        Side of a tile in pixels of a plane, and number of tiles.
+        Side of a tile in pixels of a plane, and largest number of tiles.
 
     Raises
     ------
     DataError
-        A single frame, or frames of two sizes.
+        If there is a single frame, or the frames or the clean signal differ in size.
     """
     found: list[NDArray[np.float32]] = []
     shape: tuple[int, ...] | None = None
     for frame in frames:
         if shape is not None and frame.shape != shape:
-            raise DataError(f"{source}: frame {len(found)} is {frame.shape[1:]} pixels where the first is {shape[1:]}")
+            raise DataError(
+                f"{source}: frame {len(found)} has {frame.shape[1:]} pixels, but the first has {shape[1:]}; expected "
+                "one size"
+            )
         shape = frame.shape
         found.append(cut_tiles(frame, side, most))
     if len(found) < LEAST_FRAMES or shape is None:
-        raise DataError(f"{source}: {len(found)} frame; noise in time needs {LEAST_FRAMES} frames or more of one scene")
+        raise DataError(
+            f"{source}: has {len(found)} frame; noise in time needs at least {LEAST_FRAMES} frames of one scene"
+        )
     if clean is not None and clean.shape != shape:
-        raise DataError(f"{source}: the clean signal is {clean.shape[1:]} pixels, and the frames are {shape[1:]}")
+        raise DataError(
+            f"{source}: the clean signal has {clean.shape[1:]} pixels, but the frames have {shape[1:]}; expected one "
+            "size"
+        )
     noisy = torch.from_numpy(np.stack(found, 1))
     return with_clean(
         noisy,
@@ -168,7 +188,19 @@ def tiles_of(
 def with_clean(
     noisy: Tensor, clean: Tensor | None, places: Tensor, *, iso: float, camera: str, source: str, scene: Scene
 ) -> SequenceTiles:
-    """Noise of noisy tiles (B, T, C, h, w) by what is known of their scene; `places` (B, 2) are the tiles' corners."""
+    """Subtract the clean signal from noisy tiles, according to what is known about the scene.
+
+    Parameters
+    ----------
+    noisy : Tensor, shape (B, T, C, h, w)
+        Normalised tiles.
+    clean : Tensor, shape (B, C, h, w), or None
+        Clean signal, if it is known.
+    places : Tensor, shape (B, 2)
+        y, x of each tile's corner.
+    iso, camera, source, scene
+        As in `SequenceTiles`.
+    """
     if clean is None:
         mean = noisy.double().mean(1)
         clean = (_surface(mean, places) if scene == "flat" else mean).float()
@@ -177,7 +209,7 @@ def with_clean(
 
 
 def without_scene(noisy: Tensor) -> Tensor:
-    """Frames (B, T, C, h, w) less their mean, times √(T/(T − 1)), so that independent noise keeps its variance."""
+    """Subtract the mean frame from (B, T, C, h, w) and scale by √(T/(T − 1)), which keeps the noise variance."""
     frames = noisy.shape[1]
     centred = noisy - noisy.double().mean(1, keepdim=True).to(noisy.dtype)
     scaled: Tensor = centred * (frames / (frames - 1)) ** 0.5
@@ -185,14 +217,14 @@ def without_scene(noisy: Tensor) -> Tensor:
 
 
 def _places(shape: Sequence[int], side: int, most: int) -> Tensor:
-    """Corner of each tile of `cut_tiles`, (B, 2)."""
+    """y, x of the corner of each tile of `cut_tiles`, shape (B, 2)."""
     height, width = (min(side, length) for length in shape[1:])
     rows, columns = _spread(shape[1] // height, shape[2] // width, most)
     return torch.tensor([(row * height, column * width) for row in rows for column in columns])
 
 
 def _surface(mean: Tensor, places: Tensor) -> Tensor:
-    """Least-squares surface of degree `BEND` through tiles (B, C, h, w) of each plane."""
+    """Fit a surface of degree `BEND` to the tiles (B, C, h, w) of each plane by least squares; same shape."""
     height, width = mean.shape[2:]
     y = (places[:, 0, None, None] + torch.arange(height)[:, None]).double().expand(-1, height, width)
     x = (places[:, 1, None, None] + torch.arange(width)).double().expand(-1, height, width)

@@ -1,4 +1,4 @@
-"""Automatic batch size: double it as long as that trains more patches per second."""
+"""Automatic batch size: double the batch as long as that trains more patches per second."""
 
 import copy
 import math
@@ -19,34 +19,34 @@ SIZES: tuple[int, ...] = tuple(2**power for power in range(5, 14))
 """Batch sizes to try, in patches: 32 to 8,192."""
 
 GAIN = 1.07
-"""Least gain in patches per second for which a batch is doubled."""
+"""Smallest ratio of patches per second for which the batch is doubled."""
 
 STEPS, TRIES = 3, 2
-"""Steps timed together, and number of timings, of which the best counts.  One step before them warms up."""
+"""Number of steps timed together, and number of timings, of which the best counts; one step before them warms up."""
 
 FEWEST = 10
-"""Least number of steps in a pass over the data."""
+"""Smallest number of steps in a pass over the data."""
 
 MEMORY = 0.5
-"""Part of the free memory that activations kept for the gradient may take."""
+"""Fraction of the free memory that activations kept for the gradient may use."""
 
 
 def fastest_batch(
     model: nn.Module, objective_of: Callable[[int], Objective[Any]], patches: int, device: torch.device
 ) -> int:
-    """Smallest batch above which larger ones train no faster, found by a few steps of a copy of the model.
+    """Find the smallest batch that trains about as fast as larger ones, by timing a few steps of a copy of the model.
 
-    The batch is doubled as long as that raises patches per second, the next one fits into half of the free
-    memory, and a pass over the data has ten steps.
+    The batch is doubled as long as that raises patches per second, the next batch fits into half of the free
+    memory, and a pass over the data has at least ten steps.
 
     Parameters
     ----------
     model : nn.Module
         Model on `device`; left unchanged.
     objective_of : callable
-        Function from a batch size to the objective with such batches.
+        Batch size → objective with such batches.
     patches : int
-        Patches in a pass over the data.
+        Number of patches in a pass over the data.
     device : torch.device
         Device to train on.
     """

@@ -1,4 +1,4 @@
-"""The loop that trains every model."""
+"""The training loop of all models."""
 
 import math
 import time
@@ -37,27 +37,27 @@ from noiseflow.ops.random.sampling import part_of
 __all__ = ["BAD_BATCH", "DivergedError", "train"]
 
 BAD_BATCH = "bad_batch.safetensors"
-"""File of the batch whose loss stopped a training."""
+"""Name of the file with the last batch whose loss was not finite, written when a training stops for that reason."""
 
 MOST_SKIPPED = 5
-"""Steps with a non-finite loss, between two validations, that stop a training."""
+"""A training stops at this number of steps with a non-finite loss between two validations."""
 
 COMPILED_FROM = 1_700
-"""Patches in a training above which building the kernels, three or four seconds once per machine, pays back."""
+"""Smallest training, in patches, for which building the kernels (three or four seconds once per machine) pays off."""
 
 CHECK_EVERY = 10
-"""Steps between two reads of values that a GPU would have to wait for."""
+"""Number of steps between two reads of values for which a GPU must be waited for."""
 
 
 class DivergedError(DataError):
-    """The loss was not finite in several steps; the model has its best weights so far.
+    """The loss was not finite in several steps; the model keeps its best weights so far.
 
     Parameters
     ----------
     text : str
-        Where, and what to do.
+        The message: where it happened, and what to do.
     state : TrainState
-        The training up to there.
+        State of the training.
     """
 
     def __init__(self, text: str, state: TrainState) -> None:
@@ -73,9 +73,9 @@ def train(
     session: TrainingSession,
     arguments: Mapping[str, Any],
 ) -> TrainState:
-    """Minimise an objective; the model ends with the weights of the lowest held-out figure.
+    """Minimise an objective; the model ends with the weights of the lowest held-out loss.
 
-    A step depends only on the state, the seed and its position: a killed training resumes to the same weights
+    A step depends only on the state, the seed and its position, so a killed training resumes to the same weights
     and history, bit for bit on a CPU.  A step with a non-finite loss or gradient changes nothing and is counted.
 
     Parameters
@@ -83,7 +83,7 @@ def train(
     model : nn.Module
         Model to train, on the session's device.
     objective : Objective
-        Batches, loss and held-out figure.
+        Batches, loss and held-out loss.
     settings : TrainSettings
         Optimiser, schedule and stopping rules.
     length : TrainingLength
@@ -92,14 +92,19 @@ def train(
         Device, ranks and run folder, which receives ``history.csv`` and ``state/``.  Each rank takes its
         share of every batch; together they step as one process would, up to rounding.
     arguments : mapping
-        JSON values that must be the same on resume.
+        JSON-able values that must be the same on resume.
+
+    Returns
+    -------
+    TrainState
+        Final state, with the history.
 
     Raises
     ------
     ModelError
-        There is no state to resume, or one with other arguments.
+        If there is no state to resume, or one with other arguments.
     DivergedError
-        The loss was not finite in several steps.
+        If the loss was not finite in several steps.
     """
     # Depends on the total length only, not on what is left or already built: kernels round differently from
     # PyTorch's operations, and a resumed training must reproduce the same bits.
@@ -134,7 +139,7 @@ def train(
 
 
 class _Training:
-    """What changes while a model trains."""
+    """State of a running training, and the operations on it."""
 
     def __init__(
         self,
@@ -175,8 +180,8 @@ class _Training:
         if state.arguments != arguments:
             changed = sorted(key for key in arguments if state.arguments.get(key) != arguments[key])
             raise ModelError(
-                f"{self.session.out}: the fit to go on with had other {', '.join(changed)}; use the same, or start "
-                f"anew from its weights: --from {self.session.out} --out NEW"
+                f"{self.session.out}: the fit to resume had other {', '.join(changed)}; use the same, or start a new "
+                f"fit from its weights: --from {self.session.out} --out NEW"
             )
         if self.session.ranks.leads:
             adopt_state(self.session.out / STATE)
@@ -212,7 +217,7 @@ class _Training:
         if settings.max_minutes is None:
             return False
         most = 60 * settings.max_minutes
-        # Clocks differ: the first rank decides.
+        # Clocks differ between ranks, so the first one decides.
         return self.ranks.first(lambda: state.seconds >= most)
 
     def step(self, batch: Any) -> None:
@@ -231,7 +236,7 @@ class _Training:
             loss, metrics = self.ranks.add_up(loss, metrics, self.parameters, buffers)
             norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
             good = loss.isfinite() & norm.isfinite()
-            # Decided on the device: a GPU would have to wait while the host reads the values.
+            # Decided on the device, so that a GPU need not wait for the host.
             self.optimiser.found_inf = 1 - good.to(torch.float32)  # type: ignore[attr-defined]
             self.optimiser.step()
             for buffer, before in buffers:
@@ -302,7 +307,7 @@ class _Training:
         raise DivergedError(
             f"{self.session.out}: the {self.objective.name.upper()} was not finite in {int(self.sums['skipped'])} "
             f"steps, the last at epoch {position.epoch + 1}, step {position.index + 1}; its batch ({what}) is saved "
-            f"beside its state as {path.name}; look at it, or lower the learning rate",
+            f"in the run folder as {path.name}; inspect it, or lower the learning rate",
             self.state,
         )
 
@@ -332,7 +337,7 @@ class _Training:
 
 @contextmanager
 def _random_numbers(seed: int, position: StepPosition, device: torch.device) -> Iterator[torch.Generator]:
-    """Random numbers of one step, torch's own generator included: a function of seed and position."""
+    """Seed torch's global generator and yield another one, both as a function of seed and step only."""
     # `int` before `>>`: NumPy 1.26 does not shift a uint64 by a Python integer.
     key = int(np.random.SeedSequence((seed, position.step, 0)).generate_state(1, np.uint64)[0]) >> 1
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -1,4 +1,4 @@
-"""The contract between the engine and what it trains: steps, batches, a loss, a held-out figure."""
+"""The contract between the engine and what it trains: steps, batches, a loss, a held-out loss."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +15,7 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class StepPosition:
-    """Position of a step in a training.  Its batch and its random numbers depend on nothing else but the seed.
+    """Position of a step in a training; batch and random numbers of the step depend only on it and on the seed.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class StepPosition:
     world: int = 1
 
     def share(self, count: int) -> slice:
-        """Part of this rank in `count` samples; all of them if there are fewer samples than ranks."""
+        """Slice of `count` samples that this rank takes; all of them if there are fewer samples than ranks."""
         if count < self.world:
             return slice(0, count)
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
@@ -69,7 +69,19 @@ class TrainingLength:
 
     @classmethod
     def of_epochs(cls, epochs: int, steps: int, most: int | None, samples: int) -> "TrainingLength":
-        """Length of `epochs` epochs, each a pass of `steps` steps over the data or `most` steps if that is less."""
+        """Make the length of a training in epochs.
+
+        Parameters
+        ----------
+        epochs : int
+            Number of epochs.
+        steps : int
+            Steps in a pass over the data.
+        most : int or None
+            Largest number of steps per epoch; None for a whole pass.
+        samples : int
+            Patches per step.
+        """
         epoch = min(steps, most or steps)
         return cls(epochs * epoch, epoch, samples)
 
@@ -79,10 +91,10 @@ class TrainingLength:
 
 
 class Objective(Protocol[Batch]):
-    """What to train: batches, a loss on one batch, and a held-out figure to minimise.
+    """What the engine trains: batches, the loss of a batch, and a held-out loss to minimise.
 
-    An objective holds its data and settings and is never changed by a call: the engine may request any batch,
-    from another thread, and more than once.  The engine knows nothing of the model but its parameters.
+    An objective has its data and settings, and no call changes it: the engine may request any batch, from
+    another thread, and more than once.  The engine uses only the parameters and buffers of the model.
     """
 
     name: str
@@ -92,41 +104,41 @@ class Objective(Protocol[Batch]):
     """Unit of the loss."""
 
     references: Mapping[str, float]
-    """Held-out figures to compare with, by name, such as those of the baselines."""
+    """Held-out losses to compare with, by name, such as those of the baselines."""
 
     def batch(self, position: StepPosition) -> Batch:
-        """Batch of a step, on the training device: a function of the position alone, and only this rank's share."""
+        """Share of this rank in the batch of a step, on the training device; depends only on the position."""
 
     def count(self, position: StepPosition) -> int:
         """Number of samples in the batch of a step, over all ranks."""
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean loss of a batch, and other means to log by name; all scalars.
+        """Mean loss of a batch, and other means to log, by name; all are scalar tensors.
 
         Parameters
         ----------
         model : nn.Module
             The model, in training mode.
         batch : Batch
-            What `batch` returned.
+            A batch from `batch`.
         generator : torch.Generator
             Random numbers of the step, seeded by its position, on the training device.
         """
 
     def held_out(self, model: nn.Module) -> float:
-        """Figure to minimise, of the model in evaluation mode, without gradients."""
+        """Held-out loss of the model in evaluation mode, without gradients."""
 
     def record(self, position: StepPosition) -> tuple[str, dict[str, Tensor]]:
-        """Batch of a step for debugging: a description and its tensors."""
+        """Describe the batch of a step for debugging, and return its tensors by name."""
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
         """Pictures of the current model by name, (3 or 1, H, W) from 0 to 1; may be empty."""
 
 
 class Prefetcher:
-    """Reads the batch of the next step in a thread while the current one is trained on.
+    """Reads the batch of the next step in a thread while the current step runs.
 
-    A context manager that yields a function from step to batch.
+    Use it as a context manager; it yields a function from step to batch.
 
     Parameters
     ----------
@@ -150,7 +162,7 @@ class Prefetcher:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
     def take(self, step: int) -> Any:
-        """Return the batch of a step, and start to read that of the next one."""
+        """Return the batch of a step, and start reading that of the next step."""
         ahead = self.next[1] if self.next is not None and self.next[0] == step else self._start(step)
         batch = ahead.result()
         if step + 1 < self.length.steps:

@@ -1,7 +1,7 @@
 """Data-parallel training: each process takes its share of every batch, and all take the same step.
 
-Loss, gradient and batch-norm statistics are sums over patches, so the ranks add up their shares and obtain what
-a single process would.  The models are small: a step needs one message.
+Loss, gradient and batch-norm statistics are sums over patches, so the ranks sum their shares and obtain the
+result of a single process.  The models are small enough for one message per step.
 """
 
 import os
@@ -42,7 +42,7 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the first rank, the only one that reads states, writes files and validates."""
+        """Whether this is the first rank, which alone reads states, writes files and validates."""
         return self.rank == 0
 
     def first(self, make: Callable[[], Made]) -> Made:
@@ -66,8 +66,26 @@ class Ranks:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Sum the shares of loss, metrics and gradient over all ranks, in float64.
 
-        Each buffer, given with its value before the step, changes by the mean of its changes.  A value that
-        is not finite on one rank is so on all, and all of them skip the step.
+        Each buffer changes by the mean of its changes on all ranks.  A sum that is not finite on one rank is so on
+        all, so all skip the step.
+
+        Parameters
+        ----------
+        loss : Tensor
+            This rank's share of the loss.
+        metrics : mapping of str to Tensor
+            This rank's shares of the metrics.
+        parameters : sequence of Parameter
+            Parameters whose gradients are summed in place.
+        buffers : sequence of (Tensor, Tensor)
+            Each buffer, changed in place, and its value before the step.
+
+        Returns
+        -------
+        loss : Tensor
+            Sum over all ranks.
+        metrics : mapping of str to Tensor
+            Sums over all ranks.
         """
         if self.world == 1:
             return loss, metrics
@@ -105,7 +123,7 @@ ALONE = Ranks()
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun started, or the process group that the caller has set up; else run alone."""
+    """Join the processes that torchrun started, or an existing process group; otherwise run alone."""
     if not dist.is_available():
         yield ALONE
         return

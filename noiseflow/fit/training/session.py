@@ -50,7 +50,7 @@ class EpochLog:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            # The file grows: it is known as ours by the random end of its name.
+            # The file keeps growing, so it is listed by the random end of its name instead of its content.
             token = token_hex(8)
             list_file(self.folder, {"growing": f"events.out.tfevents.*.{token}"})
             self.writer = SummaryWriter(str(self.folder), filename_suffix=f".{token}")
@@ -69,12 +69,12 @@ class EpochLog:
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """Where a training runs, which processes share it, and whether it resumes an earlier one.
+    """Device, processes and run folder of a training, and whether it resumes an earlier one.
 
     Parameters
     ----------
     out : Path
-        Folder that the training writes into.
+        Folder into which the training writes.
     device : torch.device
         Device to train on.
     ranks : Ranks
@@ -82,13 +82,13 @@ class TrainingSession:
     resume : bool
         Continue from the state in `out`.
     log : EpochLog, optional
-        Receives the row of each validation, and pictures.
+        Receives the numbers and pictures of each validation.
     progress : Progress
         Called after each step.
     began : float
         Start of the session by `time.monotonic`, seconds.
     place : Path, optional
-        Where the run stands in the end, if another run stands there until this one is whole; `out` if None.
+        Final run folder, if an earlier run stays there until this one is complete; by default `out`.
     """
 
     out: Path
@@ -102,7 +102,7 @@ class TrainingSession:
 
     @property
     def final(self) -> Path:
-        """Where the run stands in the end."""
+        """Final run folder."""
         return self.place or self.out
 
     @property
@@ -113,9 +113,20 @@ class TrainingSession:
     def batch_size(
         self, chosen: int | None, model: nn.Module, objective_of: Callable[[int], Objective[Any]], patches: int
     ) -> int:
-        """Patches per step: the chosen number, else that of the resumed training, else the fastest here.
+        """Number of patches per step: the chosen one, that of the resumed training, or the fastest here.
 
-        See `fastest_batch`.  Of several processes the first one decides for all.
+        The first of several processes decides for all.
+
+        Parameters
+        ----------
+        chosen : int or None
+            The user's choice; None to use the resumed training's, or to measure (`fastest_batch`).
+        model : nn.Module
+            Model on the device.
+        objective_of : callable
+            Batch size → objective.
+        patches : int
+            Number of patches in a pass over the data.
         """
 
         def found() -> int:
@@ -128,7 +139,7 @@ class TrainingSession:
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write ``history.csv`` atomically."""
         table = io.StringIO()
-        # The row of the start has no metrics of steps; its cells stay empty.
+        # The row of the start lacks the metrics of steps, so these cells stay empty.
         columns = dict.fromkeys(name for row in history for name in row)
         writer = csv.DictWriter(table, list(columns))
         writer.writeheader()
@@ -136,7 +147,7 @@ class TrainingSession:
         write_listed(self.out, "history.csv", table.getvalue().encode())
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write ``fit.json``: versions, and what a fit reports of itself."""
+        """Write ``fit.json`` atomically: versions, and the record of a fit."""
         versions = {"tool": f"noiseflow {__version__}", "torch": torch.__version__, "python": platform.python_version()}
         write_listed(self.out, "fit.json", (json.dumps({**versions, **record}, indent=2) + "\n").encode())
 
@@ -160,20 +171,20 @@ def open_session(
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     resume : bool
-        Continue the training in `out`.  A process that torchrun restarted does so by itself.
+        Resume the training in `out`.  A process that torchrun restarted does so without being told.
     overwrite : bool
-        Whether a run in `out` may be replaced.
+        Replace an existing run in `out`.
     inputs : iterable of path
-        Files and folders that are read; `out` must neither be, hold nor lie in one of them.
+        Files and folders that are read; `out` must not be one of them, contain one, or be inside one.
     progress : Progress
         Called by the first process only.
 
     Raises
     ------
     OutputError
-        `out` already holds a run, or something that we did not write, or another process writes it.
+        If `out` contains a run that may not be replaced or other files, or another process is writing it.
     ModelError
-        The device is not available.
+        If the device is not available.
     """
     folder, began = Path(out), time.monotonic()
     with joined() as ranks, ExitStack() as stack:
@@ -182,7 +193,7 @@ def open_session(
         def started() -> tuple[bool, Path]:
             stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
             work = where_state_is(folder)
-            # A restarted process goes on with the state of this training, never with that of the run that it replaces.
+            # A restarted process resumes the state of this training, never that of the run to be replaced.
             replaced = overwrite and work == folder and (folder / SPEC).is_file()
             if resume or (ranks.restarted and holds_state(work) and not replaced):
                 return True, work
@@ -203,7 +214,20 @@ def open_session(
 
 
 def device_of(name: str, local_rank: int = 0) -> torch.device:
-    """Device of a name; ``"auto"`` is the GPU if there is one."""
+    """Device with a name; ``"auto"`` is the GPU if there is one.
+
+    Parameters
+    ----------
+    name : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    local_rank : int
+        Rank of this process on its machine, which selects its GPU.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown or there is no GPU.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -211,7 +235,7 @@ def device_of(name: str, local_rank: int = 0) -> torch.device:
     except RuntimeError as error:
         raise ModelError(f"device {name!r}: expected auto, cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r}: this PyTorch sees no GPU; use --device cpu or auto")
+        raise ModelError(f"device {name!r}: PyTorch finds no GPU; use --device cpu or auto")
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", local_rank % torch.cuda.device_count())
     return device
@@ -219,7 +243,7 @@ def device_of(name: str, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Use deterministic kernels on a GPU where they exist; those of a CPU always are."""
+    """Use deterministic kernels on a GPU where they exist; CPU kernels are always deterministic."""
     if device.type == "cpu":
         yield
         return

@@ -1,4 +1,4 @@
-"""Settings of a training, and the learning rate that follows from them."""
+"""Settings of a training, and the learning rate schedule."""
 
 import math
 from collections.abc import Sequence
@@ -15,19 +15,20 @@ CHOICES = {
     "precision": ("float32", "bf16"),
     "compile": ("auto", "on", "off"),
 }
+"""Setting → allowed values."""
 
 OBJECTIVES = ("auto", "continuous", "discretised")
 
 FREE_ON_RESUME = ("device", "max_minutes", "patience", "state_seconds")
-"""Settings that may change on resume: they decide how long a training runs, not what it computes."""
+"""Settings that may change on resume, since they affect how long a training runs but not what it computes."""
 
 PLATEAU = 3
-"""Validations without improvement after which the plateau schedule halves the learning rate."""
+"""Number of validations without improvement after which the plateau schedule halves the learning rate."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings that all trainings share, whatever their objective.
+    """Settings shared by all trainings.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class TrainSettings:
         Learning rate after the warm-up.
     schedule : str
         Decay of the learning rate: ``"cosine"`` to zero over all steps, ``"plateau"`` by half whenever
-        the held-out figure stops improving, or ``"constant"``.
+        the held-out loss stops improving, or ``"constant"``.
     warmup : int
         Linear warm-up, in steps.
     optimiser : str
@@ -51,10 +52,10 @@ class TrainSettings:
     max_minutes : float or None
         Stop after this many minutes; None for no limit.
     precision : str
-        ``"float32"``, or ``"bf16"`` for nets in bfloat16; log-dets stay in float32.
+        ``"float32"``, or ``"bf16"`` for networks in bfloat16; log-dets stay in float32.
     compile : str
         Compile the CPU kernels: ``"on"``, ``"off"``, or ``"auto"`` to compile if the training is long
-        enough to pay back.
+        enough for that to pay off.
     state_seconds : float
         Checkpoint interval in seconds; at most this much work is lost.
     seed : int
@@ -64,7 +65,7 @@ class TrainSettings:
     """
 
     COUNTS: ClassVar[tuple[str, ...]] = ()
-    """Names of further settings that are 1 or more, or None."""
+    """Names of further settings that must be at least 1, or None."""
 
     learning_rate: float = 2e-3
     schedule: str = "cosine"
@@ -86,7 +87,7 @@ class TrainSettings:
         if not self.learning_rate > 0:
             raise DataError(f"learning rate: expected a positive number; got {self.learning_rate}")
         if not 0 <= self.ema < 1:
-            raise DataError(f"ema: expected 0 or more and less than 1; got {self.ema}")
+            raise DataError(f"ema: expected at least 0 and less than 1; got {self.ema}")
         for name in ("patience", *self.COUNTS):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise DataError(f"{name}: expected 1 or more; got {getattr(self, name)}")
@@ -109,16 +110,17 @@ class FitSettings(TrainSettings):
     Parameters
     ----------
     epochs : int
-        Most epochs; the held-out NLL is computed after each.
+        Largest number of epochs; the held-out NLL is computed after each.
     batch : int or None
-        Patches per step; None tries several sizes and takes the fastest, see `fastest_batch`.
+        Patches per step; None tries several sizes and uses the fastest, see `fastest_batch`.
     steps_per_epoch : int or None
-        Most steps per epoch; None for a pass over the data.
+        Largest number of steps per epoch; None for a pass over the data.
     held_out : int
-        Most held-out patches to validate on.
+        Largest number of held-out patches to validate on.
     objective : str
-        ``"continuous"``, the density at the integers; ``"discretised"``, the probability of the integers,
-        clipped ones included; or ``"auto"``, that of the integers where codes are coarse against the noise.
+        ``"continuous"``: the density of the noise; ``"discretised"``: the probability of the integer codes,
+        including clipped ones; ``"auto"``: ``"discretised"`` if codes are coarse compared with the noise or dark
+        values are clipped, otherwise ``"continuous"``, see `choose_objective`.
     """
 
     COUNTS = ("epochs", "batch", "steps_per_epoch", "held_out")
@@ -137,7 +139,7 @@ class FitSettings(TrainSettings):
 
 
 def learning_rate(settings: TrainSettings, step: int, steps: int, held_out: Sequence[float]) -> float:
-    """Learning rate of a step: a function of step and history, so that a resumed training needs no other state.
+    """Learning rate of a step; it depends only on step and history, so a resumed training needs no other state.
 
     Parameters
     ----------
@@ -146,9 +148,9 @@ def learning_rate(settings: TrainSettings, step: int, steps: int, held_out: Sequ
     step : int
         Number of the step, from 0.
     steps : int
-        Steps of the whole training.
+        Total number of steps of the training.
     held_out : sequence of float
-        Held-out figures of all validations so far, that of the start first.
+        Held-out losses of all validations so far, starting with that of the start.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a training keeps: copies and averages of weights, and on disk all that it needs to resume exactly."""
+"""State of a training: copies and averages of weights, and checkpoints from which it resumes exactly."""
 
 import json
 import math
@@ -33,9 +33,10 @@ __all__ = [
 ]
 
 STATES_KEPT = 2
-"""States kept on disk: if the last one is damaged, the one before serves."""
+"""Number of states kept on disk; if the last one is damaged, the one before is used."""
 
 STATE_FILES = ("tensors.safetensors", "state.json")
+"""Files of a state."""
 
 WHAT = "the state of a training"
 
@@ -52,7 +53,7 @@ STATE_SCHEMA = Table(
         "arguments": MapOf(Plain()),
     }
 )
-"""The file ``state.json``."""
+"""Schema of ``state.json``."""
 
 Weights = dict[str, Tensor]
 
@@ -82,12 +83,12 @@ def holding(model: nn.Module, weights: Mapping[str, Tensor] | None) -> Iterator[
 class WeightAverage:
     """Exponential moving average of weights: w̄ ← d·w̄ + (1 − d)·w at each step.
 
-    After k steps d is min(decay, (1 + k)/(10 + k)), so that the start is soon forgotten.
+    After k steps d is min(decay, (1 + k)/(10 + k)), so that the start soon loses its weight.
 
     Parameters
     ----------
     model : nn.Module
-        Model whose weights the average starts from.
+        Model whose weights are the initial average.
     decay : float
         Largest d.
     """
@@ -109,18 +110,18 @@ class WeightAverage:
 
 @dataclass
 class TrainState:
-    """Progress of a training.  The position in the data and the random numbers follow from the step.
+    """Progress of a training; the position in the data and the random numbers follow from the step.
 
     Parameters
     ----------
     step : int
-        Steps done.
+        Number of steps done.
     epoch : int
-        Validations done.
+        Number of validations done.
     best_epoch : int
-        Epoch with the lowest held-out figure; 0 is the start.
+        Epoch with the lowest held-out loss; 0 is the start.
     best : float
-        The lowest held-out figure.
+        The lowest held-out loss.
     seconds : float
         Seconds spent so far, over all sessions.
     history : list of dict
@@ -139,7 +140,17 @@ class TrainState:
 
 
 def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write a state atomically into a folder named after its step, and remove all but the last two."""
+    """Write a state atomically into a folder named after its step, and remove all but the last `STATES_KEPT`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the states, in the run folder.
+    state : TrainState
+        Progress of the training.
+    tensors : mapping of str to mapping
+        Group → name → tensor.
+    """
     flat = {f"{group}/{name}": value for group, values in tensors.items() for name, value in values.items()}
     weights = save({name: value.detach().cpu().contiguous().clone() for name, value in flat.items()})
     run, below = folder.parent, folder.name
@@ -150,22 +161,27 @@ def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[s
 
 
 def adopt_state(folder: Path) -> None:
-    """List the files of a run of an earlier version, after its state was found to be the one to resume."""
+    """Make the list of files of a run from an earlier version without lists, before it is resumed."""
     states = [f"{folder.name}/{state.name}/{name}" for state in _states(folder) for name in STATE_FILES]
     adopt(folder.parent, ["history.csv", "fit.json", "spec.json", "model.safetensors", *states])
 
 
 def read_state(folder: Path) -> tuple[TrainState, Tensors]:
-    """Read the last complete state.
+    """Read the last complete state: the progress, and the tensors by group and name.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the states, in the run folder.
 
     Raises
     ------
     ModelError
-        There is none, or all are damaged.
+        If there is none, or all are damaged.
     """
     found = _states(folder)
     if not found:
-        raise ModelError(f"{folder.parent}: holds no state to go on from; fit without --resume")
+        raise ModelError(f"{folder.parent}: contains no state to resume; fit without --resume")
     for path in reversed(found):
         try:
             check_file(path / "state.json", ModelError)
@@ -202,7 +218,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Weights:
 
 
 def fill_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore what `optimiser_tensors` returned."""
+    """Restore the state of an optimiser from the result of `optimiser_tensors`."""
     slots: dict[int, Weights] = {}
     for name, value in tensors.items():
         index, _, slot = name.partition("/")

@@ -1,4 +1,4 @@
-"""The pattern of a body in the clean signal of a pair: what stays from frame to frame is no noise."""
+"""Add the fixed pattern of a camera body to the clean signal of a pair, so that it does not count as noise."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,24 +18,31 @@ _read: Callable[[str], BodyMaps] = lru_cache(maxsize=1)(read_body)
 
 
 def with_body(pair: FramePair, path: str, *, pattern: bool) -> FramePair:
-    """The pair with the body's fixed pattern added to its clean signal, and its hot pixels masked.
+    """Add the body's fixed pattern to a pair's clean signal, and mask the body's defective pixels.
 
-    The codes of the noisy frame stay the camera's integers: noisy − (clean with the pattern) is what (noisy without
-    the pattern) − clean would be, but for a factor 1 + PRNU on the noise.
+    The noisy frame keeps the camera's integer codes.  Subtracting a clean signal with the pattern gives the same
+    noise as removing the pattern from the noisy frame, except for a factor 1 + PRNU.
 
     Parameters
     ----------
     pair : FramePair
         A noisy frame with its clean signal.
     path : str
-        File of the maps.
+        File with the maps of the body.
     pattern : bool
-        Whether the clean signal lacks the pattern; that of a burst, of flats or of darks is a mean and has it.
+        Whether the clean signal lacks the pattern.  The mean of a burst, of flats or of darks has it already; then
+        pixels are only masked.
+
+    Returns
+    -------
+    FramePair
+        The pair, with cautions about what the maps do not cover.
 
     Raises
     ------
     DataError
-        No maps, maps of another sensor size, no darks of the frame's ISO, or no exposure time where they grow with it.
+        If the maps cannot be read, are for another sensor size or array, have no darks at the frame's ISO, or need
+        an exposure time that the frame lacks.
     """
     body, image = _read(path), pair.noisy
     side = image.side

@@ -1,4 +1,4 @@
-"""Pixels of a clean signal at which a frame clips: what they show is not their noise."""
+"""Find the clean signal from which a frame clips; the difference of brighter pixels is not their noise."""
 
 from typing import Any
 
@@ -11,44 +11,47 @@ from noiseflow.raw.bayer import offsets, one_plane
 __all__ = ["clipping_signals"]
 
 LEVELS = 256
-"""Steps of the signal between black and the level where a plane clips."""
+"""Number of signal steps between black and the clip level of a plane."""
 
 PART = 1e-3
-"""Fraction of the pixels of one step that clip, from which on the step and all above it are masked."""
+"""If this fraction of the pixels of a step clip, the step and all brighter ones are masked."""
 
 FEWEST = 3
-"""Clipped pixels of a step that count: one or two may be defects."""
+"""Fewest clipped pixels of a step that count; one or two may be defects."""
 
 SAMPLED = 1 << 18
-"""Pixels of a plane that are looked at, or a few more."""
+"""Approximate number of pixels sampled per plane."""
 
 
 def clipping_signals(pair: FramePair, signal: NDArray[Any]) -> NDArray[np.float64]:
-    """Lowest clean signal of each plane at which a frame clips above, DN, shape (C,); infinite if it does not.
+    """Lowest clean signal of each plane at which the frame clips, in DN.
 
-    A pixel is left out by its clean signal, never by its own noise: to leave out the pixels that clip, and keep
-    their neighbours of the same signal, would cut the upper tail off.  Below this signal fewer than 1 in 1000
-    pixels clip, which takes less than 3.1 σ.
+    Pixels must be masked by their clean signal, not by their own noise: masking only the pixels that clip, but not
+    others with the same signal, would cut off the upper tail of the noise.  Below the returned signal fewer than
+    1 in 1000 pixels clip, which happens up to 3.1 σ below the clip level.
 
     Parameters
     ----------
     pair : FramePair
         The frame.
     signal : ndarray, shape (C, h, w)
-        Its clean signal, or what differs little from it, DN.
+        Its clean signal, or an estimate such as the mean of its scene, DN.
+
+    Returns
+    -------
+    ndarray, shape (C,)
+        Infinite for planes that do not clip.
     """
     black, clip = pair.noisy.levels()[0].ravel(), pair.noisy.clip_levels().ravel()
     found = np.full(len(black), np.inf)
     for plane, each in enumerate(signal):
-        codes = (
-            one_plane(pair.noisy.mosaic, offsets(pair.noisy.cfa)[plane]) if pair.codes is None else pair.codes[plane]
-        )
+        codes = _codes(pair, plane)
         step = max(1, int((each.size / SAMPLED) ** 0.5))
         codes, values = codes[::step, ::step][: each.shape[0]], each[::step, ::step]
         over = codes[: values.shape[0], : values.shape[1]] >= clip[plane]
         if not over.any():
             continue
-        # A mean of pixels that all clip is no signal, however few they are.
+        # The clean signal of pixels that clip in all frames is the clip level: always mask those.
         found[plane] = clip[plane] - 0.5
         width = (clip[plane] - black[plane]) / LEVELS
         level = np.clip((values - black[plane]) / width, 0, LEVELS - 1).astype(np.intp).ravel()
@@ -59,5 +62,8 @@ def clipping_signals(pair: FramePair, signal: NDArray[Any]) -> NDArray[np.float6
     return found
 
 
-def _plane(pair: FramePair, plane: int) -> NDArray[Any]:
+def _codes(pair: FramePair, plane: int) -> NDArray[Any]:
+    """Codes of one plane of the noisy frame, DN, shape (h, w)."""
+    if pair.codes is not None:
+        return np.asarray(pair.codes[plane])
     return one_plane(pair.noisy.mosaic, offsets(pair.noisy.cfa)[plane], pair.noisy.side)

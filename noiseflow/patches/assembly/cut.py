@@ -1,4 +1,4 @@
-"""Cut a pair of frames into patches: first choose those to keep, then copy them."""
+"""Cut a pair of frames into patches: first select the patches, then copy their pixels."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,35 +18,37 @@ from noiseflow.raw.image import RawImage
 __all__ = ["Selection", "Sink", "cut_patches", "patches_at", "select_patches"]
 
 MOST_MASKED = 0.5
-"""Part of a patch that may be masked by default."""
+"""Default of the largest fraction of a patch that may be masked."""
 
 Grid = Callable[[tuple[int, ...], int], NDArray[Any]]
-"""(H, W) of the planes, patch size → corners (y, x), shape (n, 2)."""
+"""(H, W) of the planes, patch size → corners (y, x) of the patches, shape (n, 2)."""
 
 Rows = Callable[[int, slice], NDArray[Any]]
-"""Number of a plane, some of its rows → their values, shape (rows, w)."""
+"""Index of a plane, slice of its rows → their values, shape (rows, w)."""
 
 Sink = Callable[[NDArray[np.uint16], NDArray[np.float32] | None, NDArray[np.bool_] | None], None]
-"""Takes some patches, noisy and clean, DN, and where they are masked, shape (k, C, h, w), which is None if nowhere;
-the arrays are overwritten afterwards."""
+"""Receives patches: noisy and clean in DN, and masks that are True where a pixel is masked (None if nowhere), each of
+shape (k, C, h, w).  The arrays are overwritten after the call."""
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which patches of a frame are kept.
+    """The patches of a frame that are kept.
 
     Parameters
     ----------
     corners : ndarray of int, shape (n, 2)
-        y, x of each kept patch, in pixels of a plane, row by row.
+        y, x of each kept patch in pixels of a plane, row by row.
     clipped : int
-        Number of patches left out because too many pixels are at code 0 or the white level.
+        Number of patches left out because too many pixels are at code 0 or clipped.
     masked : int
         Number of patches left out because too many pixels are masked.
-    valid : ndarray of bool, shape (C, H/2, W/2), or None
-        False where a pixel is masked: defective, moving, or of a clean signal at which the frame clips.
+    valid : ndarray of bool, shape (C, h, w), or None
+        False where a pixel is masked: defective, moving, or with a clean signal at which the frame clips.  None if
+        no pixel is masked.
     bright, zeros : int
-        Values of the kept patches whose clean signal is one at which the frame clips, and those at code 0.
+        Number of values in the kept patches whose clean signal is one at which the frame clips, and number of values
+        at code 0.
     """
 
     corners: NDArray[Any]
@@ -64,24 +66,24 @@ def select_patches(
     grid: Grid | None = None,
     signal: NDArray[Any] | None = None,
 ) -> Selection:
-    """Choose a frame's patches on a grid.
+    """Select the patches of a frame on a grid.
 
-    Where the clean signal is known, pixels are masked and code 0 is kept, as a censored observation: a patch is
-    left out where more than half of it is masked, or all of it is at code 0.  Else one pixel at code 0, clipped,
-    defective or moving leaves the patch out.
+    With a clean signal, bright, defective and moving pixels are masked, and pixels at code 0 are kept as censored
+    observations; by default a patch is left out only if more than half of it is masked or all of it is at code 0.
+    Without a clean signal, by default one pixel that is clipped, at code 0, defective or moving excludes the patch.
 
     Parameters
     ----------
     pair : FramePair
         The frame, with its mask.
     options : IngestOptions
-        Patch size, number of patches, and how much of one may be clipped or masked.
+        Patch size, number of patches, and the fraction of a patch that may be clipped or masked.
     draw : int
-        Added to the seed where only some patches are drawn, so that each frame draws its own.
+        Second seed for the choice of patches, different for each frame, if only some are kept.
     grid : callable, optional
-        Where the patches are, if the data set publishes it (see `Scene`); side by side by default.
-    signal : ndarray, shape (C, H/2, W/2), optional
-        The frame's clean signal, DN, or the mean of its scene.
+        Positions of the patches, if the data set publishes them (see `Scene`); by default side by side.
+    signal : ndarray, shape (C, h, w), optional
+        The frame's clean signal, or the mean of its scene, DN.
     """
     image, size = pair.noisy, options.patch_size
     _, height, width = image.cube
@@ -129,35 +131,35 @@ def cut_patches(
     shared: bool = False,
     valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
-    """Copy a pair's patches, one row of patches at a time.
+    """Copy the patches of a pair to a sink, one row of patches at a time.
 
     Parameters
     ----------
     pair : FramePair
         The frame and its clean signal.
     corners : ndarray of int, shape (n, 2)
-        y, x of each patch: of `Selection`.
+        y, x of each patch in pixels of a plane, from `Selection`.
     size : int
-        Height and width of a patch, in pixels of a plane.
+        Height and width of a patch in pixels of a plane.
     split : int
         Index in `SPLITS`.
     sink : callable
-        Takes the pixels, in the order of the table.
+        Receives the pixels, in the order of the table.
     shared : bool
-        Whether the table has the columns of a shared clean signal.
-    valid : ndarray of bool, shape (C, H/2, W/2), optional
-        False where a pixel is masked: of `Selection`.
+        Whether the table has the columns for a clean signal shared by several frames.
+    valid : ndarray of bool, shape (C, h, w), optional
+        False where a pixel is masked, from `Selection`.
 
     Returns
     -------
     structured ndarray of `fields`, shape (n,)
-        Without names and checksums.
+        One row per patch; names and checksums are not filled in.
 
     Raises
     ------
     RawError
-        The ISO is not known, the codes do not fit into 16 bits, the clean signal has NaN in
-        some places, or there is no noise at all.
+        If the ISO is unknown, the codes are not integers of 16 bits, the clean signal has NaN or infinite values, or
+        the frame equals its clean signal.
     """
     image = pair.noisy
     iso = image.iso
@@ -165,8 +167,8 @@ def cut_patches(
         raise RawError(f"{image.source}: the file does not say its ISO; give it with --iso")
     if pair.codes is None and not image.whole:
         raise RawError(
-            f"{image.source}: holds fractions or codes beyond 16 bits; a store holds the converter's own codes, "
-            "whole numbers 0…65535"
+            f"{image.source}: contains fractions or codes beyond 16 bits; a store needs the converter's own codes, "
+            "integers 0…65535"
         )
     black, white = image.levels()
     rows = _mosaic_rows(image) if pair.codes is None else _plane_rows(pair.codes)
@@ -182,7 +184,7 @@ def cut_patches(
         sink(noisy, clean, None if valid is None else _masks(valid, corners[span], size))
     if noiseless:
         raise RawError(
-            f"{image.source}: equals its clean signal in every pixel: there is no noise to store; is it the clean "
+            f"{image.source}: equals its clean signal in every pixel, so there is no noise to store; is it the clean "
             "signal itself, or a copy of the other frame?"
         )
     table = np.zeros(len(corners), fields(len(black), shared))
@@ -198,7 +200,7 @@ def cut_patches(
 
 
 def _masks(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> NDArray[np.bool_] | None:
-    """Masks of some patches with the same y; None if no pixel of theirs is masked."""
+    """Masks of patches with the same y, True where masked, shape (k, C, h, w); None if no pixel is masked."""
     top, left, right = int(corners[0, 0]), int(corners[0, 1]), int(corners[-1, 1]) + size
     if valid[:, top : top + size, left:right].all():
         return None
@@ -209,23 +211,27 @@ def _masks(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> NDArra
 def patches_at(
     rows: Rows, planes: int, corners: NDArray[Any], size: int, dtype: np.dtype[Any]
 ) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Patches, one row of them at a time: which of the corners, and shape (k, C, size, size).
-
-    The pixels stay in the processor's cache from one step to the next; the array is used
-    again for the next piece.
+    """Copy patches, one row of patches at a time, so that their pixels stay in the processor's cache.
 
     Parameters
     ----------
     rows : callable
-        Returns rows of a plane.
+        (index of a plane, slice of rows) → values.
     planes : int
         Number of planes, C.
     corners : ndarray of int, shape (n, 2)
-        y, x, sorted by y.
+        y, x of each patch in pixels of a plane, sorted by y.
     size : int
-        Height and width of a patch, in pixels of a plane.
+        Height and width of a patch in pixels of a plane.
     dtype : dtype
-        Type of the pixels that are returned.
+        Type of the returned pixels.
+
+    Yields
+    ------
+    span : slice
+        The corners of these patches.
+    patches : ndarray, shape (k, C, size, size)
+        Their pixels; overwritten in the next step.
     """
     found = np.empty((0, planes, size, size), dtype)
     line = np.dtype((np.void, size * dtype.itemsize))
@@ -233,7 +239,7 @@ def patches_at(
         top, columns = int(corners[span.start, 0]), corners[span, 1].astype(np.intp)
         if len(found) != len(columns):
             found = np.empty((len(columns), planes, size, size), dtype)
-        # Side by side they are one block of the rows.
+        # Patches side by side are one block of the rows.
         together = bool((np.diff(columns) == size).all())
         for plane in range(planes):
             values = rows(plane, slice(top, top + size))
@@ -241,7 +247,7 @@ def patches_at(
                 strip = values[:, columns[0] : columns[0] + size * len(columns)]
                 if strip.dtype != dtype or strip.strides[1] != dtype.itemsize:
                     strip = np.ascontiguousarray(strip, dtype)
-                # A line of a patch is moved as one item, not pixel by pixel.
+                # Copy each row of a patch as one item instead of pixel by pixel.
                 found.view(line)[:, plane, :, 0] = strip.view(line).T
             else:
                 for patch, left in zip(found, columns.tolist(), strict=True):
@@ -250,7 +256,7 @@ def patches_at(
 
 
 def _spans(corners: NDArray[Any]) -> Iterator[slice]:
-    """Runs of corners with the same y."""
+    """Yield runs of corners with the same y."""
     if len(corners):
         starts = np.flatnonzero(np.diff(corners[:, 0], prepend=-1)).tolist()
         yield from map(slice, starts, [*starts[1:], len(corners)])
@@ -263,7 +269,7 @@ def _side_by_side(shape: tuple[int, ...], size: int) -> NDArray[Any]:
 
 
 def _mosaic_rows(image: RawImage) -> Rows:
-    """Rows of the planes from the mosaic: packing it first would copy it once more."""
+    """Make the function that takes rows of a plane from the mosaic, without packing all of it first."""
     where = offsets(image.cfa)
     side = image.side
     return lambda plane, rows: one_plane(image.mosaic[side * rows.start : side * rows.stop], where[plane], side)
@@ -276,15 +282,15 @@ def _plane_rows(planes: NDArray[Any]) -> Rows:
 def _clipped_parts(
     pair: FramePair, corners: NDArray[Any], size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Parts of each patch's pixels at code 0, and at the code where they clip, each of shape (n,)."""
+    """Fractions of each patch's pixels that are at code 0, and that clip, each of shape (n,)."""
     mosaic, codes, clip = pair.noisy.mosaic, pair.codes, pair.noisy.clip_levels()
     lowest = clip.min()
     side = pair.noisy.side
-    # A mosaic's levels by place in the cell, (1, side·size, side); those of planes as they are.
+    # Clip levels by position in the cell, (1, side·size, side), for a mosaic; planes use `clip` itself.
     cell = np.tile(unpack(clip, pair.noisy.cfa), (size, 1))[None]
 
     def clipped(top: int) -> NDArray[np.intp] | None:
-        """Both kinds of clipped pixels in each column of a row of patches, (2, w); None if there are none."""
+        """Number of pixels at code 0 and of clipped ones in each column of a row of patches, (2, w); None if none."""
         strip = mosaic[None, side * top : side * (top + size)] if codes is None else codes[:, top : top + size]
         low, high = (strip.min((0, 1)), strip.max((0, 1)))
         some = np.flatnonzero((low == 0) | (high >= lowest))
@@ -316,9 +322,10 @@ def _masked_part(valid: NDArray[np.bool_], corners: NDArray[Any], size: int) -> 
 def _parts_of_patches(
     count: Callable[[int], NDArray[np.intp] | None], corners: NDArray[Any], size: int, planes: int, kinds: int
 ) -> NDArray[np.float64]:
-    """Counts per column of a row of patches, given its top, summed over each patch and divided by its pixels.
+    """Fractions of each patch's pixels of several kinds, shape (kinds, n).
 
-    Of some kinds of pixels, (kinds, n).
+    `count` takes the top of a row of patches and returns the number of pixels of each kind in each column,
+    shape (kinds, w), or None if there are none.
     """
     parts = np.zeros((kinds, len(corners)))
     for span in _spans(corners):

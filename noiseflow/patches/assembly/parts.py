@@ -1,13 +1,13 @@
-"""The parts of a store that is being made: the patches of one frame each.
+"""Parts of an unfinished store, each with the patches of one frame.
 
-A part is there when its JSON file is, which is written last and takes its name at once: a
-process may be killed at any moment and leaves whole parts only.  Parts are named by the
-number of their frame in the plan, so that two processes that make the same part make the
-same files.
+A part exists once its JSON file does.  That file is written last and renamed atomically, so a
+killed process leaves only complete parts.  Parts are named by the number of their frame in the
+plan, so two processes that make the same part write the same files.
 
-A part that knows the counts of all earlier ones (`noiseflow.patches.assembly.unfinished`) writes its
-noisy patches straight to their place in the store; others write a file of their own, which is
-copied when the store is put together.  Copying all of them would cost a third more processor time.
+If the number of patches in all earlier parts is known (`noiseflow.patches.assembly.unfinished`), a part
+writes its noisy patches directly to their place in the store.  Otherwise it writes a file of its
+own, which is copied when the store is assembled; copying all parts would take a third more
+processor time.
 """
 
 import json
@@ -42,10 +42,10 @@ __all__ = [
 ]
 
 PIXELS = 4096
-"""Byte of a store at which its noisy patches begin: a whole page, so that the default patches fill pages."""
+"""Byte offset of the noisy patches in a store: one memory page, so that patches of the default size fill pages."""
 
 COPY_BYTES = 1 << 20
-"""Bytes copied at a time, so that they stay in the processor's cache: five times as fast as more."""
+"""Bytes copied at a time; this much fits into the processor's cache, which is five times as fast as larger blocks."""
 
 
 @dataclass(frozen=True)
@@ -57,28 +57,29 @@ class PartNote:
     patches : int
         Number of patches.
     cameras, scenes, sources : sequence of str
-        Names that the part's own table points into.
+        Names to which the indices in the part's table refer.
     source_blake3 : sequence of str
-        Checksum of each source.
+        BLAKE3 checksum of each source.
     split : int
         Index in `SPLITS`.
     layout : str
         Plane layout of the frame.
     clipped, masked : int
-        Patches left out.
+        Number of patches left out because too many pixels are clipped, or masked.
     values, masked_values, bright_values, zero_values : int
-        Values of the patches that are kept; those that are masked; those of them whose clean signal is one at which
-        the frame clips; and those at code 0, which are kept.
+        Number of values in the kept patches; of these, masked ones; masked ones whose clean signal is one at which
+        the frame clips; and values at code 0, which are not masked.
     cautions : sequence of str
-        What the frame's reader warned of.
+        Cautions about the frame.
     believed : mapping of str to sequence of str
-        Fact → its value and where it was taken from.
+        Fact → its value and its source.
     pixels : str
         `pixel_checksum` of the frame.
     noise : str
-        Noise at some pixels of the frame: `FramePair.noise_sample`; empty where nothing is asked of them.
+        Noise at some pixels, from `FramePair.noise_sample`; empty if it is not needed.
     before : int or None
-        Number of patches of all earlier parts, if the noisy patches are in the store already, after those.
+        Number of patches in all earlier parts, if this part's noisy patches are already in the store after those;
+        None if they are in a file of their own.
     """
 
     patches: int
@@ -102,23 +103,23 @@ class PartNote:
 
 
 def part_file(folder: Path, number: int, kind: str) -> Path:
-    """One of a part's files: ``noisy``, ``clean``, ``mask``, ``table`` or ``json``."""
+    """Path of a part's file of the kind ``noisy``, ``clean``, ``mask``, ``table`` or ``json``."""
     return folder / f"part-{number:06d}.{kind}"
 
 
 class PartWriter:
-    """Writes a part piece by piece; it is there when `finish` returns, or not at all.
+    """Writes a part piece by piece; the part exists only after `finish` has returned.
 
     Use it as a context manager.
 
     Parameters
     ----------
     folder : Path
-        Folder of the ingest.
+        Folder of the unfinished store.
     number : int
         Number of the part.
     before : int, optional
-        Number of patches of all earlier parts: the noisy patches then go to their place in the store.
+        Number of patches in all earlier parts; if given, the noisy patches are written directly into the store.
     """
 
     def __init__(self, folder: Path, number: int, before: int | None = None) -> None:
@@ -136,9 +137,9 @@ class PartWriter:
         noisy : ndarray of uint16, shape (n, C, h, w)
             Codes, DN.
         clean : ndarray of float32, shape (n, C, h, w), or None
-            Clean signal, DN; None where it is not known, or frames share it.
+            Clean signal, DN; None if it is unknown or shared by several frames.
         masked : ndarray of bool, shape (n, C, h, w), or None
-            True where a pixel is masked; None where none is.
+            True where a pixel is masked; None if no pixel is.
         """
         noisy = np.ascontiguousarray(noisy, NOISY_TYPE)
         clean = None if clean is None else np.ascontiguousarray(clean, CLEAN_TYPE)
@@ -170,9 +171,9 @@ class PartWriter:
         Parameters
         ----------
         note : PartNote
-            Without `before`.
+            Description; `before` is filled in here.
         table : structured ndarray of `noiseflow.patches.schema.fields`, shape (n,)
-            ``crc32`` and ``mask`` are filled in here.
+            One row per patch; ``crc32`` and ``mask`` are filled in here.
         """
         self.close()
         if note.patches:
@@ -187,7 +188,7 @@ class PartWriter:
 
     @property
     def masked_values(self) -> int:
-        """Number of values that are masked, so far."""
+        """Number of masked values written so far."""
         return self._masked_values
 
     def close(self) -> None:
@@ -203,7 +204,13 @@ class PartWriter:
 
 
 def read_note(folder: Path, number: int) -> PartNote | None:
-    """Description of a part; None if it is not there."""
+    """Read the description of a part; None if the part does not exist.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged.
+    """
     path = part_file(folder, number, "json")
     if not path.exists():
         return None
@@ -214,19 +221,19 @@ def read_note(folder: Path, number: int) -> PartNote | None:
 
 
 def _columns(table: NDArray[Any]) -> np.dtype[Any]:
-    """The columns of a part's table, for one that may lack ``mask``."""
+    """Columns of a part's table, with ``mask`` added if the table lacks it."""
     return fields(table["black"].shape[1], "mean" in (table.dtype.names or ()), masked=True)
 
 
 def recolumned(table: NDArray[Any], columns: np.dtype[Any]) -> NDArray[Any]:
-    """A table with other columns; new ones are 0.
+    """Copy a table to other columns; columns that it lacks are 0.
 
     Parameters
     ----------
     table : structured ndarray, shape (n,)
-        Any table of `noiseflow.patches.schema.fields`.
+        A table with columns of `noiseflow.patches.schema.fields`.
     columns : dtype
-        The columns wanted.
+        Columns of the result.
     """
     found: NDArray[Any] = np.zeros(len(table), columns)
     for name in set(columns.names or ()) & set(table.dtype.names or ()):
@@ -235,25 +242,25 @@ def recolumned(table: NDArray[Any], columns: np.dtype[Any]) -> NDArray[Any]:
 
 
 def read_table(folder: Path, number: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A part's table."""
+    """Read a part's table, with the columns `dtype`."""
     return np.fromfile(part_file(folder, number, "table"), dtype)
 
 
 def intact(folder: Path, number: int, note: PartNote, patch_size: int, *, shared: bool) -> bool:
-    """Whether a part's patches that are in the store already are those that it wrote.
+    """Whether the patches that a part wrote into the store match their checksums.
 
-    They are after a process was killed; after a power failure they may not be.
+    They do after a process was killed, but may not after a power failure.
 
     Parameters
     ----------
     folder : Path
-        Folder of the ingest.
+        Folder of the unfinished store.
     number : int
         Number of the part.
     note : PartNote
         Its description.
     patch_size : int
-        Height and width of a patch, in pixels of a plane.
+        Height and width of a patch in pixels of a plane.
     shared : bool
         Whether frames share their clean signal.
     """
@@ -275,17 +282,36 @@ def intact(folder: Path, number: int, note: PartNote, patch_size: int, *, shared
 
 
 def damaged(path: Path, why: str) -> StoreError:
-    """The error for a file that an ingest left damaged."""
+    """Make the error for a damaged file in the folder of an unfinished store.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    why : str
+        What is wrong with it.
+    """
     return StoreError(f"{path}: damaged: {why}; delete the folder {path.parent.name} and ingest again")
 
 
 def copy_part(store: Path, part: Path, offset: int, size: int) -> None:
-    """Copy a part's file to its place in the store.
+    """Copy a part's file into the store.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    part : Path
+        The part's file.
+    offset : int
+        Byte offset of its place in the store.
+    size : int
+        Expected size of the file in bytes.
 
     Raises
     ------
     StoreError
-        The file does not have that size.
+        If the file has another size.
     """
     with part.open("rb", buffering=0) as source, store.open("r+b", buffering=0) as target:
         found = os.fstat(source.fileno()).st_size
@@ -298,15 +324,15 @@ def copy_part(store: Path, part: Path, offset: int, size: int) -> None:
 
 
 def write_fully(file: IO[bytes], values: NDArray[Any]) -> None:
-    """Write all bytes of an array to an unbuffered file, which may take fewer at a time."""
+    """Write all bytes of an array to an unbuffered file, in as many calls as it needs."""
     content = values.reshape(-1).view(np.uint8).data
     while content:
         content = content[file.write(content) :]
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that is either there with all its content or not there."""
-    # Named by the process: two workers may write the same part after one was thought lost.
+    """Write a file atomically: it exists either with all of its content or not at all."""
+    # The name contains the process, since two workers may write the same part after one seemed lost.
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         partial.write_bytes(content)

@@ -1,6 +1,6 @@
-"""What the frames of one scene leave in the folder of an ingest while their mean is computed.
+"""Temporary files of one scene in the folder of an unfinished store, used to compute the mean of its frames.
 
-A frame's planes are complete when its note is there; a scene's mean and mask when its facts are.
+A frame's planes are complete once its note exists; a scene's mean and mask once its facts exist.
 """
 
 import io
@@ -31,21 +31,21 @@ from noiseflow.raw.image import RawImage
 __all__ = ["SceneFiles", "SceneMean", "place_mean"]
 
 ROWS_AT_ONCE = 32
-"""Rows of the planes that are packed at a time, so that their bytes stay in the processor's cache."""
+"""Rows of the planes packed at a time; this many fit into the processor's cache."""
 
 
 @dataclass(frozen=True)
 class SceneMean:
-    """The mean of a scene's frames.
+    """File with the mean of a scene's frames.
 
     Parameters
     ----------
     path : Path
-        A file of float32, (C, h, w).
+        Bare float32 values in DN.
     shape : tuple of int
-        (C, h, w).
+        (C, h, w) of the mean.
     parts : sequence of int
-        Parts whose clean signals are computed from it.
+        Numbers of the parts whose clean signals are computed from it.
     """
 
     path: Path
@@ -54,12 +54,12 @@ class SceneMean:
 
 
 class SceneFiles:
-    """The files of one scene.
+    """Reads and writes the temporary files of one scene.
 
     Parameters
     ----------
     folder : Path
-        Folder of the ingest.
+        Folder of the unfinished store.
     index : int
         Number of the scene in the plan.
     """
@@ -72,42 +72,51 @@ class SceneFiles:
 
     @property
     def mean(self) -> Path:
-        """Mean of all frames, float32, (C, h, w)."""
+        """File of the mean of all frames, float32 in DN, (C, h, w)."""
         return self._file("mean")
 
     def _frame(self, number: int) -> tuple[Path, Path]:
-        """A frame's codes, uint16, (C, h, w), and the note that they are complete."""
+        """Files of a frame: its codes, uint16 in DN, (C, h, w), and the note that marks them as complete."""
         return self._file(f"frame-{number:06d}.planes"), self._file(f"frame-{number:06d}.json")
 
     def pack(self, number: int, image: RawImage, source_blake3: str) -> None:
-        """Pack a frame's mosaic into a file, and write its setting into a note.
+        """Write a frame's planes to a file, and its levels and metadata to a note.
+
+        Parameters
+        ----------
+        number : int
+            Number of the frame in the scene.
+        image : RawImage
+            The frame.
+        source_blake3 : str
+            Checksum of its file.
 
         Raises
         ------
         RawError
-            The codes are no integers of 16 bits.
+            If the codes are not integers of 16 bits, or the frame is smaller than a cell.
         """
         planes, note = self._frame(number)
-        # Not truncated: another worker may have the same frame mapped, after this one was thought lost.
+        # Not truncated: another worker may have mapped the same file, if this one seemed lost.
         file = os.open(planes, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             levels = _write_planes(image, file)
         finally:
             os.close(file)
         setting = asdict(replace(image, mosaic=np.zeros((1, 1))))
-        # The frames of a scene are levelled by one map: what is left is in their mean too.
+        # All frames of a scene have the same black map, so the remainders of levelling are in their mean too.
         del setting["mosaic"], setting["levelled_by"]
         facts = {"setting": setting, "shape": image.mosaic.shape, "levels": levels.tolist(), "blake3": source_blake3}
         facts["pixels"] = pixel_checksum(image.mosaic)
         write_whole(note, json.dumps(facts).encode())
 
     def packed(self, number: int) -> PackedFrame | None:
-        """A frame that was packed; None if it was not.
+        """Map a frame that `pack` wrote; None if it has not been packed.
 
         Raises
         ------
         RawError
-            The file is gone or short, or the note damaged.
+            If the file is missing or too short, or the note is damaged.
         """
         planes, note = self._frame(number)
         if not note.exists():
@@ -122,7 +131,7 @@ class SceneFiles:
                 "cautions": tuple(facts["setting"]["cautions"]),
             }
             image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), facts["shape"]), **setting)
-            # As a plain array: a memmap checks every view of itself.
+            # A plain array, since every view of a memmap costs extra checks.
             pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=image.cube))
             return PackedFrame(image, np.array(facts["levels"]), pages, facts["blake3"], facts["pixels"])
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -131,21 +140,37 @@ class SceneFiles:
             raise RawError(f"{note}: {refused or damaged}") from error
 
     def forget(self, number: int) -> None:
-        """Remove a frame that is no longer needed."""
+        """Remove the files of a frame."""
         planes, note = self._frame(number)
         note.unlink(missing_ok=True)
         planes.unlink(missing_ok=True)
 
     def stack(self, count: int) -> PackedFrames:
-        """All frames, each of which must have been packed."""
+        """Map all frames, numbered from 0 to `count` − 1.
+
+        Raises
+        ------
+        StoreError
+            If a frame has not been packed.
+        """
         frames = [self.packed(number) for number in range(count)]
         missing = [number for number, frame in enumerate(frames) if frame is None]
         if missing:
-            raise StoreError(f"{self._frame(missing[0])[0]}: missing although it was written; ingest again")
+            raise StoreError(f"{self._frame(missing[0])[0]}: was written but is missing now; ingest again")
         return PackedFrames([frame for frame in frames if frame is not None])
 
     def write_strip(self, number: int, blocks: Blocks, strip: Strip) -> None:
-        """Save the result of some rows: their pixels in the files of the mean and the mask, the rest by itself."""
+        """Save the results of a strip of rows: mean and mask into the scene's files, the rest into one of its own.
+
+        Parameters
+        ----------
+        number : int
+            Number of the strip.
+        blocks : Blocks
+            The rows that it covers.
+        strip : Strip
+            The results.
+        """
         height, width = blocks.shape
         for name, values in (("mean", strip.mean), ("valid", ~strip.defects.mask)):
             path = self._file(name)
@@ -161,7 +186,7 @@ class SceneFiles:
         write_whole(self._file(f"strip-{number:06d}.npz"), content.getbuffer())
 
     def strip(self, number: int) -> tuple[dict[str, NDArray[Any]], Defects]:
-        """What `write_strip` saved by itself."""
+        """Read what `write_strip` saved in the strip's own file: sums by name, and defects without their mask."""
         with np.load(self._file(f"strip-{number:06d}.npz"), allow_pickle=False) as known:
             arrays = {name: known[name] for name in known.files if name != "defects"}
             defects = json.loads(str(known["defects"]))
@@ -169,42 +194,42 @@ class SceneFiles:
         return arrays, Defects(np.zeros((0, 0, 0), bool), defects["counts"], listed)
 
     def write_shifts(self, first: int, shifts: Sequence[Sequence[Shift]]) -> None:
-        """Save the shifts of some frames, from number `first` on."""
+        """Save the shifts of consecutive frames, starting with frame number `first`."""
         content = [[asdict(each) for each in frame] for frame in shifts]
         write_whole(self._file(f"shifts-{first:06d}.json"), json.dumps(content).encode())
 
     def shifts(self, first: int) -> list[list[Shift]]:
-        """What `write_shifts` saved."""
+        """Read what `write_shifts` saved under `first`."""
         content = json.loads(self._file(f"shifts-{first:06d}.json").read_text(encoding="utf-8"))
         return [[Shift(**each) for each in frame] for frame in content]
 
     def mean_of(self, shape: tuple[int, ...], mode: Any = "r") -> NDArray[np.float32]:
-        """Pages of the mean, of shape (C, h, w)."""
+        """Map the mean, shape (C, h, w), DN."""
         return np.asarray(np.memmap(self.mean, CLEAN_TYPE, mode, shape=tuple(shape)))
 
     def valid_of(self, shape: tuple[int, ...], mode: Any = "r") -> NDArray[np.bool_]:
-        """Pages of the mask, of shape (C, h, w)."""
+        """Map the mask, shape (C, h, w); False where a pixel is masked."""
         return np.asarray(np.memmap(self._file("valid"), np.bool_, mode, shape=tuple(shape)))
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
-        """Save an array of a reference."""
+        """Save an array of the reference frame under a name."""
         with self._file(f"{name}.npy").open("wb") as file:
             np.save(file, values, allow_pickle=False)
 
     def array(self, name: str) -> NDArray[Any]:
-        """Pages of an array of a reference."""
+        """Map an array that `write_array` saved."""
         return np.asanyarray(np.load(self._file(f"{name}.npy"), mmap_mode="r", allow_pickle=False))
 
     def write_facts(self, facts: dict[str, Any]) -> None:
-        """Save the scene's facts, when its arrays are complete."""
+        """Save the scene's facts, which marks its arrays as complete."""
         write_whole(self._file("json"), json.dumps(facts).encode())
 
     def forget_facts(self) -> None:
-        """Have all of the scene made again."""
+        """Remove the scene's facts, so that the scene is computed again."""
         self._file("json").unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any] | None:
-        """What `write_facts` saved, or None."""
+        """Read what `write_facts` saved; None if the scene is not complete."""
         file = self._file("json")
         if not file.exists():
             return None
@@ -215,7 +240,7 @@ class SceneFiles:
 def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
     """Write a mosaic's planes to a file, some rows at a time; return the mean of each plane, DN."""
     if not np.issubdtype(image.mosaic.dtype, np.integer):
-        raise RawError(f"{image.source}: codes of type {image.mosaic.dtype}; a burst needs integers")
+        raise RawError(f"{image.source}: contains codes of type {image.mosaic.dtype}; a burst needs integers")
     if not image.whole:
         least, most = image.mosaic.min(), image.mosaic.max()
         how = (
@@ -223,17 +248,17 @@ def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
             if least < 0
             else ""
         )
-        raise RawError(f"{image.source}: holds codes from {least} to {most}; expected whole numbers 0…65535{how}")
+        raise RawError(f"{image.source}: contains codes from {least} to {most}; expected integers 0…65535{how}")
     (planes, height, width), side = image.cube, image.side
     if not height or not width:
-        raise RawError(f"{image.source}: a mosaic of {image.mosaic.shape} pixels has no whole {side}×{side} cells")
+        raise RawError(f"{image.source}: its {image.mosaic.shape} pixels are less than one {side}×{side} cell")
     sums = [0] * planes
     for top in range(0, height, ROWS_AT_ONCE):
         rows = slice(top, min(top + ROWS_AT_ONCE, height))
         strip = image.mosaic[side * top : side * rows.stop]
         for plane, offset in enumerate(offsets(image.cfa)):
             codes = np.ascontiguousarray(one_plane(strip, offset, side), NOISY_TYPE)
-            # A row in 32 bits, if they hold it, which takes half the time of 64.
+            # Sum each row in 32 bits if it fits, which takes half the time of 64 bits.
             row = np.uint32 if codes.shape[1] <= 1 << 16 else np.uint64
             sums[plane] += int(codes.sum(1, dtype=row).sum(dtype=np.uint64))
             _write_at(file, codes, (plane * height + top) * width * NOISY_TYPE.itemsize)
@@ -253,15 +278,15 @@ def place_mean(store: Path, mean: SceneMean, corners: NDArray[np.int64], size: i
     Parameters
     ----------
     store : Path
-        The store that is being made.
+        The unfinished store.
     mean : SceneMean
-        The mean of the scene.
+        Mean of the scene.
     corners : ndarray of int, shape (n, 2)
-        y, x of each patch.
+        y, x of each patch in pixels of a plane.
     size : int
-        Height and width of a patch, in pixels of a plane.
+        Height and width of a patch in pixels of a plane.
     offset : int
-        Byte of the store at which they begin.
+        Byte offset in the store at which the patches begin.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Put a store together from its parts: an HDF5 file whose patches stand where the parts wrote them."""
+"""Assemble a store from its parts: an HDF5 file written around the patches that the parts put there."""
 
 import hashlib
 import json
@@ -54,29 +54,29 @@ TYPES: dict[str, np.dtype[Any]] = {"noisy": NOISY_TYPE, "clean": CLEAN_TYPE, "me
 """Type of the pixels of each dataset."""
 
 SLACK_BYTES = 1 << 16
-"""Room for what HDF5 writes beside the table and the names."""
+"""Bytes reserved for what HDF5 writes in addition to the table and the names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """All that a store holds but the pixels.
+    """Contents of a store except the pixels.
 
     Parameters
     ----------
     header : StoreHeader
-        Facts that hold for all patches.
+        Facts that apply to all patches.
     labels : mapping of str to mapping
-        The lists of `LABELS`: name → index.
+        Each list of `LABELS`, as name → index.
     table : structured ndarray of `fields`, shape (N,)
-        One row for each patch.
+        One row per patch.
     sources : mapping of str to str
-        File → checksum.
+        Source file → BLAKE3 checksum.
     facts : mapping of str to mapping
         Scene → JSON-able facts.
     counts : mapping of str to int
-        Dataset of patches → length.
+        Dataset with pixels → number of items.
     masks : ndarray of int, shape (parts + 1,)
-        Number of masks before each part, and of all.
+        Number of masks before each part; last, the number of all.
     """
 
     header: StoreHeader
@@ -88,16 +88,16 @@ class Contents:
     masks: NDArray[np.int64]
 
     def item(self, name: str) -> tuple[int, ...]:
-        """Shape of one patch, or one mask, of a dataset."""
+        """Shape of one item of a dataset: a patch, or the packed bits of a mask."""
         return (mask_bytes(self.header.patch_shape),) if name == "mask" else self.header.patch_shape
 
     def patch_bytes(self, name: str) -> int:
-        """Size of one patch of a dataset, bytes."""
+        """Size in bytes of one item of a dataset."""
         return int(np.prod(self.item(name))) * TYPES[name].itemsize
 
     @property
     def schema(self) -> int:
-        """Number of the schema."""
+        """Schema version of a store with these datasets."""
         if "mask" in self.counts:
             return SHARED_MASKED if "mean" in self.counts else MASKED
         return SHARED if "mean" in self.counts else SCHEMA
@@ -112,39 +112,39 @@ def assemble(
     means: Sequence[SceneMean] | None = None,
     executor: Executor | None = None,
 ) -> Path:
-    """Make a store of the parts in a folder; the caller gives it its name.
+    """Assemble the parts in a folder into a store; the caller moves it to its final name.
 
     Parameters
     ----------
     folder : Path
-        With the parts 0 … `parts` − 1, in whose order the patches stand in the store.
+        Folder with the parts 0 … `parts` − 1; patches are stored in the order of the parts.
     parts : int
         Number of parts.
     path : Path
-        Name that the store will have, for messages.
+        Final name of the store, for messages.
     header : StoreHeader
-        Facts that hold for all patches.
+        Facts that apply to all patches.
     scene_facts : mapping, optional
-        JSON-able facts of each scene, by name.
+        Scene → JSON-able facts.
     means : sequence of SceneMean, optional
-        If the frames' clean signals are computed from these.
+        Means of the scenes, if the frames' clean signals are computed from them.
     executor : Executor, optional
-        Copies the patches; this process if it is not given.
+        Runs the copying of patches; by default this process does.
 
     Returns
     -------
     Path
-        The whole store, a file in the folder.
+        The complete store, a file in the folder.
 
     Raises
     ------
     StoreError
-        A part is missing or damaged, there is no patch, or no room to write.
+        If a part is missing or damaged, there are no patches, or the disk is full.
     """
     notes = [_note(folder, number) for number in range(parts)]
     starts = np.cumsum([0, *(note.patches for note in notes)])
     if not starts[-1]:
-        raise StoreError(f"{path}: not one patch to store; are the frames smaller than a patch, or all clipped?")
+        raise StoreError(f"{path}: there are no patches to store; are the frames smaller than a patch, or all clipped?")
     contents, corners = _contents(folder, notes, header, scene_facts or {}, means, starts)
     with on_disk(path):
         whole = folder / "around.h5"
@@ -169,7 +169,7 @@ def _contents(
     means: Sequence[SceneMean] | None,
     starts: NDArray[Any],
 ) -> tuple[Contents, list[NDArray[np.int64]]]:
-    """All that the store holds but the pixels, and the corners (y, x) of each scene's means."""
+    """Collect the contents of the store except the pixels, and the corners (y, x) of each scene's mean patches."""
     wrong = [number for number, note in enumerate(notes) if note.before not in (None, starts[number])]
     if wrong:
         raise damaged(part_file(folder, wrong[0], "json"), "its patches do not follow those of the earlier parts")
@@ -190,14 +190,14 @@ def _contents(
 def _note(folder: Path, number: int) -> PartNote:
     note = read_note(folder, number)
     if note is None:
-        raise StoreError(f"{part_file(folder, number, 'json')}: no such part; ingest again to make it")
+        raise StoreError(f"{part_file(folder, number, 'json')}: missing; give the same command again to make it")
     return note
 
 
 def _joined(
     folder: Path, notes: Sequence[PartNote], header: StoreHeader, *, shared: bool
 ) -> tuple[dict[str, dict[str, int]], NDArray[Any], NDArray[np.int64]]:
-    """The names of all parts, their tables in one that points into these, and the number of masks before each part."""
+    """Join the names and tables of all parts; return names, table and the number of masks before each part."""
     labels: dict[str, dict[str, int]] = {label: {} for label in LABELS}
     columns = fields(header.patch_shape[0], shared=shared, masked=True)
     tables, masks = [], [0]
@@ -222,7 +222,7 @@ def _joined(
 
 
 def _number_means(table: NDArray[Any], starts: NDArray[Any], means: Sequence[SceneMean]) -> list[NDArray[np.int64]]:
-    """Fill in the table which mean each patch has; return the corners (y, x) of each scene's means."""
+    """Set the index of each patch's mean in the table; return the corners (y, x) of each scene's mean patches."""
     corners, before = [], 0
     for mean in means:
         rows = np.concatenate([np.arange(starts[part], starts[part + 1]) for part in mean.parts])
@@ -235,14 +235,14 @@ def _number_means(table: NDArray[Any], starts: NDArray[Any], means: Sequence[Sce
 
 
 def _describe(whole: Path, contents: Contents) -> dict[str, int]:
-    """Write all but the patches; return the byte at which those of each dataset begin.
+    """Write an HDF5 file without the pixels; return the byte offset of each dataset's pixels.
 
-    The noisy ones, the first of the counts, begin at `PIXELS` if they fill a page.
+    The noisy patches, which come first, begin at `PIXELS` if they fill a page.
 
     Raises
     ------
     OSError
-        There is no room for that, or a file may not be as large as the store.
+        If the disk is full, or files may not be as large as the store.
     """
     header, table, counts = contents.header, contents.table, contents.counts
     described = table.nbytes + counts.get("mean", 0) * CRC_TYPE.itemsize
@@ -274,14 +274,14 @@ def _describe(whole: Path, contents: Contents) -> dict[str, int]:
         if "mean" in counts:
             file["mean_crc"] = np.zeros(counts["mean"], CRC_TYPE)
         elif "clean" not in counts:
-            # Never allocated: it takes no room, and HDF5 reads the fill value.
+            # Never allocated: it takes no space, and HDF5 returns the fill value.
             file.create_dataset("clean", (len(table), *header.patch_shape), CLEAN_TYPE, fillvalue=np.nan)
     return offsets
 
 
 @contextmanager
 def _hdf5_errors() -> Iterator[None]:
-    """An `OSError` for the `RuntimeError` that h5py raises when it cannot close a file."""
+    """Convert the `RuntimeError` that h5py raises if it cannot close a file to an `OSError`."""
     try:
         yield
     except RuntimeError as error:
@@ -289,7 +289,7 @@ def _hdf5_errors() -> Iterator[None]:
 
 
 def _has_room(path: Path, described: int, pixels: int) -> None:
-    """Refuse what HDF5 would fail to write: it does not recover from that, and crashes when the process ends."""
+    """Raise `OSError` if the disk lacks space, since HDF5 does not recover from a failed write and crashes at exit."""
     with path.open("wb") as file:
         file.truncate(described + pixels)
         if hasattr(os, "posix_fallocate"):
@@ -297,25 +297,25 @@ def _has_room(path: Path, described: int, pixels: int) -> None:
 
 
 def _reserve(file: h5py.File, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-    """Make a contiguous dataset that is not filled yet; return the byte of the file at which it begins."""
+    """Create a contiguous dataset without writing it; return its byte offset in the file."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    # The same patches make the same bytes, at any time.
+    # Without times the same patches always give the same bytes.
     creation.set_obj_track_times(False)
     space = h5py.h5s.create_simple(shape)
     dataset = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, dcpl=creation)
     offset = dataset.get_offset()
     if offset is None:
-        raise StoreError(f"{file.filename}: HDF5 reserved no room for {name!r}; is the disk full?")
+        raise StoreError(f"{file.filename}: HDF5 reserved no space for {name!r}; is the disk full?")
     return int(offset)
 
 
 def _put_around(described: Path, store: Path, contents: Contents, offsets: Mapping[str, int]) -> Path:
-    """Copy what `_describe` wrote around the patches that are in the store already; return the store.
+    """Copy what `_describe` wrote into the store, around the patches that are already there; return the store.
 
-    No byte of the patches was written to `described`, and they take no room there.
+    In `described` the patches are holes that take no disk space.
     """
     if offsets["noisy"] != PIXELS:
         raise StoreError(f"{described}: HDF5 put the patches at byte {offsets['noisy']}; expected {PIXELS}")
@@ -335,7 +335,7 @@ def _put_around(described: Path, store: Path, contents: Contents, offsets: Mappi
 def _copies(
     folder: Path, notes: Sequence[PartNote], starts: NDArray[Any], contents: Contents, offsets: Mapping[str, int]
 ) -> Iterator[tuple[Path, int, int]]:
-    """Files of parts whose patches are not in the store yet, their place in it, and their size, bytes."""
+    """Yield files of parts that still have to be copied into the store, their byte offset in it, and size in bytes."""
     for name in ("noisy", "clean"):
         for number, note in enumerate(notes):
             if name in offsets and note.patches and (name == "clean" or note.before is None):
@@ -359,7 +359,7 @@ def _place_means(
     corners: Sequence[NDArray[np.int64]],
     first: int,
 ) -> list[NDArray[np.uint32]]:
-    """Cut the scenes' means into patches at their place in the store, from a byte on; return their CRC-32."""
+    """Cut the scenes' means into patches and write them to the store from byte `first` on; return their CRC-32."""
     size, patch_bytes = contents.header.patch_size, contents.patch_bytes("mean")
     before = np.cumsum([0, *map(len, corners)]).tolist()
     calls = [
@@ -370,8 +370,8 @@ def _place_means(
 
 
 def _conclude(whole: Path, contents: Contents, crcs: Sequence[NDArray[np.uint32]]) -> None:
-    """Write what is known when all patches are in their place: the means' checksums and those of the whole."""
-    # Every patch is in it by its CRC.
+    """Write the checksums of the mean patches, the fingerprint and the checksum of the contents."""
+    # The table has the CRC of every patch, so the digest covers the pixels too.
     digest = hashlib.sha256(contents.table.tobytes())
     for names in contents.labels.values():
         digest.update("\n".join(names).encode())

@@ -1,4 +1,4 @@
-"""A store whose clean signal gets the pattern of the body as it is read."""
+"""`StoreWithBody`: a store that adds the fixed pattern of the camera body to its clean signal when it is read."""
 
 import hashlib
 from dataclasses import replace
@@ -20,34 +20,34 @@ from noiseflow.raw.bayer import pack
 __all__ = ["StoreWithBody"]
 
 TIME = "exposure"
-"""Fact of a store that holds the exposure times that its ingest believed."""
+"""Name of the fact in a store's table of sources that gives its exposure times."""
 
 
 class StoreWithBody(PatchStore):
-    """A patch store that was ingested without the maps of its body, read as if it had been with them.
+    """A patch store ingested without body maps, read as if it had been ingested with them.
 
-    A clean twin gets photo response and dark pattern, and the noise loses what they explain; hot pixels are masked.
-    The clean signal of a burst, flats or darks has the pattern already.
+    The photo response and dark pattern are added to clean twins, which removes them from the noise, and defective
+    pixels are masked.  The clean signal of a burst, of flats or of darks contains the pattern already.
 
     Parameters
     ----------
     path : path
         The store.
     body : path
-        Maps of `noiseflow calibrate --maps`.
+        Maps made by `noiseflow calibrate --maps`.
 
     Attributes
     ----------
     gaps : tuple of str
-        What the maps do not know of the store's frames, in sentences.
+        What the maps do not cover of the store's frames, as sentences for the user.
 
     Raises
     ------
     DataError
-        Maps of another camera, size, phase or ISO; a store that has them already; or maps that grow with an exposure
-        time that the store does not hold, or holds several of.
+        If the maps are for another camera, size, phase or ISO; the store was ingested with maps already; or the maps
+        need one exposure time and the store has none or several.
     StoreError
-        The store cannot be read.
+        If the store cannot be read.
     """
 
     def __init__(self, path: str | Path, body: str | Path) -> None:
@@ -55,9 +55,12 @@ class StoreWithBody(PatchStore):
         self._body_path = Path(body)
         maps = read_body(body)
         if any(fact == "body" for fact, *_ in self.believed):
-            raise DataError(f"{path}: was ingested with maps of the body already; evaluate it without --body")
+            raise DataError(f"{path}: was already ingested with body maps; evaluate it without --body")
         if set(self.cameras) != {maps.camera}:
-            raise DataError(f"{path}: of {', '.join(self.cameras)}; the body maps {body} are of {maps.camera}")
+            raise DataError(
+                f"{path}: contains {', '.join(self.cameras)}, but the body maps {body} are for {maps.camera}; expected "
+                "maps of the same camera"
+            )
         twin = PAIRINGS[self.pairing].twin if self.pairing in PAIRINGS else False
         cfas = {CFAS[index] for index in np.unique(self.table["cfa"]).tolist()}
         height, width = maps.shape
@@ -66,8 +69,8 @@ class StoreWithBody(PatchStore):
         outside = wide[0] > height // side or wide[1] > width // side
         if cfas != {maps.cfa} or self.layout not in ("bayer", "mono") or outside:
             raise DataError(
-                f"{path}: {self.layout} patches of {', '.join(sorted(cfas))}; the body maps {body} are {maps.cfa}, "
-                f"{width}×{height}: of another camera, mode or crop"
+                f"{path}: contains {self.layout} patches of {', '.join(sorted(cfas))}, but the body maps {body} are "
+                f"for {maps.cfa}, {width}×{height}, which is another camera, mode or crop; expected maps that fit"
             )
 
         def planes(values: NDArray[Any]) -> NDArray[Any]:
@@ -82,7 +85,7 @@ class StoreWithBody(PatchStore):
         self.fingerprint = hashlib.sha256(self.fingerprint.encode() + self._body_path.read_bytes()).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the paths only; another process opens the files itself."""
+        """Pickle only the paths; another process opens the files itself."""
         return {"path": self.path, "body": self._body_path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -97,7 +100,7 @@ class StoreWithBody(PatchStore):
     def read(
         self, rows: NDArray[np.integer[Any]], dtype: torch.dtype = torch.float32, *, pairs: bool = False
     ) -> PatchBatch:
-        """Read patches by row number, with the body's pattern in their clean signal; see `PatchStore.read`."""
+        """Read patches by row number, with the body's pattern in their clean signal; arguments as `PatchStore.read`."""
         batch, rows = super().read(rows, dtype, pairs=pairs), np.asarray(rows)
         table = batch.table
         good = torch.from_numpy(self._cut(self._good, table))
@@ -115,11 +118,11 @@ class StoreWithBody(PatchStore):
         return replace(batch, clean=clean, noise=batch.noise - (clean - batch.clean) / spread)
 
     def _cut(self, planes: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
-        """A map at the places of patches, (n, C, h, w)."""
+        """Cut a map at the positions of patches, shape (n, C, h, w)."""
         height, width = self.patch_shape[1:]
         return np.stack([planes[:, y : y + height, x : x + width] for y, x in zip(table["y"], table["x"], strict=True)])
 
     def _exposure_s(self) -> float | None:
-        """The one exposure time that the store's frames had; None if it is not known or not one."""
+        """Exposure time in seconds of the store's frames; None if it is unknown or there are several."""
         times = [value for fact, value, _ in self.believed if fact == TIME]
         return float(times[0].split()[0]) if len(times) == 1 and times[0].endswith(" s") else None

@@ -1,7 +1,7 @@
-"""The folder in which a store is made: its list, the store that grows in it, and the counts of the parts' patches.
+"""The folder of an unfinished store: its list of files, the growing store, and the patch counts of the parts.
 
-A part's patches stand in the store after those of all earlier parts, so each part records how many patches it holds
-before it writes them.
+A part's patches follow those of all earlier parts in the store, so each part records its number of patches before it
+writes them.
 """
 
 import errno
@@ -30,22 +30,22 @@ __all__ = [
 ]
 
 PATIENCE_S = 0.5
-"""Longest wait, in seconds, for the count of the part just before, whose frame is being decoded."""
+"""Longest wait in seconds for the patch count of the previous part, whose frame is still being decoded."""
 
 COUNT_TYPE = np.dtype("<u4")
-"""One more than the number of patches of a part, in the file of counts; 0 where it is not known yet."""
+"""Type of an entry in the file of counts: the number of patches of a part plus 1; 0 if it is not known yet."""
 
 OURS = ("plan.json*", "counts*", "store.h5*", "around.h5*", "part-??????.*", "scene-??????.*")
-"""Files in the folder in which a store is made, and those that a killed process leaves there."""
+"""Patterns of all files that an ingest, finished or killed, may leave in the folder."""
 
 
 def begin_folder(folder: Path, plan: bytes = b"") -> None:
-    """Make the folder of an unfinished store, which a list in it says is ours from the moment it has its name.
+    """Create the folder of an unfinished store, together with the list that marks it as noiseflow's.
 
     Parameters
     ----------
     folder : Path
-        Folder of the unfinished store.
+        Folder to create.
     plan : bytes
         Content of its ``plan.json``.
     """
@@ -56,19 +56,24 @@ def begin_folder(folder: Path, plan: bytes = b"") -> None:
 
 
 def list_parts(folder: Path) -> None:
-    """Put the list of what an ingest writes into a folder that was found to be one of an unfinished store."""
+    """Write the list of an ingest's files into a folder that has none but is known to be an unfinished store."""
     if listing(folder) is None:
         begin(folder, "unfinished store")
         record(folder, *({"growing": pattern} for pattern in OURS))
 
 
 def clear(folder: Path) -> None:
-    """Remove what an ingest left in a folder, and the folder; do nothing if it does not exist.
+    """Remove the folder of an unfinished store with all its files; do nothing if it does not exist.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
 
     Raises
     ------
     OutputError
-        It holds something that no ingest writes; nothing is removed.
+        If it contains files that no ingest writes; then nothing is removed.
     """
     if folder.exists():
         remove_ours(folder)
@@ -76,17 +81,17 @@ def clear(folder: Path) -> None:
 
 @contextmanager
 def on_disk(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that says what is kept.
+    """Convert errors of a full or read-only disk to one line that also says what is kept.
 
     Parameters
     ----------
     path : Path
-        The store that is being made.
+        Final name of the store.
 
     Raises
     ------
     StoreError
-        For any `OSError` of the block that does not name another file.
+        For any `OSError` in the block, unless it names another file.
     """
     try:
         yield
@@ -96,17 +101,17 @@ def on_disk(path: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         reason = "no space left" if full else (error.strerror or str(error))
         kept = partial_of(path)
-        go_on = f"finished frames are kept in {kept.name}: free some space and give the same command again to go on"
+        go_on = f"finished frames are kept in {kept.name}: free some space and give the same command again to continue"
         raise StoreError(f"{path}: cannot be written ({reason})" + (f"; {go_on}" if kept.is_dir() else "")) from error
 
 
 def store_file(folder: Path) -> Path:
-    """The store that is being made."""
+    """Path of the growing store in the folder."""
     return folder / "store.h5"
 
 
 def record_count(folder: Path, number: int, patches: int) -> None:
-    """Record how many patches a part holds, for the parts after it."""
+    """Record the number of patches of a part, for the parts after it."""
     file = os.open(folder / "counts", os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         os.pwrite(file, np.array(patches + 1, COUNT_TYPE).tobytes(), number * COUNT_TYPE.itemsize)
@@ -115,16 +120,16 @@ def record_count(folder: Path, number: int, patches: int) -> None:
 
 
 def patches_before(folder: Path, number: int, *, patience_s: float = 0.0) -> int | None:
-    """Number of patches of all parts before one whose own count is recorded; None if it is not known.
+    """Number of patches in all parts before one; None if a count is missing.
 
     Parameters
     ----------
     folder : Path
-        Folder of the ingest.
+        Folder of the unfinished store.
     number : int
         Number of the part.
     patience_s : float
-        How long to wait, in seconds, for the part just before, if it is the only one missing.
+        Longest wait in seconds for the count of the previous part, if only that is missing.
     """
     last = time.monotonic() + patience_s
     while True:

@@ -1,4 +1,4 @@
-"""`StoreWriter`: write a patch store, patch by patch."""
+"""`StoreWriter`: write a patch store piece by piece."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,26 +19,26 @@ __all__ = ["StoreWriter"]
 
 
 class StoreWriter:
-    """Writes a patch store, patch by patch, in flat memory.
+    """Writes a patch store piece by piece; memory use does not grow with the store.
 
-    Use it as a context manager: leaving the block whole gives the store its name,
-    leaving it by an exception removes what was written.
+    Use it as a context manager: the store appears under its name at the end of the block, and
+    an exception in the block removes what was written.
 
     Parameters
     ----------
     path : path
-        Final name.
+        Final name of the store.
     layout, patch_size, pairing, provenance, truth
-        See `StoreHeader`.
+        Facts that apply to all patches, as in `StoreHeader`.
     overwrite : bool
-        Whether an existing file of that name may be replaced.
+        Replace an existing file of this name.
 
     Raises
     ------
     OutputError
-        The file exists, its folder does not, or another process writes it.
+        If the file exists, its folder does not exist, or another process is writing it.
     StoreError
-        Nothing was appended.
+        If nothing was appended.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class StoreWriter:
         self._folder = Path()
 
     def label(self, kind: str, name: str) -> int:
-        """Index of a name in one of the lists ``cameras``, ``scenes``, ``sources``."""
+        """Index of a name in the list ``cameras``, ``scenes`` or ``sources``; new names are added."""
         return self._labels[kind].setdefault(name, len(self._labels[kind]))
 
     def source(self, name: str, checksum: str) -> int:
-        """Index of a source file; its BLAKE3 is stored beside its name."""
+        """Index of a source file in ``sources``; its BLAKE3 checksum is stored with it."""
         self._checksums[name] = checksum
         return self.label("sources", name)
 
@@ -79,9 +79,9 @@ class StoreWriter:
         Parameters
         ----------
         noisy, clean : ndarray, shape (n, C, h, w)
-            Pixels in DN; `noisy` holds whole numbers.
+            Pixels in DN; `noisy` must be integers.
         table : structured ndarray of `fields`, shape (n,)
-            One row for each patch; ``crc32`` is filled in.
+            One row per patch; ``crc32`` is filled in.
         masked : ndarray of bool, shape (n, C, h, w), optional
             True where a pixel is masked.
         """

@@ -1,4 +1,4 @@
-"""What an ingest believed, and where each fact came from: levels, ISO, CFA, pairing, and what was left out."""
+"""The table of facts that an ingest used, with their sources: levels, ISO, CFA, pairing, and what was left out."""
 
 import base64
 from collections import Counter
@@ -17,14 +17,14 @@ from noiseflow.raw.image import RawImage
 __all__ = ["believed_of_frame", "believed_of_ingest", "doubtful_clean", "layout_of_all"]
 
 CENSORED = 1e-3
-"""Fraction of the values at code 0 from which means of frames are said to be biased."""
+"""Fraction of the values at code 0 above which a caution says that the mean of frames is biased."""
 
 SURE_SIGMAS, LEAST_PART, FEWEST, LEAST_NOISE = 6.0, 0.01, 100, 1.0
-"""Standard errors, and share of the noise, from which on frames are in their clean twin; the fewest pixels that tell,
-and the mean square in DN² above which one does."""
+"""Frames are reported as part of their clean twin if their noise shows it by this many standard errors and by this
+fraction; then the fewest pixels needed, and the mean square in DN² that a pixel needs."""
 
 MOST_VALUES = 4
-"""Values of one fact that are listed; the others are counted."""
+"""Number of values of one fact that are listed; further ones are only counted."""
 
 FACTS = {
     "camera": "camera",
@@ -34,11 +34,11 @@ FACTS = {
     "black": "black level",
     "white": "white level",
 }
-"""Fields of `RawImage` with a place that they were taken from, and what they are called."""
+"""Fields of `RawImage` whose source is known → name of the fact in the table."""
 
 
 def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
-    """Fact → its value and its source, as text, for one frame.
+    """Facts of one frame: name → value and source, as text.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def believed_of_frame(image: RawImage) -> dict[str, list[str]]:
 
 
 def _levels(levels: Sequence[float]) -> str:
-    """``64 DN``, or one level for each plane."""
+    """Format levels as ``64 DN``, or one per plane if they differ."""
     return ", ".join(f"{level:g}" for level in (levels[:1] if len(set(levels)) == 1 else levels)) + " DN"
 
 
 def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str, str, str], ...]:
-    """Rows of a table: the fact, its value with the number of frames, and its source.
+    """Table of facts of an ingest: rows of name, value with its number of frames, and source.
 
     Parameters
     ----------
@@ -89,14 +89,14 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
         found = sorted(places, key=lambda value: -places[value].total())
         for value in found[:MOST_VALUES]:
             frames = "" if len(found) == 1 else f" ({_frames(places[value].total())})"
-            # Names differ from frame to frame where they say the same.
+            # The same value may come from a different file name in each frame.
             source, more = next(iter(places[value])), len(places[value]) - 1
             rows.append((fact, value + frames, f"{source} and {more} more like it" if more else source))
         if len(found) > MOST_VALUES:
             rest = len(found) - MOST_VALUES
             rows.append((fact, f"{rest} more value(s)", "other frames"))
     clipped, masked = sum(note.clipped for note in notes), sum(note.masked for note in notes)
-    reasons = {"at code 0 or clipped": clipped, "too much of it masked": masked}
+    reasons = {"at code 0 or clipped": clipped, "too many pixels masked": masked}
     rows += [("left out", f"{count} patch(es)", why) for why, count in reasons.items() if count]
     rows += _of_values(notes)
     rows += [("left out", line, "see the sources") for line in plan.notes if "left out" in line]
@@ -104,25 +104,25 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
 
 
 def layout_of_all(notes: Sequence[PartNote]) -> str:
-    """The layout of all frames.
+    """Plane layout of all frames.
 
     Raises
     ------
     RawError
-        They differ.
+        If frames have different layouts.
     """
     first = notes[0]
     for note in notes:
         if note.layout != first.layout:
             raise RawError(
-                f"{note.sources[0]}: {note.layout} cannot go into one store with {first.layout} frames such as "
-                f"{first.sources[0]}; ingest each kind by itself"
+                f"{note.sources[0]}: a {note.layout} frame cannot be stored together with {first.layout} frames such "
+                f"as {first.sources[0]}; ingest each kind separately"
             )
     return first.layout
 
 
 def _of_values(notes: Sequence[PartNote]) -> list[tuple[str, str, str]]:
-    """How many values of the patches are masked, and why; and how many are censored."""
+    """Rows with the number of masked values, by reason, and of censored values."""
     total, masked, bright, zero = (
         sum(getattr(note, name) for note in notes)
         for name in ("values", "masked_values", "bright_values", "zero_values")
@@ -130,7 +130,7 @@ def _of_values(notes: Sequence[PartNote]) -> list[tuple[str, str, str]]:
     reasons = (
         ("masked", masked - bright, "defective or moving"),
         ("masked", bright, "a clean signal at which the frame clips"),
-        ("censored", zero, "at code 0, which stands for all values below"),
+        ("censored", zero, "at code 0, which means any value at or below it"),
     )
     return [(what, f"{count:,} values ({100 * count / total:.2g} %)", why) for what, count, why in reasons if count > 0]
 
@@ -144,21 +144,21 @@ def _frames(count: int) -> str:
 
 
 def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]:
-    """Cautions where a clean signal is no independent one, or lies above the signal.
+    """Yield cautions about clean signals that are biased, or that contain the frames' own noise.
 
     Parameters
     ----------
     pairing : Pairing
-        How the clean signals were made.
+        The pairing that made the clean signals.
     notes : sequence of PartNote
         Notes of all frames.
     """
     zeros, values = (sum(getattr(note, name) for note in notes) for name in ("zero_values", "values"))
     if not pairing.twin and pairing.clean == "signal" and zeros > CENSORED * values:
         yield (
-            f"{100 * zeros / values:.2g} % of the values are clipped at code 0: the mean of such frames lies above "
-            "the signal, and their noise is too small in the dark. Calibrate with darks, which takes the clipping into "
-            "account, or use clean twins"
+            f"{100 * zeros / values:.2g} % of the values are clipped at code 0, so the mean of the frames lies above "
+            "the signal, and the noise in dark parts comes out too small. Calibrate with darks, which accounts for the "
+            "clipping, or use clean twins"
         )
     scenes: dict[str, list[str]] = {}
     for note in notes:
@@ -168,12 +168,12 @@ def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]
 
 
 def _own_means(scenes: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A caution where clean twins are means that the frames themselves are in.
+    """Yield cautions about clean twins that are means of the frames themselves.
 
     Parameters
     ----------
     scenes : mapping of str to sequence of str
-        Scene → noise of each of its frames, as `FramePair.noise_sample` has it.
+        Scene → noise of each of its frames, from `FramePair.noise_sample`.
     """
     found = {name: each for name, noise in scenes.items() if (each := shared_with_mean(noise)) is not None}
     if not found:

@@ -1,4 +1,4 @@
-"""Where the work of an ingest runs: here, in processes of this machine, or on a Dask cluster."""
+"""Executors for an ingest: this process, several processes of this machine, or a Dask cluster."""
 
 import ctypes
 import multiprocessing
@@ -21,46 +21,54 @@ __all__ = ["SMALL_BYTES", "InThisProcess", "Pool", "executor", "one_thread", "pr
 
 
 MOST_PROCESSES = 1024
-"""Processes of one machine; more is a slip of the finger, and starting them would stop the machine."""
+"""Most processes on one machine; a larger number is a typing error and would overload the machine."""
 
 SECONDS_TO_ANSWER = 10.0
-"""Of a Dask scheduler."""
+"""Longest wait in seconds for a Dask scheduler."""
 
 SMALL_BYTES = 1 << 26
-"""Sources of less than 64 MiB are read in this process: others would take longer to start."""
+"""Sources smaller than 64 MiB in all are read in this process, since starting others would take longer."""
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`."""
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux' `prctl`: which signal to get when the parent ends."""
+"""Option of Linux's `prctl` that sets the signal to receive when the parent ends."""
 
 MOST_KEPT = 1 << 28
-"""Bytes of free memory that a process keeps: the frames of a large sensor, its codes and their copy."""
+"""Bytes of free memory that a process keeps, enough for the codes of a large sensor and a copy."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Something that runs calls, and how many at a time."""
+    """An executor and its number of workers.
+
+    Parameters
+    ----------
+    executor : Executor
+        Runs the calls.
+    workers : int
+        Number of calls that run at the same time.
+    """
 
     executor: Executor
     workers: int
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Run a call of a function of a module, some time."""
+        """Submit a call of a module-level function."""
         return self.executor.submit(call, *arguments)
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 class InThisProcess(Executor):
-    """Runs each call when it is submitted."""
+    """An executor that runs each call at once, in this process."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Call it now; its error is in the future, as with any executor."""
+        """Run a call now; an exception is stored in the returned future, as with any executor."""
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -71,20 +79,20 @@ class InThisProcess(Executor):
 
 @contextmanager
 def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
-    """An executor for the time of a block.
+    """Provide an executor for the duration of a block.
 
     Parameters
     ----------
     jobs : int
-        Processes; 1 is this one.
+        Number of processes; 1 means this process.
     scheduler : str, optional
-        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers reach the
-        sources and the store's folder under the same names.
+        Address of a Dask scheduler, such as ``tcp://host:8786``.  Its workers must reach the
+        sources and the store's folder under the same paths.
 
     Raises
     ------
     NoiseflowError
-        More processes than machines run, ``dask.distributed`` is not installed, or nothing answers at that address.
+        If `jobs` is out of range, ``dask.distributed`` is not installed, or no scheduler answers at the address.
     """
     if not 1 <= jobs <= MOST_PROCESSES:
         raise NoiseflowError(f"jobs: expected 1 to {MOST_PROCESSES:,} processes; got {jobs:,}")
@@ -102,10 +110,10 @@ def executor(jobs: int, scheduler: str | None = None) -> Iterator[Pool]:
 
 
 def _starting() -> multiprocessing.context.BaseContext:
-    """How processes are started: as copies of this one where it is one thread, which takes no time.
+    """Choose how processes start: by fork if this process has one thread, since that takes no time.
 
-    A copy of one with threads, of torch, HDF5 or OpenMP, has them half-way through their work.  Then they are copies
-    of a process that imports what the work needs, and does nothing else.
+    A fork of a process with threads (of torch, HDF5 or OpenMP) would copy them in the middle of their work.  In that
+    case workers are forks of a server process that has only imported the modules they need.
     """
     methods = multiprocessing.get_all_start_methods()
     if _alone() or "forkserver" not in methods:
@@ -114,45 +122,45 @@ def _starting() -> multiprocessing.context.BaseContext:
     context.set_forkserver_preload(["noiseflow.patches.ingestion.tasks"])
     from multiprocessing import forkserver
 
-    # It imports that while this one goes on.
+    # The server imports the modules while this process continues.
     forkserver.ensure_running()
     return context
 
 
 def _alone() -> bool:
-    """Whether this process is one thread, as far as the system tells."""
+    """Whether this process is known to have only one thread."""
     threads = Path("/proc/self/task")
     return threads.is_dir() and len(os.listdir(threads)) == 1
 
 
 def one_thread() -> None:
-    """Have NumPy start no threads when it is imported: an ingest multiplies no large matrices."""
+    """Keep NumPy from starting threads on import; an ingest multiplies no large matrices."""
     if "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _settle() -> None:
-    """Prepare a process that others give work to."""
+    """Prepare a worker process."""
     keep_memory()
-    # A Ctrl-C on a terminal goes to all processes: the first one stops the others when their call is done.
+    # Ctrl-C on a terminal reaches all processes: the parent stops the workers when their calls are done.
     for number, handler in (
         (signal.SIGINT, signal.SIG_IGN),
         (signal.SIGHUP, signal.SIG_IGN),
         (signal.SIGTERM, signal.SIG_DFL),
     ):
         signal.signal(number, handler)
-    # It says so of every process that is a copy; this one's parent had no thread of OpenMP, nor any other.
+    # rawpy warns in every fork; this one is safe, since its parent had no OpenMP threads.
     warnings.filterwarnings("ignore", "rawpy is being used in a process created by multiprocessing", RuntimeWarning)
     if sys.platform == "linux":
-        # Else it waits for ever for the work of one that was killed.
+        # Otherwise a worker would wait for ever after its parent was killed.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory of one frame for the next.
+    """Make this process reuse the memory of one frame for the next.
 
-    The C library gives large blocks back to the system, which takes a quarter of a frame's decoding to clear
-    their pages anew.
+    By default the C library returns large blocks to the system, and clearing their pages again takes a quarter of the
+    time to decode a frame.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -171,7 +179,7 @@ def _cluster(address: str) -> Iterator[Pool]:
     except (OSError, ValueError) as error:
         raise NoiseflowError(f"{address}: no Dask scheduler answers ({error})") from error
     try:
-        # The same part made twice is the same part: a lost worker's work is given to another.
+        # Making a part twice gives the same files, so the work of a lost worker can be repeated.
         yield Pool(client.get_executor(pure=False, retries=3), sum(client.ncores().values()) or 1)
     finally:
         client.close()

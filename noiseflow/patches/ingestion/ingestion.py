@@ -1,4 +1,4 @@
-"""Raw files → patch store: plan, read, cut, put together."""
+"""`ingest`: turn raw files into a patch store by planning, reading, cutting and assembling."""
 
 import importlib
 import os
@@ -34,10 +34,10 @@ from noiseflow.raw.inspection import gathered
 __all__ = ["ingest"]
 
 NEEDED_AT_THE_END = "noiseflow.patches.assembly.store_assembly"
-"""It imports HDF5, which takes long."""
+"""Imported late, since it imports HDF5, which takes long."""
 
 BYTES_AT_ONCE = 1 << 24
-"""Size of the files, in bytes, that a process gets for one call."""
+"""Approximate size in bytes of the files that one call processes."""
 
 
 def ingest(
@@ -50,43 +50,43 @@ def ingest(
     scheduler: str | None = None,
     progress: Progress = silent,
 ) -> IngestResult:
-    """Make a patch store of raw files, folders or data sets.
+    """Make a patch store from raw files, folders or data sets.
 
-    Finished frames are kept in the folder ``OUT.partial`` until the store is whole.  An ingest
+    Finished frames are kept in the folder ``OUT.partial`` until the store is complete.  An ingest
     that was killed resumes from there when it is called again with the same sources and
-    options; the store is the same, byte for byte.
+    options; the resulting store is the same, byte for byte.
 
     Parameters
     ----------
     sources : sequence of path
         Raw files, folders of them, or known data sets.
     out : path
-        The store to write; it takes this name only when it is whole.
+        The store to write; it appears under this name only once it is complete.
     options : IngestOptions, optional
-        How patches are taken.
+        Patch size, pairing, splits, masks and settings.
     overwrite : bool
-        Whether `out`, or what another ingest left, may be replaced.
+        Replace an existing store, or what an ingest with other sources or options left.
     jobs : int, optional
-        Number of processes; all processors if None, one for less than 64 MiB.
+        Number of processes; by default all processors, or one for less than 64 MiB of files.
     scheduler : str, optional
         Address of a Dask scheduler to run on instead; its workers must reach the sources
-        and the folder of `out` under the same names.
+        and the folder of `out` under the same paths.
     progress : Progress
         Called with the number of finished frames.
 
     Returns
     -------
     IngestResult
-        Counts, the pairing and why, and remarks.
+        Counts, the chosen pairing with its reason, and remarks.
 
     Raises
     ------
     RawError
-        A source is missing, damaged, not supported, or mixed where it may not be.
+        If a source is missing, damaged, unsupported, or cannot be combined with the others.
     OutputError
-        `out` exists, is not ours to replace, is one of the sources, or another process writes it.
+        If `out` exists, may not be replaced, is one of the sources, or is being written by another process.
     StoreError
-        `out` cannot be written, or would hold no patch.
+        If `out` cannot be written, or would contain no patch.
     """
     options = options or IngestOptions()
     if not sources:
@@ -94,7 +94,7 @@ def ingest(
     inputs = [*sources, *([options.body] if options.body else [])]
     with writing(out, inputs=inputs, overwrite=overwrite) as out:
         if options.body is not None:
-            # Here, as calibration takes a second to import; before any frame is read.
+            # Imported here because calibration takes a second to import.  Read now to fail before any frame is read.
             from noiseflow.calibrate.body.body_file import read_body
 
             read_body(options.body)
@@ -103,12 +103,12 @@ def ingest(
         with executor(jobs or _processes(collections), scheduler) as pool:
             plan = make_plan(sources, collections, options)
             if PAIRINGS[plan.pairing].stacking is not None:
-                # Imported once, before processes are started as copies of this one.
+                # Imported once, before processes are forked.
                 importlib.import_module("scipy.special")
             with on_disk(out):
                 resumed = _begin(folder, plan, overwrite=overwrite)
             notes, known, whole = _make(pool, folder, out, sources, plan, progress)
-            # Hours may have passed: what came to stand there meanwhile is looked at again.
+            # Hours may have passed: check again whether a file has appeared under this name.
             check_output(out, overwrite=overwrite)
             with on_disk(out):
                 done_with = _place(whole, out, folder, overwrite=overwrite)
@@ -117,7 +117,7 @@ def ingest(
 
 
 def _place(whole: Path, path: Path, folder: Path, *, overwrite: bool) -> Path:
-    """Give the store its name and take it from the folder that it was made in, now to be removed: both, or neither."""
+    """Move the store to its final name and set its folder aside for removal: both or neither; return that folder."""
     note_leaves(folder, whole, path)
     with deferred():
         place_file(whole, path, replace=overwrite)
@@ -154,13 +154,13 @@ def _result(
 def _make(
     pool: Pool, folder: Path, out: Path, sources: Sequence[str | Path], plan: Plan, progress: Progress
 ) -> tuple[list[PartNote], list[dict[str, Any]], Path]:
-    """Carry out a plan and put the store together: notes of its parts, facts of its scenes, and the store's file."""
+    """Run a plan and assemble the store; return the notes of its parts, the facts of its scenes, and its file."""
     try:
         with on_disk(out):
             scenes = _run(pool, folder.absolute(), plan, progress)
             notes = [_known(folder, task) for task in plan.tasks]
             if not any(note.patches for note in notes):
-                raise StoreError(f"{out}: not one patch to store{_why_none(notes, scenes)}")
+                raise StoreError(f"{out}: there are no patches to store{_why_none(notes, scenes)}")
             layout = layout_of_all(notes)
             header = StoreHeader(
                 layout,
@@ -173,7 +173,7 @@ def _make(
             known = zip(plan.scenes, scenes, strict=True)
             facts = {scene.name: {**scene.facts, **each["facts"]} for scene, each in known}
             means = _means(folder.absolute(), plan, scenes)
-            # Imported by now, see `_run`.
+            # `_run` has imported it already.
             from noiseflow.patches.assembly.store_assembly import assemble
 
             whole = assemble(folder.absolute(), len(notes), out, header, facts, means, pool.executor)
@@ -183,7 +183,7 @@ def _make(
             f"in {folder.name}: give the same command again, with fewer --jobs"
         ) from error
     except NoiseflowError as error:
-        # After a full disk the parts can be used again; bad input files will be other files once they are repaired.
+        # After a full disk the parts can be reused.  After a bad input they cannot, since repaired files differ.
         if not isinstance(error, StoreError) or _nothing(folder, plan):
             clear(folder)
         raise
@@ -191,7 +191,7 @@ def _make(
 
 
 def _why_none(notes: Sequence[PartNote], known: Sequence[Mapping[str, Any]]) -> str:
-    """Why no patch is left: what left them out, and what was found of their scenes."""
+    """Explain why no patch is left, as the end of a message."""
     clipped, masked = (sum(getattr(note, name) for note in notes) for name in ("clipped", "masked"))
     if not clipped + masked:
         return "; are the frames smaller than a patch?"
@@ -200,12 +200,12 @@ def _why_none(notes: Sequence[PartNote], known: Sequence[Mapping[str, Any]]) -> 
 
 
 def _repeats(notes: Sequence[PartNote]) -> Iterator[str]:
-    """A caution for frames without a clean signal that hold the same exposure; others were refused."""
+    """Caution about files with the same exposure, for the pairing without a clean signal; others refuse them."""
     first: dict[str, str] = {}
     sources = [(note.pixels, note.sources[0]) for note in notes if note.pixels]
     same = [source for pixels, source in sources if first.setdefault(pixels, source) != source]
     if same:
-        yield f"{same[0]}: holds the same pixels as another file (and so {len(same) - 1} more): they count twice"
+        yield f"{same[0]}: has the same pixels as another file (and so {len(same) - 1} more): they count twice"
 
 
 def _processes(collections: Sequence[Collection]) -> int:
@@ -214,12 +214,12 @@ def _processes(collections: Sequence[Collection]) -> int:
 
 
 def _size(scenes: Sequence[Scene]) -> int:
-    """Size of the scenes' files, bytes; one file may hold many frames."""
+    """Size of the scenes' files in bytes, each file counted once."""
     return sum(os.path.getsize(file) for file in {frame.path for scene in scenes for frame in scene.frames})
 
 
 def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
-    """Make the folder of a plan, or find what an earlier ingest finished; return the number of finished frames."""
+    """Create the folder of a plan, or find what an earlier ingest finished; return the number of finished frames."""
     check_output(folder, folder=True, goes_on=True)
     identity = plan.identity().encode()
     stated = folder / "plan.json"
@@ -230,8 +230,8 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> int:
         if not overwrite and listing(folder) is not None:
             other = difference(stated.read_text(encoding="utf-8"), plan.identity())
             raise StoreError(
-                f"{folder}: was left by an ingest of other sources or options ({other}); give its own command again to "
-                "resume it, or --overwrite to start anew"
+                f"{folder}: was left by an ingest with other sources or options ({other}); give its own command again "
+                "to resume it, or --overwrite to start anew"
             )
         if any(folder.iterdir()):
             clear(folder)
@@ -246,7 +246,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _done(folder: Path, plan: Plan, task: Task) -> bool:
-    """Whether a part is there and whole; remove what is left of one that is not."""
+    """Whether a part exists and is intact; a damaged one is removed."""
     note = read_note(folder, task.part)
     if note is None:
         return False
@@ -259,7 +259,7 @@ def _done(folder: Path, plan: Plan, task: Task) -> bool:
 
 
 def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[str, Any]]:
-    """Do what is not done yet; return the facts of each scene."""
+    """Run the remaining tasks; return the facts of each scene."""
     todo: dict[int, list[Task]] = {}
     finished: list[PartNote] = []
     for task in plan.tasks:
@@ -279,7 +279,7 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
     steps = {index: _steps(folder, plan, index, todo.get(index, []), at_once, pool.workers) for index in indices}
     scenes = iter(steps)
     while True:
-        # No more than keeps the workers busy: a scene's frames are cut while they are still in memory.
+        # Only enough calls to keep the workers busy, so that a scene's frames are cut while they are in memory.
         while len(waiting) < 2 * pool.workers - 1:
             if ready:
                 index, (function, arguments) = ready.popleft()
@@ -291,7 +291,7 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
         if not waiting:
             return [facts[index] for index in indices]
         if not counter.started:
-            # While others read the first frames.
+            # Workers are reading the first frames meanwhile.
             counter.start(finished)
             importlib.import_module(NEEDED_AT_THE_END)
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -306,7 +306,7 @@ def _run(pool: Pool, folder: Path, plan: Plan, progress: Progress) -> list[dict[
 
 
 class _Counter:
-    """Counts finished frames, and refuses those that may not go into one store as soon as they are cut."""
+    """Counts finished frames, and refuses frames that cannot be stored together as soon as they are cut."""
 
     def __init__(self, total: int, plan: Plan, progress: Progress) -> None:
         self._total, self._plan, self._progress = total, plan, progress
@@ -316,17 +316,17 @@ class _Counter:
         self.started = False
 
     def start(self, finished: Sequence[PartNote]) -> None:
-        """Report the frames that an earlier ingest finished."""
+        """Count the frames that an earlier ingest finished."""
         self.started = True
         self.add(finished)
 
     def add(self, notes: Sequence[PartNote]) -> None:
-        """Count some frames.
+        """Count frames and report progress.
 
         Raises
         ------
         RawError
-            Their layout is not that of the others, or the same exposure was seen in another file.
+            If frames have different layouts, or another file has the same exposure.
         """
         self._first = self._first or next(iter(notes), None)
         if self._first is not None:
@@ -343,7 +343,7 @@ class _Counter:
 def _advance(
     index: int, steps: Mapping[int, Iterator[list[Call]]], ready: deque[tuple[int, Call]], left: dict[int, int]
 ) -> None:
-    """Queue the calls of a scene's next step, before all others, so that scenes are finished one by one."""
+    """Put the calls of a scene's next step at the front of the queue, so that scenes are finished one by one."""
     for calls in steps[index]:
         if calls:
             left[index] = len(calls)
@@ -352,7 +352,7 @@ def _advance(
 
 
 def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], at_once: int, workers: int) -> Iterator[list[Call]]:
-    """The calls for a scene: those of one step may run at the same time, and the next step after all of them."""
+    """Yield the calls for a scene, step by step; calls of one step may run in parallel."""
     scene, pairing = plan.scenes[index], plan.pairing
     yield from preparation(folder, index, scene, pairing, at_once=at_once, workers=workers)
     groups = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
@@ -360,7 +360,7 @@ def _steps(folder: Path, plan: Plan, index: int, todo: list[Task], at_once: int,
 
 
 def _means(folder: Path, plan: Plan, facts: Sequence[Mapping[str, Any]]) -> list[SceneMean] | None:
-    """The scenes' means, if the pairing uses them."""
+    """Means of the scenes; None if the pairing does not use them."""
     if PAIRINGS[plan.pairing].stacking is None:
         return None
     parts: list[list[int]] = [[] for _ in plan.scenes]
@@ -373,7 +373,7 @@ def _means(folder: Path, plan: Plan, facts: Sequence[Mapping[str, Any]]) -> list
 
 
 def _nothing(folder: Path, plan: Plan) -> bool:
-    """Whether all frames were cut and not one patch kept."""
+    """Whether all frames were cut and no patch was kept."""
     notes = [read_note(folder, task.part) for task in plan.tasks]
     return all(note is not None and not note.patches for note in notes)
 
@@ -382,8 +382,8 @@ def _known(folder: Path, task: Task) -> PartNote:
     note = read_note(folder, task.part)
     if note is None:
         raise StoreError(
-            f"{folder}: the part of frame {task.part} is missing although it was written; do the workers of the "
-            "cluster reach this folder under the same name?"
+            f"{folder}: the part of frame {task.part} is missing although it was written; do all workers of the "
+            "cluster reach this folder under the same path?"
         )
     return note
 

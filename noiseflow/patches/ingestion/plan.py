@@ -1,4 +1,4 @@
-"""The plan of an ingest, made before any work is done, so that it can be stopped and resumed."""
+"""The plan of an ingest, made before any work starts so that the ingest can be stopped and resumed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -50,17 +50,17 @@ class Plan:
     scenes : tuple of Scene
         Scenes to read.
     tasks : tuple of Task
-        Frames to cut, in the order in which their patches stand in the store.
+        Frames to cut, in the order of their patches in the store.
     pairing : str
         A name in `PAIRINGS`.
     split_by : str
-        ``"scene"`` or ``"frame"``.
+        What is kept together in a split: ``"scene"`` or ``"frame"``.
     options : IngestOptions
-        How patches are taken.
+        Options of the ingest.
     truth : mapping
         Parameters of simulated cameras, by name.
     reason : str
-        Why that pairing.
+        Why this pairing was chosen.
     notes : tuple of str
         Remarks for the user: files left out, missing scenes.
     """
@@ -75,13 +75,13 @@ class Plan:
     notes: tuple[str, ...]
 
     def identity(self) -> str:
-        """All that must be the same for an ingest to resume another, as JSON.
+        """Everything that must be equal for an ingest to resume another one, as JSON.
 
-        It lists every source file with its size and time of change.
+        It includes the size and modification time of every source file.
         """
         known = {
             "tool": __version__,
-            # An ingest into another kind of store cannot be resumed.
+            # An ingest into a store of another schema cannot be resumed.
             "schema": SHARED_MASKED,
             "options": asdict(self.options),
             "pairing": self.pairing,
@@ -103,8 +103,10 @@ def difference(stated: str, wanted: str) -> str:
     Parameters
     ----------
     stated, wanted : str
-        The earlier and the new one.
+        The earlier and the new identity.
 
+    Examples
+    --------
     >>> difference('{"tool": "0.1", "files": {"a.dng": [1, 2]}}', '{"tool": "0.1", "files": {"a.dng": [1, 3]}}')
     'files: a.dng'
     """
@@ -124,12 +126,12 @@ def difference(stated: str, wanted: str) -> str:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns: a file that changed has others.
+    """Size in bytes and modification time in ns of a file, which show whether it has changed.
 
     Raises
     ------
     RawError
-        The file is gone.
+        If the file cannot be read.
     """
     try:
         status = path.stat()
@@ -139,25 +141,25 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 def make_plan(sources: Sequence[str | Path], collections: Sequence[Collection], options: IngestOptions) -> Plan:
-    """Decide pairing, splits and the order of the frames.
+    """Choose the pairing, the splits and the order of the frames.
 
     Parameters
     ----------
     sources : sequence of path
-        Where the scenes come from.
+        Sources as the user gave them.
     collections : sequence of Collection
-        What was found in each.
+        Scenes found in each source.
     options : IngestOptions
-        How patches are taken.
+        Options of the ingest.
 
     Raises
     ------
     RawError
-        No source, or scenes that do not allow the pairing.
+        If there is no scene, or the scenes do not allow the pairing.
     """
     scenes = [scene for collection in collections for scene in collection.scenes]
     if len(collections) > 1:
-        # Two folders may have scenes of the same name.
+        # Scenes in two folders may have the same name.
         scenes = [
             replace(scene, name=f"{source}/{scene.name}", subject=f"{source}/{scene.subject}")
             for source, collection in zip(sources, collections, strict=True)
@@ -189,27 +191,30 @@ def assign_splits(
     seed: int,
     published: Mapping[str, str | None] | None = None,
 ) -> dict[str, int]:
-    """Assign each group to a split.
-
-    Frames of one group stay together: a group is a scene or a frame, never a patch.
+    """Assign each group of frames to a split; a group is a scene or a frame, never a patch.
 
     Parameters
     ----------
     groups : sequence of str
-        Names; the same name is the same group.
+        Name of each frame's group; names may repeat.
     fractions : tuple of float
-        Parts for train, val and test; they add up to 1.
+        Fractions for train, val and test, which sum to 1.
     seed : int
-        Seed of the shuffle.
+        Seed of the random assignment.
     published : mapping, optional
-        Group → the split that its data set publishes, or None; such groups are not drawn.
+        Group → the split that its data set publishes, or None.  Published splits are used as they are.
 
     Returns
     -------
     dict
-        Group → index in `SPLITS`.  With three groups or more no split of a positive
-        fraction is empty; with two, one is for training and one for testing; a single
-        one is for training.
+        Group → index in `SPLITS`.  With at least three groups, no split with a positive
+        fraction is empty.  Of two groups one is for training and one for testing; a single
+        group is for training.
+
+    Raises
+    ------
+    DataError
+        If the fractions are negative or do not sum to 1, or a published split is unknown.
 
     Examples
     --------
@@ -217,7 +222,7 @@ def assign_splits(
     [0, 1, 2]
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise DataError(f"split fractions {fractions}: expected {len(SPLITS)} numbers of 0 or more that add up to 1")
+        raise DataError(f"split fractions {fractions}: expected {len(SPLITS)} numbers of at least 0 that sum to 1")
     fixed = {name: split for name, split in (published or {}).items() if split is not None}
     wrong = sorted(set(fixed.values()) - set(SPLITS))
     if wrong:
@@ -228,7 +233,7 @@ def assign_splits(
 
 
 def _drawn(names: Sequence[str], fractions: tuple[float, float, float], seed: int) -> dict[str, int]:
-    """Names → index in `SPLITS`, drawn."""
+    """Assign names to splits at random: name → index in `SPLITS`."""
     if not names:
         return {}
     order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
@@ -246,7 +251,7 @@ def _group(scene: Scene, number: int, split_by: str) -> str:
 
 
 def _without_repeats(scenes: Sequence[Scene]) -> tuple[list[Scene], list[str]]:
-    """The scenes without frames whose file repeats an earlier one, and a note about these."""
+    """Remove frames whose file duplicates an earlier one; return the scenes left and a note about the duplicates."""
     repeats = repeated_files([frame.path for scene in scenes for frame in scene.frames])
     if not repeats:
         return list(scenes), []
@@ -256,4 +261,4 @@ def _without_repeats(scenes: Sequence[Scene]) -> tuple[list[Scene], list[str]]:
         if frames:
             kept.append(replace(scene, frames=frames))
     first, original = next(iter(repeats.items()))
-    return kept, [f"{len(repeats)} file(s) left out that repeat another: {first} is {original}"]
+    return kept, [f"{len(repeats)} file(s) left out that repeat another: {first} equals {original}"]

@@ -1,7 +1,7 @@
-"""The tasks of an ingest, run in this process, in others or on a cluster.
+"""Tasks of an ingest, which run in this process, in other processes or on a cluster.
 
-Each writes whole files into the folder in which the store is made, named by what they hold:
-running a task twice does no harm.
+Each task writes complete files into the folder of the unfinished store.  Their names depend only
+on the task, so running a task twice does no harm.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,38 +32,39 @@ from noiseflow.raw.inspection import loud_words, quiet_words
 __all__ = ["Call", "cut_frames", "frame_pair", "preparation"]
 
 PLACED_PIXELS = 1 << 15
-"""Pixels from which on a frame's patches go straight to their place in the store: waiting for the frames
-before it costs more than copying a smaller one."""
+"""Smallest frame, in pixels, whose patches are written directly into the store; for smaller ones, waiting for the
+previous frames costs more than copying."""
 
 FEW_FRAMES = 64
-"""Frames of a scene up to which their own mean is no clean twin: of more it takes less than 1.6 % of the variance."""
+"""Largest scene, in frames, that is checked for a clean twin that is the mean of its frames; with more frames such a
+twin makes the variance less than 1.6 % too small."""
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function of a module, and its arguments."""
+"""A module-level function and its arguments."""
 
 
 def preparation(
     folder: Path, index: int, scene: Scene, pairing: str, *, at_once: int = 1, workers: int = 1
 ) -> Iterator[list[Call]]:
-    """What must be done before a scene's frames are cut, step by step.
+    """Yield the calls that prepare a scene before its frames are cut, step by step.
 
-    The calls of one step may run at the same time, and the next step after all of them.  The last
+    The calls of one step may run in parallel; the next step must wait for all of them.  The last
     call returns the facts and cautions of the scene.
 
     Parameters
     ----------
     folder : Path
-        Folder of the ingest.
+        Folder of the unfinished store.
     index : int
         Number of the scene in the plan.
     scene : Scene
-        Its frames.
+        The scene.
     pairing : str
         A name in `PAIRINGS`.
     at_once : int
-        Number of frames for one call.
+        Number of frames per call.
     workers : int
-        Number of calls that run at the same time.
+        Number of calls that run in parallel.
     """
     stacking, frames = PAIRINGS[pairing].stacking, range(len(scene.frames))
     shifts: list[int] = []
@@ -71,7 +72,7 @@ def preparation(
         pieces = [frames[start : start + at_once] for start in range(0, len(frames), at_once)]
         yield [(pack_frames, (folder, index, scene, list(piece))) for piece in pieces]
         count = len(strips(SceneFiles(folder, index).stack(len(frames)).shape))
-        # Few calls: each opens all frames.
+        # Only a few calls, since each opens all frames.
         yield [(sum_strips, (folder, index, scene, pairing, some)) for some in _groups(range(count), workers)]
         if stacking.structured:
             groups = _groups(frames, workers)
@@ -81,18 +82,29 @@ def preparation(
 
 
 def _groups(numbers: Sequence[int], workers: int) -> list[list[int]]:
-    """Numbers in up to four groups for each worker, so that no worker is left alone for long at the end."""
+    """Divide numbers into up to four groups per worker, so that all workers finish at about the same time."""
     size = -(-len(numbers) // (4 * workers))
     return [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
 
 
 def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
-    """Decode some frames of a scene, once, and save their planes.
+    """Decode frames of a scene and save their planes; frames that are saved already are skipped.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the unfinished store.
+    index : int
+        Number of the scene in the plan.
+    scene : Scene
+        The scene.
+    numbers : sequence of int
+        Numbers of the frames in the scene.
 
     Raises
     ------
     RawError
-        A file is damaged, does not hold whole numbers, or changed while it was read.
+        If a file is damaged, has fractional codes, or changed while it was read.
     """
     files = SceneFiles(folder, index)
     for number in numbers:
@@ -105,7 +117,17 @@ def pack_frames(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) 
 
 
 def sum_strips(folder: Path, index: int, scene: Scene, pairing: str, numbers: Sequence[int]) -> None:
-    """Sum some strips of all frames of a scene, and find defects in them."""
+    """Compute the sums over all frames of a scene for some strips of rows, and find defects in them.
+
+    Parameters
+    ----------
+    folder, index, scene
+        As in `pack_frames`.
+    pairing : str
+        A name in `PAIRINGS`.
+    numbers : sequence of int
+        Numbers of the strips.
+    """
     files, stacking = SceneFiles(folder, index), PAIRINGS[pairing].stacking
     assert stacking is not None
     stack = files.stack(len(scene.frames))
@@ -115,23 +137,23 @@ def sum_strips(folder: Path, index: int, scene: Scene, pairing: str, numbers: Se
 
 
 def find_shifts(folder: Path, index: int, scene: Scene, numbers: Sequence[int]) -> None:
-    """Measure by how much some frames of a scene are shifted."""
+    """Measure the shifts of some frames of a scene and save them; arguments as in `pack_frames`."""
     files = SceneFiles(folder, index)
     stack = files.stack(len(scene.frames))
     files.write_shifts(numbers[0], frame_shifts(stack, files.mean_of(stack.cube), numbers))
 
 
 def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str, shifts: Sequence[int] = ()) -> dict[str, Any]:
-    """Save what the pairs of a scene need: from its strips, or else by reading its frames.
+    """Compute and save what all pairs of a scene share, from its strips or by reading its frames.
 
     Parameters
     ----------
     folder : Path
-        Folder of the ingest.
+        Folder of the unfinished store.
     index : int
         Number of the scene in the plan.
     scene : Scene
-        Its frames.
+        The scene.
     pairing : str
         A name in `PAIRINGS`.
     shifts : sequence of int
@@ -158,19 +180,19 @@ def prepare_scene(folder: Path, index: int, scene: Scene, pairing: str, shifts: 
 
 
 def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Sequence[int]) -> dict[str, Any]:
-    """Evaluate the sums of all strips, and mask what moves."""
+    """Evaluate the sums of all strips and mask moving blocks; return the facts and cautions of the scene."""
     stack = files.stack(len(scene.frames))
     found = [files.strip(number) for number in range(len(strips(stack.shape)))]
     sums = Sums(stack, [arrays for arrays, _ in found], [defects for _, defects in found])
     if sums.constant:
         raise RawError(
-            f"{scene.name}: no pixel changes over its {sums.count} frames, such as {scene.frames[0].path.name}: "
+            f"{scene.name}: no pixel changes over its {sums.count} frames, such as {scene.frames[0].path.name}, so "
             "there is no noise to store; are they copies, or clipped?"
         )
     names, shares = [frame.path.name for frame in scene.frames], noise_shares(stack)
     quiet, loud = quiet_words(names, shares.of_least), loud_words(names, shares.of_most)
     if quiet:
-        raise RawError(f"{scene.name}: {quiet}, or name it …_gt to pair the others with it")
+        raise RawError(f"{scene.name}: {quiet}, or rename it to …_gt to use it as clean twin of the others")
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
     valid = files.valid_of(stack.cube, "r+")
     if conclusion.moving is not None and conclusion.moving.any():
@@ -185,7 +207,20 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
 def cut_frames(
     folder: Path, scene: Scene, tasks: Sequence[Task], pairing: str, options: IngestOptions
 ) -> list[PartNote]:
-    """Write the parts of some frames of one scene.
+    """Cut frames of one scene and write their parts; existing parts are kept.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the unfinished store.
+    scene : Scene
+        The scene.
+    tasks : sequence of Task
+        Frames to cut.
+    pairing : str
+        A name in `PAIRINGS`.
+    options : IngestOptions
+        Options of the ingest.
 
     Returns
     -------
@@ -195,7 +230,7 @@ def cut_frames(
     Raises
     ------
     RawError
-        A file is damaged, or changed while it was read.
+        If a file is damaged, or changed while it was read.
     """
     files = SceneFiles(folder, tasks[0].scene)
     done = []
@@ -225,7 +260,28 @@ class FrameChecksums:
 def frame_pair(
     files: SceneFiles, scene: Scene, number: int, pairing: str
 ) -> tuple[FramePair, Share | None, FrameChecksums]:
-    """A frame with its clean signal, or with how that is computed from the scene's mean; and its checksums."""
+    """Pair a frame with its clean signal.
+
+    Parameters
+    ----------
+    files : SceneFiles
+        Temporary files of the scene.
+    scene : Scene
+        The scene.
+    number : int
+        Number of the frame in the scene.
+    pairing : str
+        A name in `PAIRINGS`.
+
+    Returns
+    -------
+    pair : FramePair
+        The frame; its clean signal is None if `share` is not.
+    share : Share or None
+        How the clean signal follows from the scene's mean, if it does.
+    checksums : FrameChecksums
+        Checksums of the frame.
+    """
     how, known, frame = PAIRINGS[pairing].how, files.facts(), scene.frames[number]
     assert known is not None
     if isinstance(how, FrameByFrame):
@@ -246,7 +302,7 @@ def frame_pair(
 def _cut_frame(
     folder: Path, files: SceneFiles, scene: Scene, task: Task, pairing: str, options: IngestOptions
 ) -> PartNote:
-    """Write the part of one frame."""
+    """Cut one frame and write its part."""
     pair, share, checksums = frame_pair(files, scene, task.frame, pairing)
     if options.body is not None:
         from noiseflow.patches.assembly.body import with_body
@@ -296,10 +352,10 @@ def _cut_frame(
 
 
 def _signal(files: SceneFiles, pair: FramePair, pairing: str) -> NDArray[np.float32] | None:
-    """The clean signal by which a pixel may be masked: its own, or the mean of its scene; None if there is none."""
+    """Clean signal in DN by which bright pixels are masked: the frame's own or the mean of its scene; None if none."""
     if PAIRINGS[pairing].clean != "signal":
         return None
-    # The shape is in the scene's facts too, whose JSON takes a millisecond to read.
+    # The scene's facts contain the shape too, but reading their JSON takes a millisecond.
     return files.mean_of(pair.noisy.cube) if pair.clean is None else pair.clean
 
 

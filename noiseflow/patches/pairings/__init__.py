@@ -1,6 +1,6 @@
-"""From a scene's frames to pairs of noisy and clean signal.
+"""Pair the frames of a scene with their clean signals.
 
-To add a pairing, write a module with a `Pairing` and give it a line in `PAIRINGS`.
+To add a pairing, write a module that defines a `Pairing`, and add a line to `PAIRINGS`.
 """
 
 from noiseflow.patches.pairings.pairing import FramePair, Pairing, Reference

@@ -1,4 +1,4 @@
-"""Each frame of a static burst with the mean of the others."""
+"""Pair each frame of a static burst with the mean of the others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,40 +20,42 @@ from noiseflow.raw.image import RawImage
 __all__ = ["BURST", "MOST_LIGHT", "least_light"]
 
 DARK_PART = 0.005
-"""A scene whose mean is within this part of the range from black, and flat, looks dark."""
+"""A flat scene whose mean is within this fraction of the range from black looks dark."""
 GROUPS, FEWEST, FALLEN = 16, 4, 0.5
-"""Groups of blocks of rising signal; the fewest of them that tell, and of blocks in one; and the part of the largest
-variance below which noise has fallen."""
+"""Number of groups of blocks by signal; the fewest groups, and blocks per group, for a verdict; and the fraction of the
+largest variance below which noise counts as fallen."""
 SURE = 1e-3
-"""Chance of gains being fitted to frames that have none."""
+"""Chance of fitting gains to frames that do not flicker."""
 SHARPEST = 0.02
-"""Largest standard error of a gain that is used."""
+"""Largest standard error of a gain for the gains to be used."""
 LEAST_GAIN, UNBIASED = 0.05, 0.02
 """Smallest gain against the other frames that is used, and what shares of the light may miss of 1 together."""
 OUTLYING = 4.0
+"""Blocks that depart from the fit by more than this many robust σ are left out of it."""
 MOST_LIGHT, LEAST_LIGHT_DN, LEAST_LIGHT_PART = 1.8, 16.0, 0.001
-"""Ratio of the light of two frames of a burst from which on they are of different exposures, if it differs by more than
-the black level may: by so many DN, and by that part of the range, which is large for codes of 12 bits in 16."""
+"""Two frames of a burst are different exposures if the ratio of their light exceeds the first value, and the difference
+exceeds what drift of the black level explains: the second value in DN, and the third as a fraction of the range, which
+matters for 12-bit codes in 16 bits."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class FrameDrift:
-    """How each frame's signal differs from that of the scene's middle frame.
+    """Offset and gain of each frame relative to the median frame of the scene.
 
-    frame = black + gain·(scene − black) + offset, plane by plane.
+    frame = black + gain·(scene − black) + offset, for each plane.
 
     Parameters
     ----------
     offsets : ndarray, shape (n, C)
-        DN: drift of the black level, or of the light where the scene has one level only.
+        Drift in DN of the black level, or of the light if the scene has only one level.
     gains : ndarray, shape (n, C)
-        Flicker of the light; 1 where it cannot be told from an offset.
+        Flicker of the light; 1 if it cannot be distinguished from an offset.
     flicker : bool
         Whether gains were fitted.
     residuals : ndarray, shape (n, C, *grid)
-        Block means less what offset and gain explain, DN.
+        Block means minus the fit, DN.
     """
 
     offsets: Array
@@ -63,19 +65,33 @@ class FrameDrift:
 
 
 def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conclusion:
-    """Find drift, flicker and motion.
+    """Find drift, flicker and motion of a burst.
 
-    Where the scene moves, in any frame, no pixel is valid in all frames, since each is in
-    the others' mean.
+    A block that moves in any frame is masked in all frames, since each frame is in the
+    others' mean.
+
+    Parameters
+    ----------
+    scene : Scene
+        The scene.
+    sums : Sums
+        Sums over its frames.
+    flows : sequence of sequence of Shift
+        Shift of each frame's planes.
+
+    Raises
+    ------
+    RawError
+        If frames have very different light.
     """
     signal = sums.signal
     variance = MIDDLE * np.minimum(sums.variance, _typical(signal, sums.variance)) / sums.blocks.pixels
-    # A saturated block follows no flicker; its patches are left out as clipped.
+    # A saturated block does not follow flicker; its patches are left out as clipped.
     variance[sums.saturated] = np.inf
     drift = fit_drift(sums.middles, signal, variance, flows)
     span = float((sums.white - sums.black).mean())
     _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains, span)
-    # Flicker moves the quarters of a block apart, so that their median is not that of the block's mean.
+    # Flicker spreads the quarters of a block, so that their median no longer follows the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
     motion = find_motion(drift.residuals, variance + flicker**2, flows)
     facts = {
@@ -95,24 +111,36 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
 
 
 def least_light(span: float) -> float:
-    """Difference of light, DN, that no drift of the black level makes in a range of `span` DN from black to white."""
+    """Smallest difference of light in DN that drift of the black level cannot explain.
+
+    Parameters
+    ----------
+    span : float
+        Range from black to white, DN.
+    """
     return max(LEAST_LIGHT_DN, LEAST_LIGHT_PART * span)
 
 
 def _refuse_other_light(scene: Scene, light: Array, gains: Array, span: float) -> None:
-    """Refuse frames of which one shows the scene far darker or brighter than others, or turned.
+    """Refuse a burst in which one frame is far darker or brighter than the others, or shows another picture.
 
-    No lamp flickers so: it is another exposure, a frame without light, or another picture, of which gain and offset
-    make this one.  Of a sky of 20 DN that grows to 60, too, K comes out a fifth too low.
+    Flicker of a lamp does not go so far: the frame is another exposure, a frame without light, or another picture,
+    which a fitted gain and offset would hide.  A sky that grows from 20 to 60 DN is refused too: its K would come out
+    a fifth too low.
 
     Parameters
     ----------
     scene : Scene
-        For messages.
+        The scene, for messages.
     light, gains : ndarray, shape (n, C)
-        Mean above black of each frame, DN; and its gain against the middle frame.
+        Mean above black of each frame in DN, and its gain relative to the median frame.
     span : float
         Range from black to white, DN.
+
+    Raises
+    ------
+    RawError
+        If light or gains of two frames differ by more than `MOST_LIGHT`.
     """
     for own, least in ((light.mean(1), least_light(span)), (np.median(gains, 1), 0.0)):
         darkest, brightest = int(own.argmin()), int(own.argmax())
@@ -123,30 +151,38 @@ def _refuse_other_light(scene: Scene, light: Array, gains: Array, span: float) -
             )
             raise RawError(
                 f"{scene.name}: {scene.frames[odd].path.name} shows the scene with {_times(own[odd], own[other])} the "
-                f"light of {scene.frames[other].path.name}: is it of another exposure or hour, without light, turned, "
-                "or a colour plane of a packed frame? Take it out, or give the frames of each exposure a folder of "
-                "their own"
+                f"light of {scene.frames[other].path.name}: was it taken with another exposure or at another hour, "
+                "without light, rotated, or is it one colour plane? Take it out, or put the frames of each exposure "
+                "into a folder of their own"
             )
 
 
 def _times(light: float, other: float) -> str:
-    """How many times the light of another frame a frame has; its offset from black makes more than 100 no number."""
+    """Format the ratio of two frames' light; beyond a factor of 100 it is only bounded, as black may be off."""
     if abs(light) < 0.01 * abs(other):
         return "under 0.01 times"
     return f"{light / other:.2g} times" if abs(other) > 0.01 * abs(light) else "over 100 times"
 
 
 def share(facts: Mapping[str, Any], number: int, setting: RawImage) -> Share:
-    """Frame n's clean signal: the others' mean, at the frame's own offset and gain.
+    """Clean signal of frame n: the mean m of the others, brought to the frame's own offset o and gain g.
 
-    c = black + o + g/ḡ·(m − black − ō), ḡ and ō being means over the other frames.
+    c = black + o + g/ḡ·(m − black − ō), where ḡ and ō are means over the other frames.
 
-    Of n frames the mean has 1/(n − 1) of the noise variance, times g/ḡ where light flickers.
-    It is independent of frame n's noise, but not of its own: pixels sorted by it are sorted
-    by its noise too, so that in each bin of `clean` the noise has a mean of −(departure of
-    the clean estimate), as large as a part 1/n of what scatters there.  Where the scene's signal
-    varies much more than σ/√(n − 1) that is nothing; in a flat patch of two frames it is half
-    of all.
+    The mean of n − 1 frames has 1/(n − 1) of the noise variance, times g/ḡ if the light flickers.
+    Its error is independent of frame n's noise, but pixels sorted by c are also sorted by that
+    error.  So in a bin of c the measured noise has a mean of minus that error, which is up to
+    1/n of the scatter in the bin.  This is negligible if the scene varies by much more than
+    σ/√(n − 1); in a flat patch of two frames it is one half.
+
+    Parameters
+    ----------
+    facts : mapping
+        Facts of the scene, from `conclude`.
+    number : int
+        Number of the frame.
+    setting : RawImage
+        Levels of the frame.
     """
     offsets, gains = np.array(facts["frame_offsets_dn"]), np.array(facts["frame_gains"])
     rest = np.arange(len(gains)) != number
@@ -154,12 +190,12 @@ def share(facts: Mapping[str, Any], number: int, setting: RawImage) -> Share:
     black = setting.levels()[0].ravel()
     offset = black + offsets[number] - ratio * (black + offsets[rest].mean(0))
     own = 1 / (facts["frames"] - 1)
-    # Photon noise goes with the light: that of the others, brought to this frame, is g/ḡ times its own.
+    # Photon noise is proportional to light: the others' variance, brought to this frame, is g/ḡ times its own.
     return Share(own, tuple(ratio.tolist()), tuple(offset.tolist()), float(ratio.mean()) * own)
 
 
 def drift_facts(sums: Sums, drift: FrameDrift) -> dict[str, Any]:
-    """What frames differ by: means, offsets and gains by frame and plane, and their scatter."""
+    """JSON-able facts about drift: means, offsets and gains by frame and plane, and the scatter of the means."""
     levels = sums.levels
     return {
         "frame_means_dn": levels.tolist(),
@@ -171,10 +207,10 @@ def drift_facts(sums: Sums, drift: FrameDrift) -> dict[str, Any]:
 
 
 def _typical(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance of blocks of like signal, plane by plane: what moves raises its own, but not theirs.
+    """Typical variance in DN² of blocks with the same signal, for each block; motion does not affect it.
 
-    Medians over up to 16 groups of rising signal, interpolated; beyond the brightest group in
-    proportion to the signal, which photon noise does not exceed.
+    Interpolated between medians over up to 16 groups of blocks sorted by signal.  Above the brightest group it grows
+    in proportion to the signal, as photon noise does.
     """
     typical = np.empty_like(variance)
     for plane, (s, v) in enumerate(zip(signal, variance, strict=True)):
@@ -200,18 +236,18 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
         )
     if motion.whole:
         cautions.append(
-            f"{scene.name}: no static burst: {100 * motion.part:.0f} % of it moves, whole frames by up to "
+            f"{scene.name}: not a static burst: {100 * motion.part:.0f} % of it moves, whole frames by up to "
             f"{2 * motion.shift:.2g} pixels{most}; all of it is masked{unlike}. "
-            "Drop what moved, or shoot again from a tripod"
+            "Remove the frames that moved, or shoot again from a tripod"
         )
     elif motion.part:
         cautions.append(f"{scene.name}: {100 * motion.part:.2g} % of it moves{most} and is masked{unlike}")
     span = float((sums.white - sums.black).mean())
     if (fall := _saturating(sums, signal, motion)) is not None:
         cautions.append(
-            f"{scene.name}: the noise of what is {fall[0]:.4g} DN above black and brighter has {fall[1]:.2g} of the "
-            "variance of darker parts: its pixels are full, each at a code of its own. Gain comes out too small: give "
-            "--white a code below them"
+            f"{scene.name}: from {fall[0]:.4g} DN above black the noise has only {fall[1]:.2g} times the variance of "
+            "darker parts: these pixels are saturated, each at its own code. The gain would come out too small: set "
+            "--white below these codes"
         )
     if (
         not scene.kind
@@ -226,10 +262,10 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
 
 
 def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tuple[float, float] | None:
-    """Signal in DN from which the noise falls, and the part of the variance that is left; None if it does not fall.
+    """Signal in DN from which noise falls, and its variance as a fraction of the largest; None if it does not fall.
 
-    Photons' noise grows with their number, so that noise which falls is of pixels that are full: at a code each of
-    its own, which makes no spike by which a clip is found.  Blocks that move have the variance of moving.
+    Photon noise grows with the signal, so falling noise shows full pixels.  Each saturates at its own code, which
+    makes no spike in the histogram.  Moving blocks are ignored, since motion raises their variance.
     """
     for plane, (s, v) in enumerate(zip(signal, sums.variance, strict=True)):
         lit = ~sums.saturated[plane] & ~motion.blocks
@@ -247,17 +283,15 @@ def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tupl
 def fit_drift(
     middles: NDArray[np.floating], signal: Array, variance: Array, flows: Sequence[Sequence[Shift]] = ()
 ) -> FrameDrift:
-    """Fit each frame's offset, and gain if there is one, to block means.
+    """Fit the offset, and if there is flicker the gain, of each frame to its block means.
 
-    Block by block, frame − middle frame = o + k·s, s being the frames' mean signal above black:
-    weighted least squares, blocks off by more than 4σ (where the scene moves) left out.  Over K
-    blocks two parameters take 2/K of a block mean's variance from the noise, 2/(pixels of the
-    plane) of a pixel's, whatever the scene: negligible.  But a gain that is
-    poorly determined would multiply the fixed pattern.  So gains are fitted plane by plane only
-    where the scene has enough contrast (their standard errors are below 2 %) and the frames
-    need them (χ² of the n gains, one false alarm in a thousand); else offsets alone.
-    Offsets alone are right where the black level drifts, and where the scene has one level;
-    a gain alone would be right for flicker, but the offset costs nothing.
+    Weighted least squares of frame − median frame = o + k·s over the blocks, where s is the frames' mean
+    signal above black; blocks that depart by more than 4σ, which move, are left out.  The two
+    parameters remove 2/K of a block mean's noise variance over K blocks, or 2/(pixels of the
+    plane) of a pixel's, which is negligible.  But a poorly determined gain would scale the fixed
+    pattern.  So a plane gets gains only if the scene has enough contrast (standard errors below
+    2 %) and the frames need them (χ² of the n gains, one false alarm in a thousand); otherwise
+    only offsets are fitted, which is right if the black level drifts or the scene has one level.
 
     Stars, and texture that is finer than a block, are not in its mean: the gains by pixels are taken
     where they are known better.
@@ -265,7 +299,7 @@ def fit_drift(
     Parameters
     ----------
     middles : ndarray, shape (n, C, *grid)
-        Block means of n ≥ 2 frames, DN, from any origin.
+        Block means of n ≥ 2 frames in DN, relative to any common level.
     signal : ndarray, shape (C, *grid)
         Signal of the scene above black, DN.
     variance : ndarray, shape (C, *grid)
@@ -322,13 +356,13 @@ def _of_pixels(shifts: Sequence[Shift]) -> list[tuple[list[float], list[float]]]
 
 
 def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, float]:
-    """Offset, slope and the slope's standard error; the offset alone if x is None or constant."""
+    """Fit a line robustly: offset, slope and the slope's standard error; slope 0 if x is None or constant."""
     kept = np.ones(len(y), bool)
     offset, slope, error, scale = 0.0, 0.0, np.inf, 1.0
     if not weights.any():
         return offset, slope, error
     root = np.sqrt(weights)
-    # Sums, not products of vectors: BLAS's hang on the number of its threads, which cost more than they do here.
+    # Sums instead of dot products, whose results in BLAS depend on the number of threads, and which cost more here.
     for _ in range(10):
         w = weights * kept
         total = float(w.sum())
@@ -338,7 +372,7 @@ def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, floa
             mean_x = float((w * x).sum()) / total
             across = x - mean_x
             power = float((w * across**2).sum())
-            # Of equal x the rounding of their mean is left.
+            # If all x are equal, only rounding of their mean is left.
             if power > 1e-12 * float((w * x**2).sum()):
                 slope = float((w * across * (y - mean_y)).sum()) / power
                 error = power**-0.5
@@ -346,11 +380,11 @@ def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, floa
         rest = np.abs(y - offset - (slope * x if x is not None else 0.0)) * root
         scale = max(1.4826 * float(np.partition(rest, len(rest) // 2)[len(rest) // 2]), 1.0)
         now = rest <= OUTLYING * scale
-        # Of blocks without weight, as saturated ones, no line can be drawn.
+        # Stop if only blocks without weight, such as saturated ones, are left.
         if not (weights * now).any() or (now == kept).all():
             break
         kept = now
-    # Noise common to many blocks (rows, banding) makes the slope less sure than white noise does.
+    # Noise common to many blocks (row noise, banding) makes the slope less certain than white noise does.
     return offset, slope, error * scale
 
 
@@ -358,7 +392,7 @@ BURST = Pairing(
     summary="the mean of the other frames of a static burst",
     needs="two frames or more",
     how=Stacking(True, conclude, share),
-    found=lambda scenes: "each of two frames or more and without a clean twin",
+    found=lambda scenes: "each with two frames or more and without a clean twin",
     usable=distinct_frames,
     frames=2,
 )

@@ -1,4 +1,4 @@
-"""Each frame with the scene's clean twin."""
+"""Pair each frame with the clean twin of its scene."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +16,18 @@ __all__ = ["CLEAN_TWIN"]
 
 
 def prepare(scene: Scene) -> Reference:
-    """Read the twin once: its codes, and its levels as facts."""
+    """Read the clean twin of a scene once: its codes as an array, its levels as facts.
+
+    Parameters
+    ----------
+    scene : Scene
+        The scene.
+
+    Raises
+    ------
+    RawError
+        If the scene has no clean twin, or it cannot be read.
+    """
     if scene.clean is None:
         raise RawError(f"{scene.name}: has no clean twin")
     twin = scene.clean.read()
@@ -35,29 +46,40 @@ def prepare(scene: Scene) -> Reference:
 
 
 ROWS, FEWEST = 32, 4000
-"""Rows of each plane on which a clean signal is checked, and the fewest pixels in them."""
+"""Number of rows of each plane in which a clean signal is checked, and the fewest pixels needed in them."""
 
 DARKEST, BRIGHTEST = 0.1, 0.8
-"""Part of the range from which on no noise reaches code 0, and of the clip up to which none reaches it."""
+"""Signals are checked above the first fraction of the range, where noise does not reach code 0, and below the second
+fraction of the clip level, where it does not clip."""
 
 OFF, SHARED, SURE = 0.03, 0.03, 6.0
-"""Departures of the mean and of the light, and share of the noise variance, that are reported if they exceed this many
-standard errors."""
+"""A caution is given if the light differs by more than the first fraction, or the clean signal explains more than the
+second fraction of the noise variance, and either by more than the third value in standard errors."""
 
 SMOOTH = 0.5
-"""Fraction of the noise's variance that is the same in neighbours of a row, rows' own means apart: no sensor's."""
+"""A caution is given if neighbours in a row share more than this fraction of the noise variance, apart from row means;
+no sensor's noise does."""
 
 
 def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
-    """A frame with the twin brought to the frame's own black and white level.
+    """Pair a frame with the clean twin, scaled to the frame's own black and white level.
 
-    A long exposure is also brought to the frame's exposure time and ISO; its clipped pixels are
-    not valid.
+    A long exposure is also scaled to the frame's exposure time and ISO, and its clipped pixels are
+    masked.
+
+    Parameters
+    ----------
+    scene : Scene
+        The scene.
+    number : int
+        Number of the frame.
+    reference : Reference
+        The twin, from `prepare`.
 
     Raises
     ------
     RawError
-        If their phases or sizes differ, or a long exposure lacks its exposure time or ISO.
+        If phases or sizes differ, or the exposure time or ISO of a long exposure or its frame is unknown.
     """
     noisy, facts = scene.frames[number].read(), reference.facts
     if (noisy.cfa, list(noisy.mosaic.shape)) != (facts["twin_cfa"], list(facts["twin_shape"])):
@@ -74,7 +96,7 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
         scale = ratio * (white - level) / (facts["twin_white_dn"] - twin_level)
         clean[plane] = (twin[plane] - twin_level) * scale + level
     if (left := noisy.left_by_levelling()) is not None:
-        # In the signal of the frame, and so in its clean signal too: none of it is noise.
+        # This remainder is in the frame's signal, so it belongs to the clean signal too.
         clean += left.astype(np.float32)
     valid = twin < np.asarray(facts["twin_clips_at_dn"])[:, None, None] if long else None
     words = [f"{noisy.source}: {each}" for each in doubts(noisy, clean, valid)]
@@ -83,11 +105,11 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
 
 
 def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> Iterator[str]:
-    """Doubts about a clean signal, found on a sample of its rows.
+    """Yield doubts about a clean signal, found in a sample of its rows.
 
-    Where it is the frame's expected signal, noise and signal have nothing in common: the mean of the noise
-    is 0, and neighbours' differences of noise and of signal are not correlated.  Noise of its own, e, makes
-    −cov(Δclean, Δnoise) = var Δe; so do a shift and a wrong exposure.
+    If the clean signal is the expectation of the frame, the noise has mean 0, and differences of neighbouring
+    pixels are uncorrelated between noise and signal.  Noise e in the clean signal makes
+    −cov(Δclean, Δnoise) = var Δe; a shift or a wrong exposure also makes them correlate.
 
     Parameters
     ----------
@@ -96,17 +118,17 @@ def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_]
     clean : ndarray, shape (C, h, w)
         Its clean signal, DN.
     valid : ndarray of bool, shape (C, h, w), optional
-        False where the clean signal is not known.
+        False where the clean signal is unknown.
     """
     black, white = noisy.levels()
     height = clean.shape[1]
-    # Not by numpy.unique, which imports masked arrays: a tenth of a small ingest.
+    # numpy.unique would import masked arrays, which takes a tenth of a small ingest.
     rows = np.linspace(0, height - 1, min(ROWS, height)).astype(int)
-    # Only these rows are packed: all of a frame would cost as much as cutting it.
+    # Pack only these rows; packing the whole frame would cost as much as cutting it.
     stored = (rows[:, None] * noisy.side + np.arange(noisy.side)).ravel()
     codes = replace(noisy, mosaic=noisy.mosaic[stored]).planes().astype(np.float64)
     signal = clean[:, rows].astype(np.float64)
-    # By the signal, not by the codes: those that clip are of one sign of the noise.
+    # Select by the signal, not by the codes: excluding clipped codes would bias the noise.
     floor = DARKEST * (white - black) if (codes <= 0).any() else -np.inf
     good = (signal - black > floor) & (signal < BRIGHTEST * noisy.clip_levels())
     if valid is not None:
@@ -119,7 +141,7 @@ def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_]
     if level > 0 and abs(off) > max(OFF * level, SURE * error):
         yield (
             f"is {100 * (1 + off / level):.1f} % as bright as its clean signal; is the exposure or the black level of "
-            "one of them wrong? The noise holds the difference"
+            "one of them wrong? The noise contains the difference"
         )
     pairs = good[..., 1:] & good[..., :-1]
     steps = np.diff(noise)[pairs], np.diff(signal)[pairs]
@@ -130,27 +152,27 @@ def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_]
     share, doubt = -float(products.mean()) / power, float(products.std()) / np.sqrt(len(products)) / power
     if abs(share) > max(SHARED, SURE * doubt):
         yield (
-            f"{100 * share:.0f} % of the noise's variance goes with the clean signal: is that noisy itself, such as an "
-            "exposure little longer, or not aligned? Gain and noise are wrong by about as much"
+            f"{100 * share:.0f} % of the noise variance is correlated with the clean signal: is the clean signal noisy "
+            "(for example, a slightly longer exposure) or not aligned? Gain and noise are off by about this much"
         )
     within = np.where(good, noise, 0.0)
     within -= (within.sum(-1) / np.maximum(good.sum(-1), 1))[..., None]
     smooth = 1 - power / 2 / float((within[good] ** 2).mean())
     if smooth > SMOOTH:
         yield (
-            f"{100 * smooth:.0f} % of what differs from the clean signal is alike in neighbouring pixels: is that not "
-            "aligned, or of another light? It counts as noise"
+            f"{100 * smooth:.0f} % of the difference from the clean signal is common to neighbouring pixels: is the "
+            "clean signal not aligned, or taken in other light? The difference counts as noise"
         )
 
 
 def _exposure_ratio(noisy: RawImage, facts: Mapping[str, Any]) -> float:
-    """Exposure time × ISO of the frame over that of its long exposure."""
+    """Exposure time × ISO of the frame divided by that of its long exposure."""
     own = (noisy.exposure_s or 0.0) * (noisy.iso or 0.0)
     twins = (facts["twin_exposure_s"] or 0.0) * (facts["twin_iso"] or 0.0)
     if not own or not twins:
         raise RawError(
-            f"{noisy.source}: its clean twin {facts['twin']} is a long exposure, but the exposure time and ISO of "
-            "both are not known; give them in their names or side-cars"
+            f"{noisy.source}: its clean twin {facts['twin']} is a long exposure, but exposure time and ISO are not "
+            "known for both; give them in the file names or in side-cars"
         )
     return float(own / twins)
 

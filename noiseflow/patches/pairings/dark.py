@@ -1,4 +1,4 @@
-"""Each dark frame with the fixed pattern that the other darks show."""
+"""Pair each dark frame with the mean of the other darks, which contains the fixed pattern."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +16,27 @@ from noiseflow.raw.image import RawImage
 __all__ = ["DARK"]
 
 LIGHT_PART = 0.02
-"""A dark whose mean is further than this part of the range from black is said to be none."""
+"""Darks whose mean is further from black than this fraction of the range are doubted."""
 
 
 def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conclusion:
-    """Dark shading and fixed pattern in one mean; hot, stuck and unsteady pixels.
+    """Evaluate a series of darks: means, drift and defective pixels.
 
-    There is no test of motion, since there is nothing to move: a pixel that blinks is
-    unsteady.
+    Darks show no scene, so there is no test of motion; a blinking pixel is unsteady.
+
+    Parameters
+    ----------
+    scene : Scene
+        The series.
+    sums : Sums
+        Sums over its frames.
+    flows : sequence of sequence of Shift
+        Not used.
+
+    Raises
+    ------
+    RawError
+        If light fell on one of the frames.
     """
     levels = sums.levels
     facts: dict[str, Any] = {
@@ -38,25 +51,35 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     far = int(np.abs(means - np.median(means)).argmax())
     if abs(means[far] - np.median(means)) > LIGHT_PART * float((sums.white - sums.black).mean()):
         raise RawError(
-            f"{scene.name}: {scene.frames[far].path.name} has a mean of {means[far]:.5g} DN, the other darks of "
-            f"{np.median(means):.5g}: light fell on it, or it is of another setting; take it out"
+            f"{scene.name}: {scene.frames[far].path.name} has a mean of {means[far]:.5g} DN, but the other darks have "
+            f"{np.median(means):.5g} DN: light fell on it, or it was taken with another setting; take it out"
         )
     cautions: tuple[str, ...] = ()
     if abs(above) > LIGHT_PART * float((sums.white - sums.black).mean()):
         cautions = (
-            f"{scene.name}: taken for dark, but its mean is {above:.4g} DN above black: light, or another black level?",
+            f"{scene.name}: taken for dark, but its mean is {above:.4g} DN above black: did light fall on it, or is "
+            "the black level wrong?",
         )
     return Conclusion(facts, cautions)
 
 
 def share(facts: Mapping[str, Any], number: int, setting: RawImage) -> Share:
-    """Frame n's clean signal: the others' mean, moved plane by plane to the frame's own mean.
+    """Clean signal of dark frame n: the mean of the others, shifted to the frame's own mean in each plane.
 
-    The mean is black level, dark current, shading and each pixel's own offset in one.  The
-    drift of the black level from frame to frame is taken out, as EMVA 1288 takes it out of
-    σ_dark: it is no noise of a pixel, and a patch cannot show it; it is kept as a fact,
-    frame by frame.  Row and column noise stay in: the mean over all rows of a plane, the
-    part 1/h of the row noise's variance, goes out with the drift.
+    The mean contains black level, dark current, shading and each pixel's own offset.  Shifting
+    removes the drift of the black level from frame to frame, as EMVA 1288 does for σ_dark: drift
+    is not noise of a pixel and cannot be seen in a patch.  It is kept in the scene's facts.  Row
+    and column noise remain, except for the mean over the h rows of a plane, 1/h of the row-noise
+    variance, which is removed with the drift.
+
+    Parameters
+    ----------
+    facts : mapping
+        Facts of the series, from `conclude`.
+    number : int
+        Number of the frame.
+    setting : RawImage
+        Not used.
     """
     levels = np.array(facts["frame_means_dn"])
     rest = np.arange(len(levels)) != number
@@ -69,7 +92,7 @@ DARK = Pairing(
     summary="the mean of the other darks",
     needs="two dark frames or more",
     how=Stacking(False, conclude, share),
-    found=lambda scenes: "all dark by their folder's name or listing",
+    found=lambda scenes: "all dark according to their folder's name or listing",
     usable=distinct_frames,
     frames=2,
     kind="dark",

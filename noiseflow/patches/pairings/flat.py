@@ -1,4 +1,4 @@
-"""Each flat frame with its level times the photo response of its pixels."""
+"""Pair each flat frame with its own level times the photo response of its pixels, found from the other flats."""
 
 from typing import Any
 
@@ -27,21 +27,36 @@ __all__ = ["FLAT"]
 Array = NDArray[np.float64]
 
 LEVELS_APART = 1.5
-"""Highest over lowest level from which on a pixel's offset is told from its response."""
+"""Smallest ratio of the highest to the lowest level at which a pixel's offset is separated from its response."""
 CLIPPED = 1e-3
-"""Fraction of the pixels at the white level from which on a frame's level is not known."""
+"""A frame with more than this fraction of its pixels clipped is not used, since its level is unknown."""
 LIT_SIGMAS = 3.0
-"""A level of fewer σ of a pixel's noise above black is said to be no light."""
+"""Flats whose level is less than this many σ of a pixel's noise above black are doubted."""
 
 
 def prepare(scene: Scene) -> Reference:
-    """Sum each pixel's departures from its frame's level; find dead and hot pixels.
+    """Sum each pixel's departures from the level of its frame, and find dead and hot pixels.
 
-    A pixel's departure from the level L of frame j is q_j = f + L_j·p + noise: fixed pattern
-    f in DN and response p, PRNU and shading of the light in one.  Kept are A = Σ w q and
-    B = Σ w L q, w = 1/(the frame's noise variance): what weighted least squares needs,
-    and what frame n can be taken out of again.  Exposures may differ; frames with more than 1 ‰ at
-    the white level are left out.
+    A pixel departs from the level L_j of frame j by q_j = f + L_j·p + noise, where f is the fixed
+    pattern in DN and p the relative response, which includes PRNU and shading of the light.  The
+    sums A = Σ w q and B = Σ w L q, with w = 1/(noise variance of the frame), are sufficient for
+    weighted least squares, and any frame can be subtracted from them.  Exposures may differ;
+    frames with more than 1 ‰ clipped pixels get no weight.
+
+    Parameters
+    ----------
+    scene : Scene
+        The series of flats.
+
+    Returns
+    -------
+    Reference
+        Arrays ``a``, ``b`` (the sums) and ``valid`` (False where a pixel is defective), facts and cautions.
+
+    Raises
+    ------
+    RawError
+        If a frame cannot be read or has another setting.
     """
     levels, variances, clipped, a, b = _summed(scene)
     facts: dict[str, Any] = {
@@ -55,7 +70,7 @@ def prepare(scene: Scene) -> Reference:
         facts |= {"levels_apart": False, "masked_pixels": int(a.size), "defects": NO_DEFECTS.facts}
         caution = (
             f"{scene.name}: {sum(clipped)} of {len(clipped)} flats have more than 1 ‰ of their pixels at the white "
-            "level: all of it is masked. Take shorter exposures"
+            "level, so all flats are masked. Take shorter exposures"
         )
         return Reference({"a": a, "b": b, "valid": np.zeros(a.shape, bool)}, facts, (caution,))
     facts["levels_apart"] = _apart(facts)
@@ -66,7 +81,9 @@ def prepare(scene: Scene) -> Reference:
     facts |= {"masked_pixels": int(mask.sum()), "defects": defects.facts}
     cautions = []
     if light < LIT_SIGMAS * np.sqrt(np.mean(variances)):
-        cautions.append(f"{scene.name}: taken for a flat, but its level is {light:.3g} DN above black: dark frames?")
+        cautions.append(
+            f"{scene.name}: taken for flats, but their level is only {light:.3g} DN above black: are they dark frames?"
+        )
     if any(clipped):
         cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
     return Reference({"a": a, "b": b, "valid": np.logical_not(mask, out=mask)}, facts, tuple(cautions))
@@ -75,7 +92,7 @@ def prepare(scene: Scene) -> Reference:
 def _summed(
     scene: Scene,
 ) -> tuple[list[Array], list[Array], list[bool], NDArray[np.float32], NDArray[np.float32]]:
-    """Level and noise variance of each frame's planes, whether it is clipped, and A and B over all frames."""
+    """Read all flats: levels in DN and noise variances in DN² of their planes, which are clipped, and the sums A, B."""
     first: RawImage | None = None
     levels: list[Array] = []
     variances: list[Array] = []
@@ -104,23 +121,32 @@ def _summed(
         clipped.append(lost)
         del image, planes
     if first is None:
-        raise RawError(f"{scene.name}: no frame")
+        raise RawError(f"{scene.name}: contains no frame")
     return levels, variances, clipped, a, b
 
 
 def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
-    """Frame n with c = black + L_n + f + L_n·p, f and p from the other frames alone.
+    """Pair flat n with the clean signal c = black + L_n + f + L_n·p, with f and p from the other flats only.
 
-    At one level f and p are one: p is fitted, f is 0.  Where levels differ by half or more both
-    are.  c is linear in the other frames, c = Σ a_j q_j + …, so that its variance is Σ a_j² v_j
-    of the frames' v_j: 1/(n − 1) of the noise variance for n frames of one level, less for a
-    low level beside high ones; the mean over the planes is told.  The level is the frame's own
-    mean, whatever the light did.
+    L_n is the mean of frame n itself, so drift of the light does not matter.  If all flats have
+    one level, f and p cannot be separated: p is fitted and f is 0.  If levels differ by a factor of 1.5
+    or more, both are fitted.  c is linear in the other frames, c = Σ a_j q_j + …, so its
+    variance is Σ a_j² v_j for noise variances v_j: 1/(n − 1) of the noise variance for n frames
+    at one level, and less for a low level among high ones.  The pair records the mean over planes.
+
+    Parameters
+    ----------
+    scene : Scene
+        The series of flats.
+    number : int
+        Number of the frame.
+    reference : Reference
+        Sums over all flats, from `prepare`.
     """
     noisy = scene.frames[number].read()
     facts = reference.facts
     black = noisy.levels()[0].ravel()
-    # Views: a copy of the planes would be one array more in memory.
+    # Views, to save the memory of a copy.
     (_, height, width), side = noisy.cube, noisy.side
     planes = [noisy.mosaic[y : side * height : side, x : side * width : side] for y, x in offsets(noisy.cfa)]
     clean = np.empty((len(planes), height, width), np.float32)
@@ -143,13 +169,13 @@ def pair(scene: Scene, number: int, reference: Reference) -> FramePair:
 
 
 def _apart(facts: dict[str, Any]) -> bool:
-    """Whether the levels that count differ enough to tell offset from response."""
+    """Whether the levels of unclipped flats differ enough to separate offset from response."""
     levels = np.mean(facts["frame_levels_dn"], 1)[~np.array(facts["clipped"])]
     return bool(levels.max() > LEVELS_APART * max(levels.min(), 1e-9))
 
 
 def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, float]:
-    """How A and B make the departure at frame n's level, by the other frames alone.
+    """Coefficients of A and B that predict a pixel's departure at the level of frame n, without that frame.
 
     Parameters
     ----------
@@ -158,14 +184,14 @@ def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, floa
     plane : int
         Index of the colour plane.
     number : int or None
-        If None, all frames count, and the response p is predicted itself.
+        Number of frame n.  If None, all frames are used, and the response p is predicted.
 
     Returns
     -------
     along : ndarray, shape (2,)
-        Factors of A and B.
+        Coefficients of A and B.
     share : float
-        The prediction's variance over that of the frame's noise.
+        Variance of the prediction divided by that of the frame's noise.
     """
     levels = np.array(facts["frame_levels_dn"])[:, plane]
     variances = np.array(facts["frame_variances_dn2"])[:, plane]
@@ -175,21 +201,21 @@ def _prediction(facts: Any, plane: int, number: int | None) -> tuple[Array, floa
         weights[number] = 0.0
     x = np.array([0.0, 1.0] if number is None else [1.0, levels[number]])
     moments = [float(weights @ levels**power) for power in range(3)]
-    # Once a frame is out, the others may all be of one level.
+    # Without frame n the others may all have the same level.
     if apart and moments[2] * moments[0] > (1 + (LEVELS_APART - 1) ** 2 / len(levels)) * moments[1] ** 2:
         along: Array = np.linalg.solve([moments[:2], moments[1:]], x)
     elif not moments[2]:
         along = np.zeros(2)
     else:
         along = np.array([0.0, x[1] / moments[2]])
-    # Frames of one level have one variance; what is measured differs by chance.
+    # Frames at one level have the same variance; measured values differ only by chance.
     noise = variances if apart else np.ones_like(variances)
     share = float((weights * (along[0] + along[1] * levels)) ** 2 @ noise)
     return along, share / float(noise[number or 0])
 
 
 def _response(facts: Any, plane: int, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Response p of each pixel, relative to the plane's mean, from all frames."""
+    """Relative response p of each pixel from all frames; 0 for the plane's mean."""
     along, _ = _prediction(facts, plane, None)
     return np.asarray(a * np.float32(along[0]) + b * np.float32(along[1]), np.float32)
 
@@ -197,16 +223,16 @@ def _response(facts: Any, plane: int, a: NDArray[np.float32], b: NDArray[np.floa
 def _defects(
     facts: Any, a: NDArray[np.float32], b: NDArray[np.float32], noise: Array
 ) -> tuple[Defects, NDArray[np.bool_], list[float]]:
-    """Dead and hot pixels, where they are, and the standard deviation of the response by plane.
+    """Find dead and hot pixels; return them, their mask, and the standard deviation of the response in each plane.
 
     Parameters
     ----------
     facts : mapping
-        What is known of the series of flats.
-    a, b : ndarray, shape (4, h, w)
+        Facts of the series of flats.
+    a, b : ndarray, shape (C, h, w)
         The sums A and B of each pixel.
-    noise : ndarray, shape (4,)
-        Noise of a pixel of one frame, as a fraction of the level.
+    noise : ndarray, shape (C,)
+        Noise σ of a pixel in one frame, as a fraction of the level.
     """
     planes, height, width = a.shape
     mask = np.empty(a.shape, bool)
@@ -238,7 +264,7 @@ def _defects(
 
 
 def _noise_variance(plane: NDArray[Any]) -> float:
-    """Variance of neighbours' differences, halved, wild ones clipped; a weight needs no more."""
+    """Noise variance in DN² from differences of neighbours, with outliers clipped; accurate enough for a weight."""
     step = np.diff(plane[::4].astype(np.float32), axis=1)
     bound = 5 * max(1.4826 * float(np.median(np.abs(step))), 1.0)
     return max(float(np.mean(np.clip(step, -bound, bound) ** 2, dtype=np.float64)) / 2, 1 / 12)
@@ -248,7 +274,7 @@ FLAT = Pairing(
     summary="the level and the photo response of the other flats",
     needs="two illuminated frames or more",
     how=FrameByFrame(pair, prepare),
-    found=lambda scenes: "all flat by their folder's name or listing",
+    found=lambda scenes: "all flat according to their folder's name or listing",
     usable=distinct_frames,
     frames=2,
     kind="flat",

@@ -1,4 +1,4 @@
-"""Frames without a clean signal: two noisy ones as a pair, or each alone."""
+"""Pairings without a clean signal: two noisy frames as a pair, or each frame alone."""
 
 from collections.abc import Sequence
 
@@ -23,16 +23,29 @@ __all__ = ["NOISY_PAIR", "UNPAIRED"]
 
 
 def firsts(scene: Scene) -> Sequence[int]:
-    """Frames 0, 2, 4 …: each frame is in one pair, a last odd one in none."""
+    """Numbers of the first frames of pairs: 0, 2, 4 …; with an odd number of frames the last is not used."""
     return range(0, len(scene.frames) - 1, 2)
 
 
 def pair_of_noisy(scene: Scene, number: int, reference: Reference) -> FramePair:
-    """Frame n, and the codes of frame n + 1 as its `clean`, of the same noise variance.
+    """Pair frame n with the codes of frame n + 1, which has the same noise variance, as `clean`.
 
-    Nothing is corrected: drift and flicker between the two stay in, and a scene that moves
-    is not noticed.  The pair is not valid where the second frame is clipped; clipping of the first
-    is tested as for any pairing.
+    Drift and flicker between the two are not corrected, and motion is not detected.  Pixels that clip in
+    the second frame are masked; clipping of the first is handled as in any pairing.
+
+    Parameters
+    ----------
+    scene : Scene
+        The scene.
+    number : int
+        Number of the first frame.
+    reference : Reference
+        Not used.
+
+    Raises
+    ------
+    RawError
+        If the frames have different settings or very different light.
     """
     noisy, other = (scene.frames[n].read() for n in (number, number + 1))
     same_setting(noisy, other)
@@ -44,19 +57,19 @@ def pair_of_noisy(scene: Scene, number: int, reference: Reference) -> FramePair:
 
 
 def _refuse_other_light(noisy: RawImage, other: RawImage) -> None:
-    """Refuse a pair of which one frame has far more light: they would differ by the scene, which is no noise."""
+    """Refuse a pair in which one frame has far more light, since the scene would appear in their difference."""
     first, second = (float(each.mosaic[::8].mean()) - float(np.mean(each.black)) for each in (noisy, other))
     less, more = sorted((first, second))
     span = noisy.white - float(np.mean(noisy.black))
     if more > MOST_LIGHT * less and more - less > least_light(span):
         raise RawError(
-            f"{other.source}: has a mean of {second:.4g} DN above black, {noisy.source} of {first:.4g}: they are no "
-            "pair of one exposure; take one out"
+            f"{other.source}: has a mean of {second:.4g} DN above black, but {noisy.source} has {first:.4g} DN: they "
+            "are not a pair with one exposure; take one out"
         )
 
 
 def by_subject(scenes: Sequence[Scene]) -> str:
-    """A denoiser must not be evaluated on a scene that it was trained on, if there are several."""
+    """Split by scene if there are several, so that a denoiser is not evaluated on a scene it was trained on."""
     several = len({scene.subject or scene.name for scene in scenes}) > 1
     return split_by_scene(scenes) if several else split_by_frame(scenes)
 
@@ -73,12 +86,12 @@ NOISY_PAIR = Pairing(
 
 
 def frame_alone(scene: Scene, number: int, reference: Reference) -> FramePair:
-    """A frame and no clean signal."""
+    """Read a frame, without a clean signal."""
     return FramePair(scene.frames[number], number, scene.frames[number].read(), None, 0.0)
 
 
 def why_none(scenes: Sequence[Scene]) -> str:
-    """Which scenes lack the frames or the twin that other pairings need."""
+    """Name the scenes without the frames or the clean twin that other pairings need."""
     single = [scene.name for scene in scenes if len(scene.frames) < 2]
     twinless = [scene.name for scene in scenes if scene.clean is None]
     reason = f"{len(single)} with one frame only ({listed(single)})"

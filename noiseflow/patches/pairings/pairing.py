@@ -1,4 +1,4 @@
-"""The contract of a pairing: pairs of noisy and clean signal, and what they are computed from."""
+"""The contract of a pairing: how it makes pairs of noisy and clean frames, and the types it uses."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 SAMPLED_SIDE, LARGEST_DN = 40, 60_000.0
-"""Rows, and columns, of the pixels by which frames of one scene are compared; the largest noise that is kept."""
+"""Number of rows, and of columns, of the sample of pixels used to compare frames; the largest noise that is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,20 +42,20 @@ class FramePair:
     Parameters
     ----------
     frame : Frame
-        The file.
+        The frame's file.
     number : int
         Number of the frame in its scene.
     noisy : RawImage
-        The frame; its mosaic holds nothing where `codes` are given.
-    clean : ndarray of float32, shape (C, H/2, W/2), or None
-        In the noisy frame's DN, in the precision that the store keeps; None where it is not
-        known, or computed from the mean that frames share.
+        The frame; its mosaic is a placeholder if `codes` are given.
+    clean : ndarray of float32, shape (C, h, w), or None
+        Clean signal in the noisy frame's DN; None if it is unknown, or computed from the mean that
+        the frames of a scene share.
     clean_variance : float
-        Variance of the clean signal as an estimate, as a fraction of the noise variance.
-    valid : ndarray of bool, shape (C, H/2, W/2), or None
-        False where a pixel is defective or its scene moves; None where nothing was tested.
-    codes : ndarray of uint16, shape (C, H/2, W/2), or None
-        The frame's codes packed to planes, DN, if they are not in `noisy`.
+        Variance of the error of the clean signal, as a fraction of the noise variance.
+    valid : ndarray of bool, shape (C, h, w), or None
+        False where a pixel is masked; None if no pixel is known to be bad.
+    codes : ndarray of uint16, shape (C, h, w), or None
+        The frame's codes packed into planes, DN, if they are not in `noisy`.
     """
 
     frame: Frame
@@ -67,10 +67,10 @@ class FramePair:
     codes: NDArray[np.uint16] | None = None
 
     def noise_sample(self) -> str:
-        """Noise in DN at up to 1,600 pixels of the first plane, the same of each frame of a size; empty without twin.
+        """Noise in DN at up to 1,600 pixels of the first plane, the same in each frame; empty without a clean signal.
 
-        Less the means of rows, and less what a gain explains, as of a lamp that flickers.  As 16-bit floats in
-        base64: the notes of thousands of frames are kept at once.
+        Row means, and what a gain explains (a lamp that flickers), are subtracted.  Stored as 16-bit floats in
+        base64, since the notes of thousands of frames are in memory at once.
         """
         if self.clean is None:
             return ""
@@ -95,14 +95,14 @@ def _spread(length: int) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Result of one pass over a scene's frames, as far as its pairs need it.
+    """Results of one pass over a scene's frames that its pairs need.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        Sums of frames, masks, maps: whole planes, saved as NPY and read as memory maps.
+        Sums of frames, masks and maps of whole planes; saved as NPY and memory-mapped.
     facts : mapping
-        JSON-able: drift in DN, frame offsets and gains, the static test, defects.
+        JSON-able facts: drift in DN, offsets and gains of frames, test for motion, defects.
     cautions : tuple of str
         Warnings for the user, one sentence each.
     """
@@ -114,16 +114,16 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Conclusion:
-    """Result of the sums over a scene's frames.
+    """What a pairing concludes from the sums over a scene's frames.
 
     Parameters
     ----------
     facts : mapping
-        As of `Reference`.
+        As in `Reference`.
     cautions : tuple of str
-        As of `Reference`.
+        As in `Reference`.
     moving : ndarray of bool, shape `Sums.blocks.grid`, or None
-        Blocks whose pixels are not valid.
+        Blocks to mask because they move.
     """
 
     facts: Mapping[str, Any]
@@ -133,14 +133,14 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class FrameByFrame:
-    """Pairs that are made one by one, from a reference of the scene.
+    """A pairing that makes its pairs one by one, from a reference of the scene.
 
     Parameters
     ----------
     pair : callable
-        (scene, number of a frame, reference) to the frame's pair; independent of the order.
+        (scene, number of a frame, reference) → the frame's pair; frames may come in any order.
     prepare : callable
-        One pass over the scene's frames, with one in memory at a time.
+        scene → reference, by one pass over its frames with one in memory at a time.
     """
 
     pair: Callable[[Scene, int, Reference], FramePair]
@@ -149,19 +149,19 @@ class FrameByFrame:
 
 @dataclass(frozen=True)
 class Stacking:
-    """Pairs by the mean of a scene's frames, in steps that several processes can share.
+    """A pairing by the mean of a scene's frames, in steps that several processes can share.
 
-    Frames are packed one by one, rows of them are summed strip by strip, and the sums are then
-    evaluated.
+    Frames are packed one by one, sums over them are computed strip by strip, and then the sums
+    are evaluated.
 
     Parameters
     ----------
     structured : bool
-        Whether the frames show a scene, which may move and has edges; darks do not.
+        Whether the frames show a scene, which has edges and may move; darks do not.
     conclude : callable
-        (scene, sums, shifts frame by frame and plane by plane) to a `Conclusion`.
+        (scene, sums, shifts of each frame's planes) → `Conclusion`.
     share : callable
-        (facts, number of a frame, its setting) to the `Share` that gives its clean signal.
+        (facts, number of a frame, its levels and metadata) → the `Share` that gives its clean signal.
     """
 
     structured: bool
@@ -170,51 +170,52 @@ class Stacking:
 
 
 def all_frames(scene: Scene) -> Sequence[int]:
-    """Every frame of a scene."""
+    """Numbers of all frames of a scene."""
     return range(len(scene.frames))
 
 
 def distinct_frames(scene: Scene) -> Sequence[int]:
-    """All frames; of two only the first, since the second's pair is the first's with its sign turned."""
+    """Numbers of all frames; of two frames only the first, since the second has the same noise with the other sign."""
     return range(len(scene.frames) if len(scene.frames) > 2 else 1)
 
 
 def split_by_frame(scenes: Sequence[Scene]) -> str:
-    """Frames of one scene may go to different splits."""
+    """Return ``"frame"``: frames of one scene may go to different splits."""
     return "frame"
 
 
 def split_by_scene(scenes: Sequence[Scene]) -> str:
-    """All frames of a scene stay in one split."""
+    """Return ``"scene"``: all frames of a scene stay in one split."""
     return "scene"
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """A way to pair.
+    """A way to pair frames with clean signals.
 
     Parameters
     ----------
     summary : str
         Where the clean signal comes from, in a few words, for help and docs.
     needs : str
-        What every scene must have, in words.
+        What every scene must have, for messages.
     how : FrameByFrame or Stacking
         How the pairs are made.
     found : callable, optional
-        (scenes) to the reason why ``auto`` takes it for them; None if ``auto`` never does.
+        scenes → the reason why ``auto`` chooses this pairing; None if ``auto`` never does.
     usable : callable
-        Numbers of the frames that make a pair.
+        scene → numbers of the frames that make a pair.
     split_by : callable
-        (scenes) to ``"scene"`` or ``"frame"``: what stays in one split by default.
+        scenes → ``"scene"`` or ``"frame"``, which stays in one split by default.
     frames : int
-        Least number of frames of a scene.
+        Smallest number of frames of a scene.
     twin : bool
         Whether a scene must have a clean twin.
     kind : str
-        Kind of scene that it is for: ``"flat"`` or ``"dark"``.  Scenes of other kinds are left out.
+        Kind of scene that the pairing is for: ``"flat"``, ``"dark"`` or empty for any.  Scenes of other kinds are
+        left out.
     clean : str
-        What the store's clean patches are: ``"signal"``, ``"noisy"`` (another noisy frame) or ``"none"``.
+        What the clean patches of the store are: ``"signal"``, ``"noisy"`` (another noisy frame) or ``"none"``.
     """
 
     summary: str
@@ -229,21 +230,21 @@ class Pairing:
     clean: str = "signal"
 
     def allows(self, scene: Scene) -> bool:
-        """Whether a scene's files are what it needs; reads no pixels."""
+        """Whether a scene has what the pairing needs; no pixels are read."""
         of_kind = not self.kind or scene.kind in ("", self.kind)
         return of_kind and len(scene.frames) >= self.frames and (scene.clean is not None or not self.twin)
 
     @property
     def stacking(self) -> Stacking | None:
-        """The steps of a pairing by the mean of frames; None for any other."""
+        """`how`, if it is a pairing by the mean of frames; otherwise None."""
         return self.how if isinstance(self.how, Stacking) else None
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first of some names, for messages."""
+    """Join the first names of a list, for messages."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def without_pixels(image: RawImage) -> RawImage:
-    """A frame's setting and shape, without the memory of its pixels."""
+    """Copy a frame's levels, metadata and shape, with a placeholder mosaic that takes no memory."""
     return replace(image, mosaic=np.broadcast_to(image.mosaic.dtype.type(0), image.mosaic.shape))

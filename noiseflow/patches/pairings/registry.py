@@ -1,4 +1,4 @@
-"""All pairings, and which one to use for some scenes."""
+"""The registry of pairings, and the choice of one for given scenes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ PAIRINGS = Registry[Pairing](
         "none": "noiseflow.patches.pairings.noisy_pair:UNPAIRED",
     }
 )
-"""Ways to pair, in the order in which ``auto`` tries them."""
+"""Name → pairing, in the order in which ``auto`` tries them."""
 
 
 @dataclass(frozen=True)
 class PairingChoice:
-    """A pairing, and why.
+    """The pairing chosen for some scenes.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class PairingChoice:
     reason : str
         Why it was chosen, for the user.
     scenes : tuple of Scene
-        Scenes that it takes.
+        Scenes that are paired.
     left_out : tuple of str
         Names of the other scenes.
     """
@@ -47,11 +47,11 @@ class PairingChoice:
 
 
 def choose_pairing(scenes: Sequence[Scene], wanted: str = "auto") -> PairingChoice:
-    """The pairing to use for scenes, why, and which of them it takes.
+    """Choose the pairing for scenes, and the scenes that it can pair.
 
-    ``"auto"`` goes by the files alone: clean twins, scenes that folders and listings call dark
-    or flat, the number of frames.  It never takes ``"noisy-pair"``, and says when darks or
-    flats are among bursts.
+    ``"auto"`` looks only at the files: clean twins, scenes that folders or listings call dark
+    or flat, the number of frames.  It never chooses ``"noisy-pair"``, and its reason mentions darks or
+    flats among bursts.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def choose_pairing(scenes: Sequence[Scene], wanted: str = "auto") -> PairingChoi
     Raises
     ------
     RawError
-        If there is no scene, the name is not known, or a scene lacks what the wanted pairing needs.
+        If there is no scene, the name is unknown, or a scene lacks what the pairing needs.
     """
     if not scenes:
         raise RawError("no scene to pair; expected raw files, folders or data sets")
@@ -76,11 +76,11 @@ def choose_pairing(scenes: Sequence[Scene], wanted: str = "auto") -> PairingChoi
         taken = [scene for scene in scenes if scene.kind == pairing.kind] or taken
     lacking = [scene.name for scene in taken if not pairing.allows(scene)]
     if lacking and pairing.kind:
-        # A single dark beside whole series is no reason to refuse the series.
+        # A single dark frame must not make complete series unusable.
         taken = [scene for scene in taken if pairing.allows(scene)]
     if not taken or (lacking and not pairing.kind):
         raise RawError(
-            f"pairing {wanted!r} needs {pairing.needs} for every scene; {lacking[0]!r} has none"
+            f"pairing {wanted!r} needs {pairing.needs} for every scene; {lacking[0]!r} lacks it"
             + (f" ({len(lacking)} such scenes)" if len(lacking) > 1 else "")
         )
     names = {scene.name for scene in taken}
@@ -88,13 +88,14 @@ def choose_pairing(scenes: Sequence[Scene], wanted: str = "auto") -> PairingChoi
     reason = f"as requested, for {_count(taken)}"
     if left_out:
         reason += (
-            f"; left out {len(left_out)} of {len(scenes)} scenes, not {wanted} or single frames: {listed(left_out)}"
+            f"; left out {len(left_out)} of {len(scenes)} scenes that are not {wanted} or have a single frame: "
+            f"{listed(left_out)}"
         )
     return PairingChoice(wanted, reason, tuple(taken), left_out)
 
 
 def _found(scenes: Sequence[Scene]) -> PairingChoice:
-    """The first pairing that every scene allows."""
+    """Find the first pairing that all scenes allow."""
     for name, pairing in PAIRINGS.items():
         fits = all(pairing.allows(scene) and pairing.kind in ("", scene.kind) for scene in scenes)
         if pairing.found is not None and fits:
@@ -108,7 +109,7 @@ def _found(scenes: Sequence[Scene]) -> PairingChoice:
 
 
 def _count(scenes: Sequence[Scene]) -> str:
-    """How many scenes, and of which kinds: ``102 scenes (51 flat, 51 dark)``."""
+    """Format the number of scenes and their kinds: ``102 scenes (51 flat, 51 dark)``."""
     kinds = Counter(scene.kind for scene in scenes)
     words = ", ".join(f"{number} {kind or 'of unknown kind'}" for kind, number in kinds.items())
     plural = "s" if len(scenes) > 1 else ""

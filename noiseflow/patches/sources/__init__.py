@@ -1,7 +1,7 @@
-"""Where frames come from: folders, files and data sets, sorted into scenes.
+"""Sources of frames: folders, files and data sets, sorted into scenes.
 
-To add a data set, write a module with ``recognises(path)`` and ``gather(path, settings)``
-and give it a line in `SOURCES`.
+To add a data set, write a module that defines ``recognises(path)`` and ``gather(path, settings)``,
+and add a line to `SOURCES`.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,19 @@ __all__ = ["SOURCES", "Collection", "Frame", "Scene", "Source", "collect"]
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of source: its name, the test of a path, what gathers its scenes; and whether it is a published set."""
+    """A kind of source.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the kind, for messages.
+    recognises : callable
+        path → whether it is a source of this kind.
+    gather : callable
+        (path, settings) → the collection of its scenes.
+    published : bool
+        Whether it is a published data set.
+    """
 
     kind: str
     recognises: Callable[[Path], bool]
@@ -31,7 +43,15 @@ class Source:
 
     @classmethod
     def in_module(cls, kind: str, name: str) -> "Source":
-        """The source that the module of that name in this folder describes."""
+        """Make the source that a module in `noiseflow.patches.sources` defines.
+
+        Parameters
+        ----------
+        kind : str
+            Name of the kind, for messages.
+        name : str
+            Name of the module.
+        """
         module = import_module(f"noiseflow.patches.sources.{name}")
         return cls(kind, module.recognises, module.gather, published=name.startswith(("sidd", "published.")))
 
@@ -53,29 +73,29 @@ SOURCES: tuple[Source, ...] = (
     Source.in_module(FOLDER, "folder"),
     Source.in_module("raw file", "single"),
 )
-"""Kinds of source; the first that recognises a path is taken."""
+"""Kinds of source; the first that recognises a path is used."""
 
 DEPTH, MOST_FOLDERS = 2, 200
-"""Folders down to which a published data set is looked for, and the most folders of one depth: among more
-none is looked for."""
+"""Levels of folders that are searched for a published data set, and the largest number of folders on one level; if
+there are more, the search ends."""
 
 
 def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: bool = False) -> Collection:
-    """Sort what is at a path into scenes.
+    """Sort the frames of a file, folder or data set into scenes.
 
     Parameters
     ----------
     path : path
         File, folder or data set.
     settings : RawSettings, optional
-        What to take instead of what the files say; wins over side-car TOMLs.
+        Overrides of the files' levels and metadata; they also override side-car TOML files.
     skip_bad : bool
-        Whether to read every frame now, and leave out and report those that cannot be read.
+        Read every frame now, and leave out and report those that cannot be read.
 
     Raises
     ------
     RawError
-        If nothing is there, or nothing that we know.
+        If the path does not exist or is no known source, or the source is damaged or ambiguous.
     """
     path = Path(path)
     settings = settings or RawSettings()
@@ -90,19 +110,19 @@ def collect(path: str | Path, settings: RawSettings | None = None, *, skip_bad: 
                 found = source.gather(path, settings)
                 return without_bad(found) if skip_bad else found
         if path.is_dir():
-            raise RawError(f"{path}: no raw file in this folder, and no data set that we know{_what_is_there(path)}")
+            raise RawError(f"{path}: no raw file in this folder, and not a known data set{_what_is_there(path)}")
     except OSError as error:
         raise RawError(f"{path}: cannot be read ({error.strerror or error})") from error
     raise RawError(unknown_reason(path))
 
 
 def _published_below(path: Path) -> Path:
-    """The published data set in a folder that holds nothing else, some folders down; that folder if there is none.
+    """Find the only published data set in the folders below; return `path` itself if there is none.
 
     Raises
     ------
     RawError
-        The folder holds several, or other raw files beside one.
+        If there are several, or one next to other raw files.
     """
     folders = [path]
     for _ in range(DEPTH):
@@ -115,14 +135,14 @@ def _published_below(path: Path) -> Path:
         others = [folder for folder in folders if found and folder not in found and _holds_frames(folder)]
         if len(found) + len(others) > 1:
             names = ", ".join([*(f"{folder} ({kind})" for folder, kind in found.items()), *map(str, others)])
-            raise RawError(f"{path}: holds a published data set beside other frames: ingest one of {names}")
+            raise RawError(f"{path}: contains a published data set next to other frames: ingest one of {names}")
         if found:
             return next(iter(found))
     return path
 
 
 def _published(path: Path) -> str:
-    """Name of the published data set that a folder is; empty if it is none."""
+    """Name of the published data set in a folder; empty if it is none."""
     return next((source.kind for source in SOURCES if source.published and source.recognises(path)), "")
 
 
@@ -138,4 +158,4 @@ def _folders(path: Path) -> list[Path]:
 def _what_is_there(path: Path) -> str:
     suffixes = sorted({entry.suffix.lower() or "no suffix" for entry in path.rglob("*") if entry.is_file()})
     shown = ", ".join(suffixes[:8]) + (", …" if len(suffixes) > 8 else "")
-    return f"; it holds files of {shown}" if suffixes else ""
+    return f"; it contains {shown} files" if suffixes else ""

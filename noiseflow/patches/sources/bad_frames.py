@@ -1,4 +1,4 @@
-"""Frames that cannot be read, left out and listed."""
+"""Leave out frames that cannot be read, and report them."""
 
 from dataclasses import replace
 
@@ -9,14 +9,19 @@ __all__ = ["without_bad"]
 
 
 def without_bad(collection: Collection) -> Collection:
-    """A collection without the frames that cannot be read, each with its reason in the report.
+    """Remove the frames that cannot be read from a collection, and add the reasons to its report.
 
-    A scene whose clean twin cannot be read, or that keeps no frame, is left out as a whole.
+    A scene is removed if its clean twin or none of its frames can be read.
+
+    Parameters
+    ----------
+    collection : Collection
+        Scenes to check; every frame is read.
 
     Raises
     ------
     RawError
-        No frame can be read.
+        If no frame can be read.
     """
     reasons: list[str] = []
     kept = [scene for each in collection.scenes if (scene := _readable(each, reasons)) is not None]

@@ -1,4 +1,4 @@
-"""Folders of the EMVA 1288 reference data sets: each series is a scene."""
+"""Folders of the EMVA 1288 reference data sets, with one scene per series."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,13 @@ recognises = is_emva
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the series of a listing into scenes."""
+    """Make a scene of each series in the listing.
+
+    Raises
+    ------
+    RawError
+        If the listing cannot be read or is inconsistent.
+    """
     folder = read_emva(path)
     scenes = [
         Scene(

@@ -1,4 +1,4 @@
-"""Folders of raw files: clean twins by name, or else each folder a scene for each ISO and exposure in it."""
+"""Folders of raw files: pairs with clean twins by name; otherwise one scene per folder, ISO and exposure time."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,25 +22,38 @@ from noiseflow.raw.settings import RawSettings
 __all__ = ["Group", "gather", "grouped", "holds_frames", "names_of", "recognises"]
 
 SHOWN = 3
-"""Names in a line of the report."""
+"""Number of names shown in a line of the report."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether there is a raw file in a folder or below it."""
+    """Whether a folder or a folder below it contains a raw file."""
     return path.is_dir() and any(is_raw(folder / name) for folder, names, _ in walk(path) for name in names)
 
 
 def holds_frames(path: Path) -> bool:
-    """Whether there is a raw file in a folder itself."""
+    """Whether a folder contains a raw file, not counting folders below it."""
     return any(is_raw(entry) for entry in path.iterdir())
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
     """Sort the raw files below a folder into scenes.
 
-    Files of a second format, such as PNG previews beside camera raws, are left out and
-    reported, as are folders that cannot be opened.  Names of clean twins are looked for
-    first; without them each folder is a scene, split by ISO and by exposure time.
+    If any file has a clean twin by its name, each twin makes a scene.  Otherwise each folder makes
+    a scene, or several if it has frames of several ISOs or exposure times.  Files of a second
+    format, such as PNG previews next to camera raw files, and folders that cannot be opened are
+    left out and reported.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    settings : RawSettings
+        The user's settings.
+
+    Raises
+    ------
+    RawError
+        If there is no raw file.
     """
     report: list[str] = []
     folders: dict[Path, list[Path]] = {}
@@ -52,9 +65,9 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             folders[folder] = files
         if others:
             suffixes = ", ".join(sorted({file.suffix for file in others}))
-            report.append(f"{folder}: {len(others)} {suffixes} file(s) left out beside {files[0].suffix} files")
+            report.append(f"{folder}: {len(others)} {suffixes} file(s) left out next to {files[0].suffix} files")
     if not folders:
-        raise RawError(f"{path}: no raw file in this folder, and no data set that we know")
+        raise RawError(f"{path}: no raw file in this folder, and not a known data set")
     twins = find_twins(path, [file for files in folders.values() for file in files])
     if twins is not None:
         report += _said(path, twins)
@@ -66,7 +79,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
 
 def _scenes(path: Path, folder: Path, files: list[Path], settings: RawSettings, report: list[str]) -> Iterator[Scene]:
-    """A scene for each setting of one folder."""
+    """Yield a scene for each setting of one folder; several settings are reported."""
     name = str(folder.relative_to(path))
     if folder == path and not (path / path.name).is_dir():
         name = path.name
@@ -80,7 +93,7 @@ def _scenes(path: Path, folder: Path, files: list[Path], settings: RawSettings, 
 
 
 def _pairs(path: Path, twins: Twins, settings: RawSettings) -> Iterator[Scene]:
-    """A scene for each clean twin."""
+    """Yield a scene for each clean twin."""
     for clean, noisy in twins.pairs.items():
         name = str(clean.relative_to(path).with_suffix(""))
         frames = tuple(frame for file in noisy for frame in file_frames(file, settings))
@@ -91,7 +104,7 @@ def _pairs(path: Path, twins: Twins, settings: RawSettings) -> Iterator[Scene]:
 def _said(path: Path, twins: Twins) -> Iterator[str]:
     clean, noisy = next(iter(twins.pairs.items()))
     count = sum(len(each) for each in twins.pairs.values())
-    how = "; the clean signal is brought to the short exposure by the ratio of exposure and ISO" if twins.long else ""
+    how = "; the clean signal is scaled to the short exposure by the ratio of exposure time × ISO" if twins.long else ""
     yield (
         f"{path}: {count} noisy file(s) paired by name with {len(twins.pairs)} clean one(s), such as "
         f"{_below(path, noisy[0])} with {_below(path, clean)}{how}"
@@ -112,14 +125,14 @@ def _listed(names: Sequence[str]) -> str:
 
 @dataclass
 class Group:
-    """Files of one setting.
+    """Files with one setting.
 
     Parameters
     ----------
     iso : float or None
-        ISO that the files share.
+        ISO of all files; None if unknown.
     exposure_s : float or None
-        Exposure time of the first file, in seconds.
+        Exposure time of the first file in seconds; None if unknown or ignored.
     files : list of Path
         Files of the group.
     """
@@ -129,28 +142,28 @@ class Group:
     files: list[Path] = field(default_factory=list)
 
     def takes(self, iso: float | None, exposure_s: float | None) -> bool:
-        """Whether a file of these settings belongs here."""
+        """Whether a file with this ISO and exposure time in seconds belongs to the group."""
         return self.iso == iso and same_exposure(self.exposure_s, exposure_s)
 
 
 def grouped(files: Iterable[Path], settings: RawSettings, *, by_exposure: bool = True) -> list[Group]:
-    """Files by ISO, and by exposure time within 1 %; in their own order within a group.
+    """Group files by ISO, and by exposure time to within 1 %; files keep their order in a group.
 
     Parameters
     ----------
     files : iterable of Path
         Raw files of one folder.
     settings : RawSettings
-        Settings that replace what the files state.
+        The user's settings; they override the files.
     by_exposure : bool
-        Whether the exposure time counts; flats of one series differ by it.
+        Whether to separate exposure times; flats of one series have several.
     """
     groups: list[Group] = []
     for file in files:
         try:
             iso, exposure_s = glance(file, settings)
         except RawError:
-            # Damaged: reading the file says how.
+            # Damaged: reading the file will report how.
             iso = exposure_s = None
         exposure_s = exposure_s if by_exposure else None
         group = next((each for each in groups if each.takes(iso, exposure_s)), None)
@@ -162,8 +175,17 @@ def grouped(files: Iterable[Path], settings: RawSettings, *, by_exposure: bool =
 
 
 def names_of(name: str, groups: list[Group]) -> list[str]:
-    """A name for each group of a scene: with its ISO and its exposure time, as far as they tell groups apart.
+    """Name each group of files after its folder, with ISO and exposure time if these differ between groups.
 
+    Parameters
+    ----------
+    name : str
+        Name of the folder.
+    groups : list of Group
+        Groups of its files.
+
+    Examples
+    --------
     >>> names_of("desk", [Group(100, 0.1), Group(800, 0.1)])
     ['desk_ISO100', 'desk_ISO800']
     """

@@ -1,6 +1,6 @@
-"""Frames, scenes and collections of them: what every source gathers.
+"""`Frame`, `Scene` and `Collection`: the types that every source returns.
 
-All of it can be pickled, to be sent to worker processes.
+They can be pickled and sent to worker processes.
 """
 
 import re
@@ -35,26 +35,26 @@ KIND_WORDS = {
     "dark": {"dark", "darks", "darkframe", "darkframes", "bias", "biases"},
     "flat": {"flat", "flats", "flatfield", "flatfields", "flatframes"},
 }
-"""Words in a folder's name that say what its frames are."""
+"""Kind of a scene → words in a folder's name that mean it."""
 
 LONG_TWIN: Mapping[str, str] = {"clean_twin": "long exposure"}
-"""Facts of a scene whose clean signal is a longer exposure of it, or one at another ISO."""
+"""Facts of a scene whose clean twin is a longer exposure, or one at another ISO."""
 
 
 SAME_EXPOSURE = 0.01
-"""Exposure times that differ by less than this fraction are one setting: files round them differently."""
+"""Exposure times that differ by at most this fraction count as equal, since files round them differently."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame that can be read when it is wanted.
+    """A frame that is read on demand.
 
     Parameters
     ----------
     path : Path
         The file, for messages, checksums and provenance.
     read : callable
-        Reads it; a module's function or a `functools.partial` of one.
+        Reads the frame; a module-level function or a `functools.partial` of one.
     """
 
     path: Path
@@ -63,26 +63,26 @@ class Frame:
 
 @dataclass(frozen=True)
 class Scene:
-    """Frames of one static scene at one setting of the camera.
+    """Frames of one static scene, taken with one setting of the camera.
 
     Parameters
     ----------
     name : str
-        Unique in its collection.
+        Name, unique in the collection.
     frames : tuple of Frame
         Noisy frames.
     clean : Frame or None
         The clean twin, if there is one.
     subject : str
-        What was pictured: scenes of one subject stay in one split.
+        Name of what was photographed; scenes of one subject stay in one split.
     kind : str
-        ``"dark"`` or ``"flat"`` where a listing or the folder's name says so; else empty.
+        ``"dark"`` or ``"flat"`` if a listing or the folder's name says so; otherwise empty.
     split : str or None
-        ``"train"``, ``"val"`` or ``"test"`` where the data set publishes it; None to be drawn.
+        ``"train"``, ``"val"`` or ``"test"`` if the data set publishes it; None to assign one at random.
     facts : mapping
-        JSON-able: what the data set says of the scene beside its pixels.
+        JSON-able facts about the scene from the data set.
     grid : callable or None
-        ((H, W) of the planes, patch size) to corners (y, x), shape (n, 2), of the patches
+        ((H, W) of the planes, patch size) → corners (y, x), shape (n, 2), of the patches
         that the data set publishes; None for all that fit side by side.
     """
 
@@ -98,14 +98,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Collection:
-    """Scenes found in one place.
+    """Scenes found in one source.
 
     Parameters
     ----------
     scenes : tuple of Scene
-        Scenes, in a fixed order.
+        Scenes in a fixed order.
     truth : mapping
-        About the cameras, by name, if they are simulated.
+        Camera → its true parameters, if it is simulated.
     report : tuple of str
         Remarks for the user: what is missing, left out or unreadable.
     """
@@ -116,7 +116,7 @@ class Collection:
 
 
 def same_exposure(first: float | None, other: float | None) -> bool:
-    """Whether two exposure times in s are one setting.
+    """Whether two exposure times in seconds are equal to within `SAME_EXPOSURE`; None equals only None.
 
     >>> same_exposure(0.016683, 0.016684), same_exposure(0.01, None)
     (True, False)
@@ -127,12 +127,12 @@ def same_exposure(first: float | None, other: float | None) -> bool:
 
 
 def is_long(scene: Scene) -> bool:
-    """Whether a scene's clean twin is a longer exposure, to be brought to each frame's exposure time and ISO."""
+    """Whether a scene's clean twin is a longer exposure, which must be scaled to each frame's exposure time and ISO."""
     return scene.facts.get("clean_twin") == LONG_TWIN["clean_twin"]
 
 
 def kind_of(name: str) -> str:
-    """Kind that a folder's name says: ``"dark"``, ``"flat"`` or none.
+    """Kind of frames according to a folder's name: ``"dark"``, ``"flat"`` or empty.
 
     >>> kind_of("ISO100_darks"), kind_of("darkroom")
     ('dark', '')
@@ -142,16 +142,16 @@ def kind_of(name: str) -> str:
 
 
 def file_frame(path: Path, settings: RawSettings) -> Frame:
-    """A raw file of one noisy frame."""
+    """Make the frame of a raw file with one noisy frame."""
     return Frame(path, partial(read_frame, path, settings))
 
 
 def file_frames(path: Path, settings: RawSettings) -> tuple[Frame, ...]:
-    """All noisy frames of a raw file; a stack holds several."""
+    """Make the frames of a raw file, which may be a stack of several noisy frames."""
     try:
         count = frame_count(path)
     except RawError:
-        # Damaged: reading its frame says how.
+        # Damaged: reading the frame will report how.
         count = 1
     if count == 1:
         return (file_frame(path, settings),)
@@ -159,5 +159,5 @@ def file_frames(path: Path, settings: RawSettings) -> tuple[Frame, ...]:
 
 
 def clean_frame(path: Path, settings: RawSettings) -> Frame:
-    """A raw file of a clean signal."""
+    """Make the frame of a raw file with a clean signal."""
     return Frame(path, partial(read_clean, path, settings))

@@ -1,9 +1,9 @@
 """SIDD's folder trees: Small, Medium and Full, raw-RGB.
 
-Medium holds ``Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT`` with
-``…GT_RAW…`` and ``…METADATA_RAW…`` beside it; Full has folders ``0001_NOISY_RAW`` and so on
-in between.  Each noisy frame has a ground truth of its own, so it is a scene of its own too;
-the frames of one instance stay in one split.
+Medium contains ``Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT`` with
+``…GT_RAW…`` and ``…METADATA_RAW…`` next to it; Full has one more level of folders, such as
+``0001_NOISY_RAW``.  Each noisy frame has its own ground truth, so each makes a scene; the frames
+of one instance stay in one split.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,21 +20,20 @@ __all__ = ["gather", "recognises"]
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is a scene instance, or holds some, itself or in ``Data``."""
+    """Whether a folder is a scene instance, or contains some directly or in ``Data``."""
     return path.is_dir() and any(True for _ in _instances(path))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the frames of the instances found into scenes with the published split.
+    """Make a scene of each noisy frame, with the published split.
 
-    Instances in neither published list are left out, unless none of those found is in one; then
-    all are taken and no split is given.  What is missing, left out, or not in the data set as
-    published is reported.
+    Instances that are in neither published list are left out.  If no instance is in a list, all are
+    used, without a split.  Instances that are missing, left out, or unknown to the data set are reported.
 
     Raises
     ------
     RawError
-        No raw frame is there at all.
+        If there is no readable raw frame.
     """
     found = dict(_instances(path))
     listed = {folder: name for folder, name in found.items() if name.instance in published().split}
@@ -48,14 +47,15 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         scenes += _scenes(folder, name, settings, report, split=published().split.get(name.instance))
     if not scenes:
         raise RawError(
-            f"{path}: {len(found)} SIDD scene folder(s), but no raw frame that can be read in them: "
+            f"{path}: has {len(found)} SIDD scene folder(s), but no readable raw frame in them: "
             f"{report[-1] if report else 'expected …NOISY_RAW….MAT files, the raw-RGB version of the data set'}"
         )
     if listed:
         count, size = published().patches_per_frame, published().patch_size
         report += [
-            f"published split; of patches of {size}×{size} the published {count:,} a frame; --max-clipped 1 keeps all",
-            "no validation split is published; ValidationNoisyBlocksRaw.mat as a second source makes one",
+            f"published split; the published {count:,} patches per frame if they are {size}×{size}; "
+            "--max-clipped 1 keeps all of them",
+            "no validation split is published; give ValidationNoisyBlocksRaw.mat as a second source to add one",
         ]
     return Collection(tuple(scenes), report=tuple(report))
 
@@ -75,7 +75,7 @@ def _instances(path: Path) -> Iterator[tuple[Path, SceneName]]:
 
 
 def _compared(path: Path, found: Iterable[SceneName]) -> list[str]:
-    """Lines on what is missing from the published lists, or unknown to them."""
+    """Report instances of the published lists that are missing, and instances that are not in the data set."""
     numbers = {name.instance for name in found}
     report = []
     for split in ("train", "test"):
@@ -125,12 +125,15 @@ def _scenes(
                 continue
             facts = facts_of(name)
         if facts.get("cfa", published().cfa.get(name.camera)) != published().cfa.get(name.camera):
-            report.append(f"{file}: its metadata says {facts['cfa']}; the {name.camera} is known as otherwise")
+            report.append(
+                f"{file}: its metadata says {facts['cfa']}, but the {name.camera} has "
+                f"{published().cfa.get(name.camera, 'an unknown array')}"
+            )
         yield Scene(
             name=f"{folder.name}/{_frame(file)}",
             frames=(file_frame(file, settings),),
             clean=clean_frame(twin, settings) if twin else None,
-            # Without a published split, instances of one pictured scene stay together.
+            # Without a published split, instances of the same scene stay together.
             subject=folder.name if split else f"scene {name.scene}",
             split=split,
             facts=facts,

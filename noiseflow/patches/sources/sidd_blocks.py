@@ -1,10 +1,10 @@
 """SIDD's Validation and Benchmark block files: 40 instances of 32 blocks of 256×256 in one array.
 
-``ValidationNoisyBlocksRaw.mat`` with ``ValidationGtBlocksRaw.mat``, MATLAB version 5;
-``BenchmarkNoisyBlocksRaw.mat`` has no ground truth.  Each block is a scene.  The files hold the
-signal in [0, 1] and not the levels: the number of codes between black and white is found from
-the spacing of the values of an instance, black is taken as 0.  Nor do they hold the cameras:
-those of SIDD's 40 instances are published, those of files of another camera the user says.
+``ValidationNoisyBlocksRaw.mat`` belongs to ``ValidationGtBlocksRaw.mat`` (both MATLAB version 5);
+``BenchmarkNoisyBlocksRaw.mat`` has no ground truth.  Each block makes a scene.  The files contain
+the signal in [0, 1] without levels: black is taken as 0, and the number of codes between black
+and white follows from the spacing of an instance's values.  The cameras of SIDD's 40 instances
+are published; for files of another camera the user gives its name.
 """
 
 import tempfile
@@ -27,19 +27,25 @@ from noiseflow.raw.settings import RawSettings
 __all__ = ["gather", "read_block", "recognises"]
 
 SETS = {"Validation": "val", "Benchmark": "test"}
-"""First word of a file's name, and the split that it is made for."""
+"""First word of a file's name → the split of its blocks."""
 
 MANY_CODES = 2**16 - 1
-"""Codes of a signal whose spacing is not found: fine enough to lose nothing."""
+"""Number of codes assumed if the spacing of the values is not found; fine enough to lose nothing."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a path is a file of noisy blocks, or a folder that holds one."""
+    """Whether a path is a file of noisy blocks, or a folder that contains one."""
     return bool(_files(path))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the blocks of each file into scenes."""
+    """Make a scene of each block of each file.
+
+    Raises
+    ------
+    RawError
+        If a file is damaged, or the cameras of its instances are unknown.
+    """
     scenes: list[Scene] = []
     report: list[str] = []
     for noisy in _files(path):
@@ -47,11 +53,11 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         clean = noisy.with_name(f"{which}GtBlocksRaw.mat")
         instances, blocks = _shape(noisy)
         if clean.is_file() and _shape(clean) != (instances, blocks):
-            raise RawError(f"{clean}: holds other blocks than {noisy.name}")
+            raise RawError(f"{clean}: has {_shape(clean)} instances and blocks; {noisy.name} has {instances, blocks}")
         if not clean.is_file():
             report.append(f"{noisy}: {clean.name} is missing; its blocks have no clean signal")
         names = _names(noisy, instances, settings)
-        report += [] if names else [f"{noisy}: {instances} instances of {settings.camera}, as --camera says"]
+        report += [] if names else [f"{noisy}: {instances} instances of {settings.camera}, given by --camera"]
         for index in range(instances):
             name = names[index] if names else f"{index + 1:02d}"
             parsed = SceneName.parse(name)
@@ -72,23 +78,23 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
 
 def read_block(path: Path, noisy: Path, index: int, block: int, settings: RawSettings) -> RawImage:
-    """Read one block, in codes if `path` is `noisy` and in DN with fractions if it is the ground truth.
+    """Read one block: integer codes of a noisy file, or fractional DN of a ground truth.
 
     Parameters
     ----------
     path : Path
-        MAT file of validation or benchmark blocks.
+        File of noisy blocks or of their ground truth.
     noisy : Path
-        The file that tells the number of codes.
+        The file of noisy blocks, from which the number of codes is found.
     index, block : int
-        Number of the instance, and of the block in it.
+        Number of the instance, and of the block in it, from 0.
     settings : RawSettings
-        Settings that replace what the file states.
+        The user's settings; they override the published facts.
 
     Raises
     ------
     RawError
-        The file is damaged, or of another shape.
+        If the file is damaged or has another shape.
     """
     names = _names(noisy, _shape(noisy)[0], settings)
     name = SceneName.parse(names[index]) if names else None
@@ -115,20 +121,20 @@ def read_block(path: Path, noisy: Path, index: int, block: int, settings: RawSet
 
 
 def _names(noisy: Path, instances: int, settings: RawSettings) -> tuple[str, ...]:
-    """SIDD's names of the instances of a file; none if the user says that it is of another camera.
+    """SIDD's published names of the instances; empty if the user named another camera.
 
     Raises
     ------
     RawError
-        Not SIDD's number of instances, and nobody says of which camera they are.
+        If the number of instances is not SIDD's and no camera was given.
     """
     names = published().blocks
     if settings.camera is not None:
         return ()
     if instances != len(names):
         raise RawError(
-            f"{noisy}: {instances} instances; SIDD's has {len(names)}, whose cameras and ISOs are published in that "
-            "order; of another camera give --camera, --cfa and --iso"
+            f"{noisy}: has {instances} instances; SIDD's files have {len(names)}, whose cameras and ISOs are "
+            "published; for another camera give --camera, --cfa and --iso"
         )
     return names
 
@@ -141,11 +147,11 @@ def _files(path: Path) -> list[Path]:
 
 
 def _shape(path: Path) -> tuple[int, int]:
-    """Instances and blocks in a file."""
+    """Number of instances in a file, and of blocks per instance."""
     with decoding(path, "a MAT file of version 5"):
         shape = tuple(int(length) for length in _array_of(path)[1])
     if len(shape) != 4 or np.prod(shape, dtype=np.float64) > MAX_PIXELS:
-        raise RawError(f"{path}: holds an array of shape {shape}; expected 40×32 blocks of 256×256")
+        raise RawError(f"{path}: contains an array of shape {shape}; expected 40×32 blocks of 256×256")
     return shape[0], shape[1]
 
 
@@ -153,17 +159,17 @@ def _array_of(path: Path) -> tuple[str, tuple[int, ...]]:
     for name, shape, _ in scipy.io.whosmat(path):
         if name == path.stem:
             return name, shape
-    raise RawError(f"{path}: holds no array {path.stem!r}")
+    raise RawError(f"{path}: contains no array {path.stem!r}; is it the file that its name says?")
 
 
 @lru_cache(maxsize=2)
 def _blocks(path: Path, modified_ns: int) -> NDArray[Any]:
-    """All blocks of a file, shape (40, 32, 256, 256), spooled to disk: in memory only while they are decoded."""
+    """Blocks of a file, shape (40, 32, 256, 256), mapped from a temporary file to save memory."""
     with decoding(path, "a MAT file of version 5"):
         name, shape = _array_of(path)
         array = scipy.io.loadmat(path, variable_names=[name])[name]
     with tempfile.TemporaryFile() as file:
-        # MATLAB's order scatters a block over the whole array: turned once, instance by instance.
+        # MATLAB's order scatters each block over the whole array, so reorder it once, instance by instance.
         for instance in array:
             file.write(np.ascontiguousarray(instance, np.float32).tobytes())
         file.flush()
@@ -172,7 +178,7 @@ def _blocks(path: Path, modified_ns: int) -> NDArray[Any]:
 
 @lru_cache(maxsize=64)
 def _codes(path: Path, modified_ns: int, index: int) -> float:
-    """Codes between black and white: one over the least spacing of an instance's values, if all are multiples of it."""
+    """Number of codes between black and white: 1 / (smallest spacing of values), if all values are multiples of it."""
     values = np.unique(np.asarray(_blocks(path, modified_ns)[index], np.float64))
     values = values[np.isfinite(values)]
     steps = np.diff(values)

@@ -1,4 +1,4 @@
-"""What is published about SIDD: cameras, scene lists, split, patches, noise-level functions."""
+"""Published facts about SIDD: cameras, scene lists, split, patches, noise-level functions."""
 
 import sys
 from collections.abc import Mapping
@@ -22,21 +22,21 @@ __all__ = ["Published", "facts_of", "published", "published_grid"]
 
 @dataclass(frozen=True)
 class Published:
-    """The manifest ``sidd.toml``.
+    """Content of the manifest ``sidd.toml``.
 
     Parameters
     ----------
     cfa : mapping
-        Camera code to phase.
+        Camera code → Bayer phase.
     scenes, blocks : tuple of str
-        Names of the 160 instances with full frames, and of the 40 held out, in the order of the
-        block files.
+        Names of the 160 instances with full frames, and of the 40 instances of the block files, in
+        their order.
     split : mapping
-        Instance number to ``"train"`` or ``"test"``.
+        Instance number → ``"train"`` or ``"test"``.
     patch_size, patches_per_frame : int
-        Side of a published patch, pixels of a plane; number of them in a frame.
+        Side of a published patch in pixels of a plane, and number of patches per frame.
     nlf : mapping
-        ``CAMERA_ISO`` to (β₁, β₂), var = β₁·signal + β₂ of the signal in [0, 1].
+        ``CAMERA_ISO`` → (β₁, β₂): the variance of the signal in [0, 1] is β₁·signal + β₂.
     """
 
     cfa: Mapping[str, str]
@@ -50,7 +50,7 @@ class Published:
 
 @cache
 def published() -> Published:
-    """What stands in the manifest."""
+    """Read the manifest."""
     text = resources.files("noiseflow.patches.sources").joinpath("sidd.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
     return Published(
@@ -65,10 +65,17 @@ def published() -> Published:
 
 
 def published_grid(shape: tuple[int, ...], size: int) -> NDArray[Any]:
-    """Corners (y, x) of the patches that Noise Flow took, shape (n, 2).
+    """Corners (y, x) of the patches used by Noise Flow, shape (n, 2).
 
-    Side by side from the first pixel, and of size 32 the first 2,898.  The published code walks
-    the frame as HDF5 holds it, transposed, so that patches are counted down the columns.
+    Patches lie side by side from the first pixel; of size 32 the first 2,898 are used.  The published
+    code reads frames transposed, as HDF5 stores them, so patches are numbered down the columns.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W) of the planes.
+    size : int
+        Height and width of a patch in pixels of a plane.
     """
     rows, columns = (range(0, length - size + 1, size) for length in shape)
     corners = np.array([(y, x) for x in columns for y in rows], dtype=np.int64).reshape(-1, 2)
@@ -76,7 +83,7 @@ def published_grid(shape: tuple[int, ...], size: int) -> NDArray[Any]:
 
 
 def facts_of(name: SceneName) -> dict[str, Any]:
-    """The facts of a scene instance that its name and the manifest tell."""
+    """Facts about a scene instance from its name and the manifest."""
     nlf = published().nlf.get(f"{name.camera}_{name.iso:05.0f}")
     return {
         "data_set": "SIDD",

@@ -1,4 +1,4 @@
-"""Folders that ``noiseflow simulate`` wrote: noisy frames with clean twins, and the truth."""
+"""Folders written by ``noiseflow simulate``: noisy frames with clean twins, and the true parameters."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ __all__ = ["gather", "recognises"]
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds the manifest of a simulation."""
+    """Whether a folder contains the manifest of a simulation."""
     return (path / MANIFEST).is_file()
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the frames of a simulation into scenes, as its manifest lists them.
+    """Make the scenes that the manifest of a simulation lists.
 
     Raises
     ------
     RawError
-        The manifest cannot be understood.
+        If the manifest is damaged.
     """
     try:
         manifest = read_json(path / MANIFEST, "the manifest of a simulation", RawError)
@@ -38,5 +38,5 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         )
         truth = dict(manifest["truth"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise RawError(f"{path / MANIFEST}: cannot understand it ({error!r}); simulate again") from error
+        raise RawError(f"{path / MANIFEST}: cannot be understood ({error!r}); simulate again") from error
     return Collection(scenes, truth)

@@ -1,4 +1,4 @@
-"""One raw file: one scene of its frame, or of all frames of a stack."""
+"""One raw file: a scene of its frame, or of all frames of a stack."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ recognises = is_raw
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """A scene of that file alone."""
+    """Make one scene of the file."""
     frames = file_frames(path, settings)
     kind = kind_of(path.stem) if len(frames) > 1 else ""
     return Collection((Scene(path.stem, frames, subject=path.stem, kind=kind),))

@@ -1,4 +1,4 @@
-"""Folders that ``noiseflow synthesize`` wrote: clean pictures with noise drawn from a model."""
+"""Folders written by ``noiseflow synthesize``: clean pictures with noise sampled from a model."""
 
 import json
 from pathlib import Path
@@ -11,21 +11,21 @@ from noiseflow.raw.settings import RawSettings
 __all__ = ["PAIRS", "SYNTHESIS", "gather", "recognises"]
 
 SYNTHESIS, PAIRS = "synthesis.json", "manifest.jsonl"
-"""Files of such a folder: how it was made, and a line for each pair."""
+"""Files in such a folder: how it was made, and one line per pair."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds the two files."""
+    """Whether a folder contains both files."""
     return (path / SYNTHESIS).is_file() and (path / PAIRS).is_file()
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Each pair is a scene with a clean twin; the pairs of one picture are of one subject.
+    """Make a scene with a clean twin of each pair; pairs from one picture have the same subject.
 
     Raises
     ------
     RawError
-        The manifest cannot be understood.
+        If the manifest is damaged.
     """
     try:
         pairs = [json.loads(line) for line in (path / PAIRS).read_text(encoding="utf-8").splitlines()]
@@ -40,5 +40,5 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             for pair in pairs
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise RawError(f"{path / PAIRS}: cannot understand it ({error!r}); synthesize again") from error
+        raise RawError(f"{path / PAIRS}: cannot be understood ({error!r}); synthesize again") from error
     return Collection(scenes)

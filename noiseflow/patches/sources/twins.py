@@ -1,9 +1,9 @@
-"""Clean twins by name: ``noisy/000.dng`` with ``clean/000.dng``, ``a_noisy_1.dng`` with ``a_gt.dng``, short with long.
+"""Find clean twins by name: ``clean/0.dng`` for ``noisy/0.dng``, ``a_gt.dng`` for ``a_noisy_1.dng``, long for short.
 
-A file is clean if its name, or a folder's on the way to it, holds a word such as gt, clean
-or reference.  What is left of its path without those words and the noisy ones, exposures
-and ISOs, must begin its noisy frames' paths, treated likewise; or it is the only clean
-file of their folder.
+A file is clean if its name, or that of a folder above it, contains a word such as gt, clean
+or reference.  To compare paths, words for clean and noisy, exposure times and ISOs are removed
+from them.  A clean file is the twin of a noisy one if its remaining path is the beginning of the
+noisy file's, or if it is the only clean file in the noisy file's folder.
 """
 
 import re
@@ -20,28 +20,30 @@ CLEAN_WORDS = frozenset(
     (*("gt", "clean", "reference", "ref", "truth", "groundtruth", "target", "noisefree", "noiseless"),)
 )
 LABEL_WORDS = frozenset(("label", "labels", "hq"))
-"""Clean beside files that are noisy by their name; else a label may be what was photographed."""
+"""Words for clean only if other names mean noisy; otherwise a label may be the subject of the photo."""
 MEAN_WORDS = frozenset(("mean", "avg", "average", "averaged", "median"))
-"""Clean but for folders of darks and flats: there it is a master frame, no twin."""
+"""Words for clean, except in folders of darks and flats, where they mean a master frame."""
 LONG_WORDS = frozenset(("long",))
-"""Clean by their exposure: the signal is brought to the short one's by the ratio of exposure and ISO."""
+"""Words for a long exposure; its signal is scaled to the short one by the ratio of exposure time × ISO."""
 NOISY_WORDS = frozenset(
     (
         *("noisy", "noise", "input", "inputs", "short", "low", "lq", "ground", "frame", "frames"),
         *("img", "image", "images", "raw", "raws"),
     )
 )
+"""Words for noisy, or without meaning."""
 SURELY_NOISY = frozenset(("noisy", "input", "inputs", "low", "lq"))
-"""Words that say nothing of which frame it is."""
+"""Words that can only mean noisy."""
 
 OF_NO_FRAME = CLEAN_WORDS | LABEL_WORDS | MEAN_WORDS | LONG_WORDS | NOISY_WORDS
+"""Words that do not identify a frame and are removed before paths are compared."""
 
 Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Twins:
-    """Noisy files by their clean twin.
+    """Clean twins and their noisy files.
 
     Parameters
     ----------
@@ -50,9 +52,9 @@ class Twins:
     long : frozenset of Path
         Clean files that are long exposures.
     alone : tuple of Path
-        Noisy files without a twin.
+        Noisy files without a clean twin.
     unused : tuple of Path
-        Clean files without a noisy one.
+        Clean files without a noisy file.
     """
 
     pairs: Mapping[Path, Sequence[Path]]
@@ -62,14 +64,14 @@ class Twins:
 
 
 def find_twins(root: Path, files: Iterable[Path]) -> Twins | None:
-    """Pair files by name; None if none is clean by its name, or none of the clean ones has a noisy one.
+    """Pair noisy files with clean twins by name; None if there is no pair.
 
     Parameters
     ----------
     root : Path
-        Folder that all files are in or below; its own name does not count.
+        Folder above all files; its own name is ignored.
     files : iterable of Path
-        Raw files of one folder.
+        Raw files in and below the folder.
 
     Examples
     --------
@@ -103,21 +105,21 @@ def find_twins(root: Path, files: Iterable[Path]) -> Twins | None:
 
 
 def _words(root: Path, file: Path) -> Key:
-    """Letters and numbers of a path below the root, in order, without settings; numbers without leading zeros."""
+    """Words and numbers of a path below the root, without ISO and exposure time; numbers without leading zeros."""
     parts = file.relative_to(root).with_suffix("").parts
     text = " ".join(without_settings(part) for part in parts)
-    # "groundTruth" and "CleanFrames" are two words each, "GT" is one.
+    # Split "groundTruth" and "CleanFrames" into two words each, but keep "GT".
     found = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
     return tuple(word.lstrip("0") or "0" if word.isdecimal() else word for word in found)
 
 
 def _key(words: Key) -> Key:
-    """What is left of a path to say which frame it is."""
+    """Words of a path that identify the frame."""
     return tuple(word for word in words if word not in OF_NO_FRAME)
 
 
 def _best(key: Key, clean: Mapping[Path, Key]) -> Path | None:
-    """The clean file with the most words in common; None if none fits, or two do equally well."""
+    """Clean file whose key is the longest beginning of `key`; None if there is none, or several are equally long."""
     fitting = [(len(its), file) for file, its in clean.items() if key[: len(its)] == its]
     most = max((count for count, _ in fitting), default=0)
     best = [file for count, file in fitting if count == most]
@@ -125,6 +127,6 @@ def _best(key: Key, clean: Mapping[Path, Key]) -> Path | None:
 
 
 def _only_beside(file: Path, clean: Mapping[Path, Key]) -> Path | None:
-    """The only clean file in a file's folder."""
+    """The clean file in a file's folder, if there is exactly one."""
     beside = [each for each in clean if each.parent == file.parent]
     return beside[0] if len(beside) == 1 else None

@@ -1,8 +1,8 @@
-"""Flips and quarter turns of mosaics that keep the phase of the colour filter array.
+"""Flip and rotate mosaics without changing the phase of their colour filter array.
 
-A mosaic that is flipped begins with another colour.  It is cropped by a row or a column
-where that brings its phase back, so that every pixel keeps its colour and its neighbours;
-a crop takes a whole row or column of cells in the end.
+A flipped mosaic begins with another colour.  Cropping it by some rows or columns restores the
+phase, so that every pixel keeps its colour and its neighbours.  In total this removes a row or
+a column of cells.
 """
 
 from collections.abc import Sequence
@@ -18,25 +18,26 @@ from noiseflow.raw.patterns import MONO, cell_side
 __all__ = ["FLIPS", "TURNS", "turned"]
 
 FLIPS = ("none", "rows", "columns", "both")
-"""Turned upside down, mirrored left to right, both: what is along a row stays along a row."""
+"""No flip, rows in reverse order, columns in reverse order, or both; rows remain rows."""
 
 TURNS = (*FLIPS, "transposed", "left", "right", "transposed both")
-"""All eight symmetries of the square; the last four make columns of rows, and so turn row noise into column noise."""
+"""All eight symmetries of the square; the last four exchange rows and columns, and so turn row noise into column
+noise."""
 
 
 def turned(planes: NDArray[Any], turn: str, cfa: str, size: tuple[int, int]) -> NDArray[Any]:
-    """Turn patches and crop them to a size.
+    """Flip or rotate patches, and crop them to a size.
 
     Parameters
     ----------
     planes : ndarray, shape (..., C, h, w)
-        R, G1, G2, B of one phase, those of a larger cell, or the planes of a monochrome sensor.
+        R, G1, G2, B, or the planes of a larger cell or of a monochrome sensor.
     turn : str
         One of `TURNS`.
     cfa : str
-        Phase of the sensor, or ``"MONO"``.
+        Colour filter array at the first pixel, or ``"MONO"``.
     size : (int, int)
-        Rows and columns of a plane to keep: those at the upper left after the turn.
+        Rows and columns of a plane to keep, from the upper left after the turn.
 
     Returns
     -------
@@ -45,7 +46,7 @@ def turned(planes: NDArray[Any], turn: str, cfa: str, size: tuple[int, int]) -> 
     Raises
     ------
     DataError
-        The turn is not known, or leaves fewer rows or columns than requested.
+        If the turn is unknown, or leaves fewer rows or columns than `size`.
 
     Examples
     --------
@@ -60,7 +61,7 @@ def turned(planes: NDArray[Any], turn: str, cfa: str, size: tuple[int, int]) -> 
     mosaic = _applied(unpack(planes, cfa), turn)
     row, column = (0, 0) if cfa == MONO else _shift(cfa, turn)
     side = 2 if cfa == MONO else cell_side(cfa)
-    # A shift takes a cell in all: rows before the first whole one, and those that are left after the last.
+    # A shift removes one cell in total: rows before the first whole cell, and rows after the last.
     height, width = (
         length - (side if shift else 0) for length, shift in zip(mosaic.shape[-2:], (row, column), strict=True)
     )
@@ -80,23 +81,23 @@ def _applied(image: NDArray[Any], turn: str) -> NDArray[Any]:
 
 
 def _shift(cfa: str, turn: str) -> tuple[int, int]:
-    """Rows and columns to leave out so that the phase is what it was."""
+    """Numbers of rows and columns to crop so that the phase is the same as before the turn."""
     side = cell_side(cfa)
     cell = np.array(list(cfa)).reshape(side, side)
-    # Places of one colour are alike to the phase.
+    # Compare colours, not positions: positions of one colour may be exchanged.
     tiled = np.tile(_applied(cell, turn), (2, 2))
     for row in range(side):
         for column in range(side):
             if (tiled[row : row + side, column : column + side] == cell).all():
                 return row, column
-    raise DataError(f"{cfa} has no place in itself after {turn!r}")
+    raise DataError(f"turn {turn!r} does not keep the colour filter array {cfa}; choose another turn")
 
 
 def _cropped(planes: NDArray[Any], size: Sequence[int], shift: tuple[int, int], turn: str) -> NDArray[Any]:
     height, width = planes.shape[-2:]
     if size[0] > height or size[1] > width:
         raise DataError(
-            f"turn {turn!r} leaves {height}×{width} pixels of a plane; {size[0]}×{size[1]} were asked for: crop at "
-            "least one row and column less than the patch"
+            f"turn {turn!r} leaves {height}×{width} pixels of a plane, fewer than the requested {size[0]}×{size[1]}: "
+            "choose a crop at least one row and column smaller than the patch"
         )
     return planes[..., : size[0], : size[1]]

@@ -1,4 +1,4 @@
-"""Read a store's file: check what each dataset is before it is used, and that nothing in it was changed."""
+"""Read the file of a store: check every dataset before it is used, and compare the checksum of the contents."""
 
 import json
 from dataclasses import dataclass
@@ -43,41 +43,41 @@ DAMAGED = (
     OverflowError,
     MemoryError,
 )
-"""Errors that h5py, JSON and NumPy raise for a damaged file."""
+"""Exceptions that h5py, JSON and NumPy raise for a damaged file."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoreContent:
-    """All that a store's file holds; the pixels are pages of the file.
+    """Contents of a store's file; the pixels are memory-mapped.
 
     Parameters
     ----------
     layout, pairing, fingerprint : str
-        As of `Patches`.
+        As in `Patches`.
     provenance : dict
         Tool version, arguments and notes of the ingest.
     truth : dict
-        Parameters of the simulated cameras, by name.
+        Parameters of simulated cameras, by name.
     believed : list of (str, str, str)
-        Facts that the ingest believed: what, its value, and where it was taken from.
+        Facts that the ingest used: name, value, and source.
     names : dict of str to tuple of str
-        ``cameras``, ``scenes``, ``sources``.
+        The lists ``cameras``, ``scenes`` and ``sources``.
     source_checksums : tuple of str
-        Checksum of each source.
+        Checksum of each source file.
     scene_facts : dict of str to dict
-        Facts of each scene.
+        Scene → its facts.
     table : structured ndarray, shape (N,)
-        One row for each patch.
+        One row per patch.
     noisy : ndarray of uint16, shape (N, C, h, w)
         Codes, DN.
-    clean : ndarray of float32, shape (N, C, h, w), or None
-        Clean signal, DN, or of a store whose frames share it the means, (M, C, h, w); None if not known.
+    clean : ndarray of float32, or None
+        Clean signal in DN, shape (N, C, h, w); or the means, shape (M, C, h, w), if frames share it; None if unknown.
     mean_crc : ndarray of uint32, shape (M,), or None
-        CRC-32 of each mean.
+        CRC-32 of each mean; None if frames do not share their clean signal.
     mask : ndarray of uint8, shape (K, bytes), or None
-        Bits of the masked pixels of K patches; None if no pixel is masked.
+        Packed masks of the K patches with masked pixels; None if no pixel is masked.
     protected : bool
-        Whether a checksum covers all of this, which older schemas do not have.
+        Whether the file has a checksum of its contents; older schemas have none.
     """
 
     layout: str
@@ -98,7 +98,7 @@ class StoreContent:
 
 
 def read_content(path: Path) -> StoreContent:
-    """Read and check a store's file.
+    """Read and check the file of a store.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def read_content(path: Path) -> StoreContent:
     Raises
     ------
     StoreError
-        No such file, no patch store, one of another schema, or damaged.
+        If the file does not exist, is no patch store, has an unknown schema, or is damaged.
     """
     with _opened(path) as file:
         try:
@@ -123,11 +123,11 @@ def _unreadable(path: Path, error: BaseException, what: str) -> StoreError:
 
 
 def _opened(path: Path) -> h5py.File:
-    """The file, if it is a patch store that this version can read."""
+    """Open a file after checking that it is a patch store with a known schema."""
     partial = partial_of(path)
     if path.is_dir() or not path.exists():
         left = partial if partial.exists() else path if path.is_dir() else None
-        hint = f"; {left.name} is what an ingest that was stopped left: ingest again to go on" if left else ""
+        hint = f"; {left.name} was left by an ingest that was stopped: ingest again to continue" if left else ""
         raise StoreError(f"{path}: no such file{hint}")
     if not path.is_file():
         raise StoreError(f"{path}: is a special file (pipe, socket or device); expected a patch store")
@@ -141,10 +141,10 @@ def _opened(path: Path) -> h5py.File:
         file.close()
         raise _unreadable(path, error, "damaged patch store") from error
     if schema is None:
-        problem = "an HDF5 file but no patch store; make one with `noiseflow ingest`"
+        problem = "an HDF5 file but not a patch store; make one with `noiseflow ingest`"
     elif not isinstance(schema, np.integer) or int(schema) not in READABLE:
         known = ", ".join(map(str, READABLE))
-        problem = f"a patch store of schema {schema}; expected one of {known}: ingest again with this version"
+        problem = f"a patch store with schema {schema}; expected one of {known}: ingest again with this version"
     elif not isinstance(unit, str) or unit != SIGNAL_UNIT:
         problem = f"its signal is in {unit!r}; expected {SIGNAL_UNIT!r}"
     else:
@@ -185,7 +185,7 @@ def _content(file: h5py.File) -> StoreContent:
         fingerprint=str(attributes["fingerprint"]),
         provenance=_json(attributes["provenance"], dict),
         truth=_json(attributes["truth"], dict),
-        # Stores of older versions do not have it.
+        # Older stores lack this attribute.
         believed=_json(attributes.get("believed", "[]"), list),
         names={label: names[label] for label in LABELS},
         source_checksums=names[schema.checksums],
@@ -226,7 +226,7 @@ def _strings(file: h5py.File, name: str) -> tuple[str, ...]:
 def _mapped(
     file: h5py.File, name: str, dtype: np.dtype[Any], count: int, planes: int, size: tuple[int, ...] = ()
 ) -> NDArray[Any] | None:
-    """The pages of patches, read-only; None if they were never allocated."""
+    """Map a dataset of patches read-only; None if it was never allocated."""
     dataset = own_dataset(file, name, written=False)
     fits = dataset.dtype == dtype and dataset.ndim == 4 and dataset.shape[:2] == (count, planes)
     if not fits or not dataset.size or size not in ((), dataset.shape[2:]):
@@ -234,12 +234,12 @@ def _mapped(
     offset = dataset.id.get_offset()
     if offset is None:
         return None
-    # As a plain array: a memmap checks every view of itself.
+    # A plain array, since every view of a memmap costs extra checks.
     return np.asarray(np.memmap(file.filename, dtype, "r", offset, dataset.shape))
 
 
 def _masks(file: h5py.File, patch_shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The pages of the masks, read-only."""
+    """Map the masks read-only."""
     dataset, size = own_dataset(file, "mask"), mask_bytes(patch_shape)
     offset = dataset.id.get_offset()
     if (
@@ -254,11 +254,11 @@ def _masks(file: h5py.File, patch_shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _check_table(table: NDArray[Any], names: dict[str, tuple[str, ...]], means: int) -> None:
-    """Refuse a table with an index that points at nothing, or a level that is no number."""
+    """Refuse a table in which an index is out of range or a level is not finite."""
     limits = {"camera": len(names["cameras"]), "scene": len(names["scenes"]), "source": len(names["sources"])}
     limits |= {"split": len(SPLITS), "cfa": len(CFAS), **({"mean": means} if means else {})}
     for column, limit in limits.items():
-        # A list of no names has rows of 0.
+        # If a list of names is empty, the indices are 0.
         if len(table) and int(table[column].max()) >= max(limit, 1):
             raise ValueError(f"its table has a {column} {int(table[column].max())}; expected less than {limit}")
     for column in ("iso", "white", "black", "clean_variance"):

@@ -1,4 +1,4 @@
-"""Torch data sets over stores, the same under any number of workers and ranks."""
+"""PyTorch data sets that read stores and do not depend on the number of workers and ranks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,26 +24,41 @@ Item = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """How a patch is shown: cropped and turned by chance, or as it is.
+    """Augmentation of patches: random crops and turns.
 
     Parameters
     ----------
     crop : int or None
-        Rows and columns of a plane to keep, at a place drawn by chance; all if None.
+        Rows and columns of a plane to keep, at a random position; None keeps all.
     turns : sequence of str
-        Drawn from these, see `noiseflow.patches.store.augmentation.TURNS`; every turn but ``"none"``
-        needs a crop smaller than the patch where the sensor has colours.
+        Turns to choose from at random, see `noiseflow.patches.store.augmentation.TURNS`; for colour
+        sensors every turn except ``"none"`` needs a crop smaller than the patch.
     """
 
     crop: int | None = None
     turns: Sequence[str] = ("none",)
 
     def __call__(self, store: Patches, rows: NDArray[Any], seed: int, epoch: int) -> Item:
-        """Read rows and show each in its own way, which hangs on seed, epoch and row alone."""
+        """Read patches and augment each; the augmentation depends only on seed, epoch and row.
+
+        Parameters
+        ----------
+        store : Patches
+            Patches to read.
+        rows : ndarray of int, shape (n,)
+            Row numbers.
+        seed, epoch : int
+            Seed, and number of the epoch.
+
+        Raises
+        ------
+        DataError
+            If the crop is larger than the patches, or too large for a turn.
+        """
         batch = store.read(rows)
         observed = batch.observed
         if observed is None and store.has_masks:
-            # Every batch of a store has the same keys, which loaders put together.
+            # All batches of a store must have the same keys for loaders to collate them.
             observed = torch.ones(batch.noise.shape, dtype=torch.bool)
         whole = {"iso": batch.iso, "camera": batch.camera, "row": torch.from_numpy(np.asarray(rows, np.int64))}
         height, width = store.patch_shape[1:]
@@ -52,7 +67,7 @@ class View:
             mask = {} if observed is None else {"observed": observed}
             return {"noise": batch.noise, "clean": batch.clean, **mask, **whole}
         if crop > min(height, width):
-            raise DataError(f"crop {crop}: patches are {height}×{width} pixels of a plane; ask for less")
+            raise DataError(f"crop {crop}: patches have only {height}×{width} pixels of a plane; choose a smaller crop")
         layers = (
             [batch.noise, batch.clean] if observed is None else [batch.noise, batch.clean, observed.to(batch.noise)]
         )
@@ -61,7 +76,7 @@ class View:
         for place, row in enumerate(np.asarray(rows).tolist()):
             rng = np.random.default_rng((seed, epoch, row))
             turn = self.turns[int(rng.integers(len(self.turns)))]
-            # A turn may cost a row and a column of cells: leave room for it.
+            # A turn may remove a row and a column of cells: leave room for it.
             room = 1 if turn != "none" and not store.layout.startswith("mono") else 0
             if crop + room > min(height, width):
                 room = 0
@@ -75,11 +90,11 @@ class View:
 
 
 class PatchDataset(Dataset[Item]):
-    """Patches of a split by number, for a `DataLoader` with any sampler.
+    """Map-style data set of the patches of a split, for a `DataLoader` with any sampler.
 
-    Items are dictionaries of ``noise`` and ``clean`` (C, h, w), ``iso``, ``camera`` and
-    ``row``; of a store with masked pixels also ``observed`` (C, h, w), false where the noise does not
-    count.  A `DataLoader` fetches a batch of them in one read.
+    Items are dictionaries of ``noise`` and ``clean`` (C, h, w), both normalised, ``iso``, ``camera`` and
+    ``row``; if the store has masked pixels also ``observed`` (C, h, w), false where a pixel is
+    masked.  A `DataLoader` fetches each batch in one read.
 
     Parameters
     ----------
@@ -87,15 +102,20 @@ class PatchDataset(Dataset[Item]):
         Patches to read.
     split : str
         ``"train"``, ``"val"`` or ``"test"``.
-    view : View
-        Crop, turns and dtype of each patch.
+    view : View, optional
+        Random crops and turns; by default patches are not changed.
     seed : int
         Seed of the view.
 
+    Raises
+    ------
+    StoreError
+        If the split is unknown or empty.
+
     Notes
     -----
-    With a view that draws by chance call `set_epoch` before each epoch, and leave
-    ``persistent_workers`` off: workers take the epoch when they start.
+    With a random view, call `set_epoch` before each epoch and leave ``persistent_workers`` off,
+    since workers read the epoch when they start.
     """
 
     def __init__(self, store: Patches, split: str = "train", view: View | None = None, seed: int = 0) -> None:
@@ -106,25 +126,25 @@ class PatchDataset(Dataset[Item]):
         return len(self.rows)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other views than in the last epoch."""
+        """Set the epoch, so that crops and turns differ from those of other epochs."""
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Item:
-        """One patch."""
+        """Read one patch by its number in the split."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
-        """Patches by number, read at once."""
+        """Read patches by their numbers in the split, in one read."""
         batch = self.view(self.store, self.rows[np.asarray(indices)], self.seed, self.epoch)
         return [{name: values[place] for name, values in batch.items()} for place in range(len(indices))]
 
 
 class PatchStream(IterableDataset[Item]):
-    """Shuffled batches of a split, without end or for some epochs.
+    """Iterable data set of shuffled batches of a split, endless or for some epochs.
 
     Use it with ``DataLoader(stream, batch_size=None, num_workers=…)``.  Batch k of an epoch
-    holds the same patches in the same order for any number of workers; with several ranks
-    each takes its own part of it, so that the ranks' batches together are the batch of one.
+    has the same patches in the same order for any number of workers.  With several ranks,
+    each takes its own part, so that all parts together are the batch of a single process.
 
     Parameters
     ----------
@@ -133,24 +153,26 @@ class PatchStream(IterableDataset[Item]):
     split : str
         ``"train"``, ``"val"`` or ``"test"``.
     batch : int
-        Patches of all ranks together; a multiple of `world`.  What is left at the end of an
-        epoch is left out.
-    view : View
-        Crop, turns and dtype of each patch.
+        Patches per batch over all ranks; a multiple of `world`.  An incomplete batch at the end of
+        an epoch is dropped.
+    view : View, optional
+        Random crops and turns; by default patches are not changed.
     balance : str or None
-        ``"iso"`` or ``"camera"``: each comes equally often.  Weights of a `StoreMix` hold
-        as well.
+        ``"iso"`` or ``"camera"``: draw each ISO, or each camera, equally often.  Weights of a
+        `StoreMix` apply in addition.
     seed : int
-        Seed of the order and of the views.
+        Seed of the order and of the view.
     epochs : range or None
-        Which epochs; without end if None.
+        Numbers of the epochs; endless if None.
     rank, world : int
-        Of this process and how many; one alone by default.
+        Rank of this process, and number of ranks; by default a single process.
 
     Raises
     ------
     DataError
-        The batch cannot be shared by the ranks, or the split has less than one batch.
+        If the batch cannot be divided among the ranks, or the split has less than one batch.
+    StoreError
+        If the split is unknown or empty.
     """
 
     def __init__(
@@ -168,18 +190,24 @@ class PatchStream(IterableDataset[Item]):
         self.store, self.rows, self.batch = store, store.indices(split), batch
         self.view, self.seed, self.epochs, self.rank, self.world = view or View(), seed, epochs, rank, world
         if batch % world or not 0 <= rank < world:
-            raise DataError(f"batch {batch}, rank {rank} of {world}: expected a multiple of the ranks, one of them")
+            raise DataError(
+                f"batch {batch}, rank {rank} of {world}: expected a batch that is a multiple of {world}, and a rank "
+                f"from 0 to {world - 1}"
+            )
         if len(self.rows) < batch:
-            raise DataError(f"{store.path}: {len(self.rows)} patches in {split!r} make no batch of {batch}")
+            raise DataError(
+                f"{store.path}: the split {split!r} has {len(self.rows)} patches, less than one batch of {batch}; "
+                "choose a smaller batch"
+            )
         self.weights = store.weights(self.rows)
         if balance is not None:
             even = balanced(store.table[self.rows], balance)
             self.weights = even if self.weights is None else even * self.weights
 
     def __iter__(self) -> Iterator[Item]:
-        """Batches: of ``noise`` and ``clean`` (B, C, h, w), ``iso``, ``camera`` and ``row`` (B,).
+        """Yield batches: ``noise`` and ``clean`` (B, C, h, w), ``iso``, ``camera`` and ``row`` (B,).
 
-        Of a store with masked pixels also ``observed``, as of `PatchDataset`.
+        If the store has masked pixels, also ``observed``, as in `PatchDataset`.
         """
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
@@ -188,7 +216,7 @@ class PatchStream(IterableDataset[Item]):
         for epoch in self.epochs if self.epochs is not None else count():
             order = epoch_order(self.rows, self.seed, epoch, self.weights)
             for start in range(0, len(order) - self.batch + 1, self.batch):
-                # A loader takes from its workers in turn.
+                # A loader takes batches from its workers in turn.
                 if number % workers == worker:
                     own = order[start + self.rank * share : start + (self.rank + 1) * share]
                     yield self.view(self.store, own, self.seed, epoch)

@@ -1,4 +1,4 @@
-"""Several stores read as one."""
+"""`StoreMix`: several stores read as one."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,22 +19,22 @@ __all__ = ["StoreMix"]
 
 
 class StoreMix(Patches):
-    """Stores of one layout and patch size, one after the other, as if they were one.
+    """Several stores with one layout and patch size, read as one.
 
-    Cameras of the same name are the same camera.
+    Cameras with the same name count as the same camera.
 
     Parameters
     ----------
     stores : sequence of PatchStore
-        One or more.
+        At least one store.
     weights : sequence of float, optional
-        Sampling weight of each store, whatever its size; by default each patch is drawn once
+        Sampling weight of each store, regardless of its size; by default each patch is drawn once
         per epoch.
 
     Raises
     ------
     StoreError
-        The stores have different layouts or patch sizes, or not one weight each.
+        If the stores have different layouts or patch sizes, or the weights are not one of at least 0 per store.
     """
 
     def __init__(self, stores: Sequence[PatchStore], weights: Sequence[float] | None = None) -> None:
@@ -42,12 +42,13 @@ class StoreMix(Patches):
         for store in stores:
             if (store.layout, store.patch_shape) != (first.layout, first.patch_shape):
                 raise StoreError(
-                    f"{store.path}: {store.layout} patches of {store.patch_shape}; {first.path} has {first.layout} of "
-                    f"{first.patch_shape}: ingest them alike to mix them"
+                    f"{store.path}: contains {store.layout} patches of {store.patch_shape}, but {first.path} has "
+                    f"{first.layout} patches of {first.patch_shape}: ingest both with the same options to mix them"
                 )
         if weights is not None and (len(weights) != len(stores) or min(weights) < 0 or not sum(weights)):
             raise StoreError(
-                f"weights {tuple(weights)}: expected one of 0 or more for each of {len(stores)} stores, not all 0"
+                f"weights {tuple(weights)}: expected one number of at least 0 for each of {len(stores)} stores, and a "
+                "sum above 0"
             )
         self.stores = tuple(stores)
         self.path = Path(" + ".join(str(store.path) for store in stores))
@@ -68,18 +69,24 @@ class StoreMix(Patches):
         return any(store.has_masks for store in self.stores)
 
     def weights(self, rows: NDArray[Any]) -> NDArray[np.float64] | None:
-        """Sampling weights of rows: those of each store add up to the store's weight."""
+        """Sampling weights of rows, shape (n,); those of each store sum to the store's weight.
+
+        Raises
+        ------
+        DataError
+            If all stores with such rows have the weight 0.
+        """
         if self._weights is None:
             return None
         which = self._store_of(rows)
         counts = np.bincount(which, minlength=len(self.stores))
         weights = (self._weights / np.maximum(counts, 1))[which]
         if not weights.sum():
-            raise DataError(f"{self.path}: every store that has patches in this split has the weight 0")
+            raise DataError(f"{self.path}: all stores with patches in this split have the weight 0; change --weight")
         return np.asarray(weights, np.float64)
 
     def read(self, rows: NDArray[Any], dtype: torch.dtype = torch.float32, *, pairs: bool = False) -> PatchBatch:
-        """Read patches by row number, in the order given; see `PatchStore.read`."""
+        """Read patches by row number, in the given order; arguments and errors as in `PatchStore.read`."""
         rows = np.asarray(rows)
         which = self._store_of(rows)
         table = self.table[rows]
@@ -106,8 +113,8 @@ class StoreMix(Patches):
 
 
 def _renamed(store: PatchStore, names: Sequence[tuple[str, ...]]) -> NDArray[Any]:
-    """A store's table with indices into the lists of all stores."""
-    # A burst's store has columns of its own, which are not needed once its patches are read.
+    """Convert a store's table to indices into the joint lists of names."""
+    # Columns for shared means and masks are dropped: only the store itself needs them.
     table: NDArray[Any] = np.empty(len(store.table), fields(store.table["black"].shape[1]))
     for name in table.dtype.names or ():
         table[name] = store.table[name]

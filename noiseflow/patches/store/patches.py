@@ -1,4 +1,4 @@
-"""The contract of what a fit reads: a store, several of them, or a part of one."""
+"""`Patches`: the contract of everything a fit can read, such as a store, several stores, or a part of one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ __all__ = ["PatchBatch", "Patches"]
 
 @dataclass(frozen=True, eq=False)
 class PatchBatch:
-    """Patches as models take them.
+    """A batch of patches, in the form that models take.
 
     Parameters
     ----------
     noise : Tensor, shape (B, C, h, w)
-        Normalised noise, scaled by 1/√(1 + clean_variance), so that its variance is the
-        noise's own where the clean signal is itself an estimate.
+        Normalised noise, scaled by 1/√(1 + clean_variance), which removes the contribution of an
+        estimated clean signal to its variance.
     clean : Tensor, shape (B, C, h, w)
         Normalised clean signal.
     iso : Tensor, shape (B,)
@@ -33,10 +33,10 @@ class PatchBatch:
     camera : Tensor of long, shape (B,)
         Index into the store's cameras.
     table : structured ndarray, shape (B,)
-        The store's rows of these patches.
+        Rows of the store's table for these patches.
     observed : Tensor of bool, shape (B, C, h, w), or None
-        False where a pixel is masked: defective, moved, or of a signal at which the sensor clips.  None where no
-        pixel of the batch is.
+        False where a pixel is masked: defective, moving, or with a signal at which the sensor clips.  None if no
+        pixel of the batch is masked.
     """
 
     noise: Tensor
@@ -48,14 +48,14 @@ class PatchBatch:
 
 
 class Patches(ABC):
-    """Patches with a clean signal, read by row number.
+    """Base class of collections of patches that are read by row number.
 
-    A subclass sets the attributes and defines `read`; all else follows from the table.
+    A subclass sets the attributes and defines `read`; everything else follows from the table.
 
     Attributes
     ----------
     path : Path
-        Where they come from, for messages.
+        The file or files, for messages.
     layout : str
         Plane layout.
     patch_shape : tuple of int
@@ -65,11 +65,11 @@ class Patches(ABC):
     fingerprint : str
         Checksum that identifies the data.
     truth : dict
-        Parameters of the simulated cameras, by name; empty for real ones.
+        Parameters of simulated cameras, by name; empty for real cameras.
     cameras, scenes : tuple of str
-        Names that the table points into.
+        Names to which the indices in the table refer.
     table : structured ndarray of `noiseflow.patches.schema.fields`, shape (N,)
-        One row for each patch.
+        One row per patch.
     """
 
     path: Path
@@ -87,16 +87,21 @@ class Patches(ABC):
 
     @property
     def isos(self) -> tuple[float, ...]:
-        """The ISOs of the patches, rising."""
+        """ISOs of the patches, in ascending order."""
         return tuple(float(iso) for iso in np.unique(self.table["iso"]))
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of the patches of a split, rising.
+        """Row numbers of the patches of a split, in ascending order.
+
+        Parameters
+        ----------
+        split : str
+            ``"train"``, ``"val"`` or ``"test"``.
 
         Raises
         ------
         StoreError
-            The split's name is unknown or it holds no patch.
+            If the split is unknown or empty.
         """
         if split not in SPLITS:
             raise StoreError(f"split {split!r} is not known; expected one of {', '.join(SPLITS)}")
@@ -120,27 +125,27 @@ class Patches(ABC):
     def read(
         self, rows: NDArray[np.integer[Any]], dtype: torch.dtype = torch.float32, *, pairs: bool = False
     ) -> PatchBatch:
-        """Read patches by row number, in the order given.
+        """Read patches by row number, in the given order.
 
         Parameters
         ----------
         rows : ndarray of int, shape (n,)
             Row numbers.
         dtype : torch.dtype
-            Type of the batch, and of the arithmetic.
+            Type of the tensors.
         pairs : bool
-            Whether the second of two noisy frames may stand as `clean`, and (x₁ − x₂)/√2 as `noise`.
+            Allow pairs of noisy frames: `clean` is then the second frame, and `noise` is (x₁ − x₂)/√2.
 
         Raises
         ------
         DataError
-            The store has no clean signal, or holds NaN there.
+            If there is no clean signal, or it has NaN or infinite values.
         StoreError
-            A patch is damaged.
+            If a patch is damaged.
         """
 
     def batches(self, split: str, size: int = 256, dtype: torch.dtype = torch.float32) -> Iterator[PatchBatch]:
-        """All patches of a split in stored order, `size` at a time."""
+        """Yield all patches of a split in stored order, `size` at a time; errors as in `indices` and `read`."""
         rows = self.indices(split)
         for start in range(0, len(rows), size):
             yield self.read(rows[start : start + size], dtype)

@@ -1,4 +1,4 @@
-"""The order in which patches are drawn: a function of seed and epoch alone."""
+"""The order in which patches are drawn, which depends only on seed and epoch."""
 
 from typing import Any
 
@@ -10,22 +10,23 @@ from noiseflow.core.errors import DataError
 __all__ = ["BALANCES", "balanced", "epoch_order"]
 
 BALANCES = ("iso", "camera")
+"""Columns of the table by which draws can be balanced."""
 
 
 def epoch_order(
     rows: NDArray[np.integer[Any]], seed: int, epoch: int, weights: NDArray[np.float64] | None = None
 ) -> NDArray[Any]:
-    """The rows of one epoch, shuffled.
+    """Shuffle the rows of one epoch, or draw them by weight.
 
     Parameters
     ----------
     rows : ndarray of int, shape (n,)
-        Rows of the store to draw from.
+        Rows of the store.
     seed, epoch : int
         Seed of the order, and number of the epoch from 0.
     weights : ndarray, shape (n,), optional
-        Draw n rows with these chances, each as often as it comes; without them each row
-        comes once.
+        Draw n rows with replacement, with probabilities proportional to these; by default each row
+        appears once.
     """
     rng = np.random.default_rng((seed, epoch))
     if weights is None:
@@ -34,7 +35,7 @@ def epoch_order(
 
 
 def balanced(table: NDArray[Any], by: str) -> NDArray[np.float64]:
-    """Weights with which each ISO, or each camera, comes equally often.
+    """Weights that draw each ISO, or each camera, equally often.
 
     Parameters
     ----------
@@ -46,7 +47,12 @@ def balanced(table: NDArray[Any], by: str) -> NDArray[np.float64]:
     Returns
     -------
     ndarray, shape (n,)
-        One over the number of rows alike.
+        For each row, 1 / (number of rows with the same ISO or camera).
+
+    Raises
+    ------
+    DataError
+        If `by` is something else.
     """
     if by not in BALANCES:
         raise DataError(f"balance {by!r}: expected one of {', '.join(BALANCES)}")

@@ -1,4 +1,4 @@
-"""A store without some of its ISOs, which a fit must not see."""
+"""`WithoutIsos`: a store without some of its ISOs, which are held out from a fit."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ __all__ = ["WithoutIsos"]
 
 
 class WithoutIsos(Patches):
-    """The patches of other ISOs, as if the store had no others; rows keep their numbers.
+    """A view of patches that leaves out some ISOs; row numbers do not change.
 
     Parameters
     ----------
     store : Patches
-        The store, or several.
+        The store, or a mixture of stores.
     isos : sequence of float
         ISOs to leave out.
 
     Raises
     ------
     StoreError
-        The store has no patch of one of them, or none of any other ISO.
+        If the store lacks one of these ISOs, or has no others.
     """
 
     def __init__(self, store: Patches, isos: Sequence[float]) -> None:
@@ -50,16 +50,16 @@ class WithoutIsos(Patches):
 
     @property
     def isos(self) -> tuple[float, ...]:
-        """The ISOs that are left, rising."""
+        """Remaining ISOs, in ascending order."""
         return self.left
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of a split's patches of these ISOs.
+        """Row numbers of a split's patches with the remaining ISOs, in ascending order.
 
         Raises
         ------
         StoreError
-            There is none.
+            If there are none, or the split is unknown.
         """
         rows = self.store.indices(split)
         rows = rows[self._kept(self.table[rows])]

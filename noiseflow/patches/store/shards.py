@@ -1,4 +1,4 @@
-"""Patches of a store as WebDataset shards: tar files that WebDataset, Hugging Face ``datasets`` and others stream."""
+"""Export patches as WebDataset shards: tar files that WebDataset, Hugging Face ``datasets`` and others can stream."""
 
 import io
 import json
@@ -19,13 +19,13 @@ from noiseflow.patches.store.patches import PatchBatch, Patches
 __all__ = ["DESCRIPTION", "PER_SHARD", "export_shards"]
 
 DESCRIPTION = "dataset.json"
-"""File beside the shards that says what they hold."""
+"""File next to the shards that describes them."""
 
 PER_SHARD = 2048
-"""Patches of a shard: 64 MB where they have four planes of 32 × 32 pixels."""
+"""Default number of patches per shard: 64 MB for patches of four planes of 32 × 32 pixels."""
 
 AT_ONCE = 256
-"""Patches that are read together."""
+"""Number of patches read at a time."""
 
 
 def export_shards(
@@ -37,40 +37,40 @@ def export_shards(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> dict[str, int]:
-    """Write the patches of a store as shards ``SPLIT-000000.tar``, shuffled within each split.
+    """Write the patches of a store to shards ``SPLIT-000000.tar``, shuffled within each split.
 
-    A sample has the fields ``noise.npy`` and ``clean.npy``, (C, h, w) in float32 and normalised, with the scaling of
-    `PatchBatch`; ``observed.npy`` where the store masks pixels; and ``json``, its ISO, camera and scene.  Equal
-    stores and seeds give equal bytes.
+    A sample has the fields ``noise.npy`` and ``clean.npy``, (C, h, w) in float32, normalised and scaled as in
+    `PatchBatch`; ``observed.npy`` if the store has masked pixels; and ``json`` with its ISO, camera and scene.  The
+    same store and seed give the same bytes.
 
     Parameters
     ----------
     store : PatchStore or StoreMix
         Patches with a clean signal.
     folder : path
-        Folder to make.
+        Folder to create.
     per_shard : int
-        Most patches of a shard.
+        Largest number of patches per shard.
     seed : int
         Seed of the order.
     overwrite : bool
-        Whether an earlier folder of shards may be replaced.
+        Replace an earlier folder of shards.
     progress : callable
-        Called with the number of patches written and of all.
+        Called with the number of patches written and the total.
 
     Returns
     -------
     dict of int
-        Split → number of its patches, of those that have any.
+        Split → number of patches; splits without patches are left out.
 
     Raises
     ------
     DataError
-        The store has no clean signal.
+        If the store has no clean signal.
     StoreError
-        `per_shard` is below 1, or a patch is damaged.
+        If `per_shard` is below 1, or a patch is damaged.
     OutputError
-        `folder` exists and may not be replaced, or is not ours.
+        If `folder` exists and may not be replaced, or was not made by noiseflow.
     """
     if per_shard < 1:
         raise StoreError(f"per_shard: expected 1 or more; got {per_shard}")
@@ -107,7 +107,7 @@ def _holds(store: Patches, split: str) -> bool:
 
 
 def _members(store: Patches, rows: NDArray[np.int64]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files of some patches; WebDataset joins files up to the first dot of their names."""
+    """Yield names and contents of the files of patches; WebDataset groups them by name up to the first dot."""
     for first in range(0, len(rows), AT_ONCE):
         some = rows[first : first + AT_ONCE]
         batch = store.read(some)
@@ -137,7 +137,7 @@ def _npy(array: NDArray[np.generic]) -> bytes:
 
 
 def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Without a date or an owner: equal content gives equal bytes."""
+    """Add a file to a shard without date and owner, so that equal content gives equal bytes."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     shard.addfile(member, io.BytesIO(content))

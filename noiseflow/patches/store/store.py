@@ -1,4 +1,4 @@
-"""A patch store opened for reading."""
+"""`PatchStore`: a patch store opened for reading."""
 
 import os
 import threading
@@ -26,32 +26,32 @@ from noiseflow.patches.store.summary import summary
 __all__ = ["PatchStore"]
 
 SCRATCH = (NOISY_TYPE, CLEAN_TYPE, CLEAN_TYPE)
-"""Types of the working arrays: noisy and clean patches, and the means that frames share."""
+"""Types of the working arrays: noisy patches, clean patches, and shared means."""
 
 SCRATCH_BYTES = 1 << 19
-"""Size of one working array, so that it stays in the processor's cache."""
+"""Size of one working array in bytes; this much fits into the processor's cache."""
 
 
 class PatchStore(Patches):
     """A patch store opened for reading.
 
-    Patches are read from the file's pages as they are wanted: a store larger than memory
-    streams.  A patch's checksum is compared the first time that it is read.
+    Patches are memory-mapped and read on demand, so a store may be larger than memory.  The
+    checksum of a patch is compared when it is read for the first time.
 
     Parameters
     ----------
     path : path
-        An HDF5 file of `noiseflow.patches.schema`.
+        An HDF5 file in the format of `noiseflow.patches.schema`.
 
     Attributes
     ----------
     protected : bool
-        Whether a checksum covers the table, names and attributes too; stores of older schemas have none.
+        Whether a checksum also covers the table, names and attributes; older schemas lack it.
 
     Raises
     ------
     StoreError
-        No such file, no patch store, one of a killed ingest, one of another schema, or a damaged one.
+        If the file does not exist, is no patch store or an unfinished one, has an unknown schema, or is damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -64,12 +64,12 @@ class PatchStore(Patches):
         self.protected, self.table = content.protected, content.table
         self._noisy, self._shared = content.noisy, content.mean_crc is not None
         self._clean: Any = content.clean
-        # Pages of a file that was cut off cannot be read: its size is compared before each batch is.
+        # Reading mapped pages of a truncated file would crash, so the size is checked before each batch.
         self._descriptor = os.open(self.path, os.O_RDONLY)
         self._let_go = weakref.finalize(self, os.close, self._descriptor)
         self._bytes = os.fstat(self._descriptor).st_size
         self.patch_shape: tuple[int, int, int] = tuple(self._noisy.shape[1:])
-        # Per patch and plane: DN to normalised, and what makes the noise's variance its own.
+        # Per patch and plane: black and range to normalise DN, and the factor that clean_variance adds to the noise.
         self._black = self.table["black"][:, :, None, None]
         self._range = self.table["white"][:, None, None, None].astype(np.float64) - self._black
         self._spread = np.sqrt(1.0 + self.table["clean_variance"].astype(np.float64))[:, None, None, None]
@@ -88,7 +88,7 @@ class PatchStore(Patches):
         return plain_text(text, LONGEST_LINE)
 
     def _repr_html_(self) -> str:
-        """Facts, for a notebook."""
+        """Summary for a notebook."""
         return facts(f"Patch store {self.path}", summary(self))
 
     def __enter__(self) -> "PatchStore":
@@ -100,7 +100,7 @@ class PatchStore(Patches):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the path only; another process opens the file itself."""
+        """Pickle only the path; another process opens the file itself."""
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -115,18 +115,23 @@ class PatchStore(Patches):
         self._let_go()
 
     def codes(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-        """Noisy and clean patches as stored, in DN, in the order of the row numbers.
+        """Read noisy and clean patches in DN, in the order of the row numbers.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+            Row numbers.
 
         Returns
         -------
         noisy, clean : ndarray, shape (n, C, h, w)
-            `clean` is NaN where it is not known, and the second noisy frame for the pairing
+            `clean` is NaN if it is unknown, and the second noisy frame for the pairing
             ``"noisy-pair"``.
 
         Raises
         ------
         StoreError
-            A patch is damaged, the file has become shorter, or the store is closed.
+            If a patch is damaged, the file has become shorter, or the store is closed.
         """
         rows = np.asarray(rows)
         return self._codes(rows, *(np.empty((len(rows), *self.patch_shape), kind) for kind in SCRATCH))
@@ -138,9 +143,9 @@ class PatchStore(Patches):
         clean: NDArray[np.float32],
         mean: NDArray[np.float32],
     ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-        """As `codes`, into arrays of that shape; `mean` takes the means that frames share."""
+        """Read as `codes` does, into given arrays; `mean` receives shared means."""
         self._not_shorter()
-        # An index beyond the end raises here; without its check the pages go straight into the array.
+        # An index beyond the end raises here, so that the faster mode "wrap" below is safe.
         checked = self._checked[rows]
         np.take(self._noisy, rows, 0, out=noisy, mode="wrap")
         if self._shared:
@@ -157,7 +162,7 @@ class PatchStore(Patches):
         return noisy, clean
 
     def _scratch(self) -> tuple[NDArray[Any], ...]:
-        """Working arrays of `read`, used again for each piece: allocating fresh ones costs more than reading."""
+        """Working arrays of `read`, reused for each piece, since allocating new ones costs more than reading."""
         if not hasattr(self._local, "scratch"):
             count = max(1, SCRATCH_BYTES // max(1, int(np.prod(self.patch_shape)) * CLEAN_TYPE.itemsize))
             self._local.scratch = tuple(np.empty((count, *self.patch_shape), kind) for kind in SCRATCH)
@@ -167,40 +172,41 @@ class PatchStore(Patches):
     def read(
         self, rows: NDArray[np.integer[Any]], dtype: torch.dtype = torch.float32, *, pairs: bool = False
     ) -> PatchBatch:
-        """Read patches by row number, in the order given.
+        """Read patches by row number, in the given order.
 
         Parameters
         ----------
-        rows : ndarray of int
-            Rows of the store.
+        rows : ndarray of int, shape (n,)
+            Row numbers.
         dtype : torch.dtype
-            Dtype of the tensors.
+            Type of the tensors; the computation is in float64 for float64, otherwise in float32.
         pairs : bool
-            Whether the second of two noisy frames may stand as `clean`, and (x₁ − x₂)/√2 as `noise`.
+            Allow pairs of noisy frames: `clean` is then the second frame, and `noise` is (x₁ − x₂)/√2.
 
         Raises
         ------
         DataError
-            If the store has no clean signal, or holds NaN there.
+            If the store has no clean signal, or it has NaN or infinite values.
         StoreError
-            If a patch is damaged.
+            If a patch is damaged, the file has become shorter, or the store is closed.
         """
         kind = PAIRINGS[self.pairing].clean if self.pairing in PAIRINGS else "signal"
         if kind == "none":
             raise DataError(
-                f"{self.path}: holds single frames without a clean signal; ingest a clean twin or a burst of each scene"
+                f"{self.path}: contains single frames without a clean signal; ingest a clean twin or a burst of each "
+                "scene"
             )
         if kind == "noisy" and not pairs:
             raise DataError(
-                f"{self.path}: holds pairs of noisy frames without a clean signal; `noiseflow fit` trains on them, "
-                "all else needs a clean signal: ingest with --pairing burst or gt"
+                f"{self.path}: contains pairs of noisy frames without a clean signal, on which only `noiseflow fit` "
+                "can work; for anything else ingest with --pairing burst or gt"
             )
         rows = np.asarray(rows)
-        # float32 holds a difference of codes exactly.
+        # A difference of codes is exact in float32.
         work = np.float64 if dtype == torch.float64 else np.float32
         scale, black = self._range[rows], self._black[rows]
         of_noise, of_signal = (1 / (scale * self._spread[rows])).astype(work), (1 / scale).astype(work)
-        # In one block, so that the system can use huge pages.
+        # One allocation for both, so that the system can use huge pages.
         noise, signal = np.empty((2, len(rows), *self.patch_shape), work)
         sums = np.empty(len(rows), work)
         scratch = self._scratch()
@@ -235,7 +241,7 @@ class PatchStore(Patches):
         return self._mask is not None
 
     def masked(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.bool_] | None:
-        """Where pixels of some patches are masked, shape (n, C, h, w); None if no pixel of them is.
+        """Masks of patches, True where a pixel is masked, shape (n, C, h, w); None if no pixel is masked.
 
         Parameters
         ----------
@@ -255,12 +261,19 @@ class PatchStore(Patches):
         return found
 
     def verify(self, progress: Progress = silent, size: int = 1024) -> None:
-        """Compare every patch with its checksum; the rest was compared when the store was opened.
+        """Compare every patch with its checksum; the other contents were checked when the store was opened.
+
+        Parameters
+        ----------
+        progress : Progress
+            Called with the number of patches checked and the total.
+        size : int
+            Number of patches read at a time.
 
         Raises
         ------
         StoreError
-            Names the first patch that differs.
+            If a patch differs from its checksum; names the first.
         """
         for start in range(0, len(self), size):
             rows = np.arange(start, min(start + size, len(self)))

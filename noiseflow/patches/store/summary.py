@@ -1,4 +1,4 @@
-"""What a patch store holds, as texts."""
+"""Summary of a patch store, as text."""
 
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,12 @@ __all__ = ["summary"]
 
 
 def summary(store: "PatchStore") -> dict[str, str]:
-    """Facts of a store: label → text.
+    """Summarise a store: label → text.
 
     Parameters
     ----------
     store : PatchStore
-        Store, open or closed.
+        The store, open or closed.
     """
     counts = {split: int((store.table["split"] == index).sum()) for index, split in enumerate(SPLITS)}
     planes, height, width = store.patch_shape

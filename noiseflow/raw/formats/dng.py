@@ -1,7 +1,7 @@
-"""Write a mosaic as an uncompressed DNG that LibRaw reads back to the same numbers.
+"""Write a mosaic as an uncompressed DNG that LibRaw reads back to the same codes.
 
-The file is laid out here rather than by a TIFF library because LibRaw takes the ISO
-from the Exif directory alone, which the libraries at hand do not write.
+This module writes the TIFF structure itself because LibRaw reads the ISO only from the Exif
+directory, which tifffile does not write.
 """
 
 import struct
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["SMALLEST", "dng_bytes", "dng_parts", "write_dng"]
 
 SMALLEST = 22
-"""Rows and columns below which LibRaw takes a file for a thumbnail."""
+"""Smallest height and width in pixels: LibRaw takes a smaller image for a thumbnail."""
 
 CROP = 4
-"""Pixels at each edge outside of the default crop, which interpolation of colours needs as neighbours."""
+"""Pixels at each edge outside the default crop; demosaicing needs them as neighbours."""
 
 SHORT_MAX, LONG_MAX = 2**16 - 1, 2**32 - 1
 
 Entry = tuple[int, str, Any]
-"""A directory entry: tag, type, values."""
+"""A TIFF directory entry: tag, type name, values."""
 
 TYPES = {
     "byte": (1, "B"),
@@ -46,10 +46,10 @@ TYPES = {
     "srational": (10, "ii"),
     "double": (12, "d"),
 }
-"""TIFF types that are used: code, and `struct` format of one value."""
+"""Type name → TIFF type code and `struct` format of one value."""
 
 XYZ_TO_SRGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
-"""IEC 61966-2-1, D65."""
+"""Matrix from CIE XYZ (D65) to linear sRGB, IEC 61966-2-1."""
 
 
 def write_dng(
@@ -65,23 +65,23 @@ def write_dng(
     Parameters
     ----------
     path : path
-        Takes its final name only when the file is whole.
+        File to write.  It appears under this name only once it is complete.
     image : RawImage
-        Of any colour filter array, codes and white level within 16 bits.  The ISO is rounded to
-        a whole number.
+        Frame with any supported colour filter array; codes and white level must fit into 16 bits.
+        The ISO is rounded to a whole number.
     noise_profile : sequence of (float, float), optional
-        (S, O) once for all colours or for R, G, B: var = S·signal + O of the normalised
-        signal.  The image's own if left out.
-    neutral : tuple of float
-        What a white surface gives in R, G, B, at most 1; for AsShotNeutral.  The image's own
-        if left out, and (1, 1, 1) if it has none.
+        (S, O), once for all colours or once each for R, G, B: the variance of the normalised
+        signal is S·signal + O.  By default the profile of the image.
+    neutral : tuple of float, optional
+        Response to a white surface in R, G, B, at most 1, written as AsShotNeutral.  By default that of
+        the image, or (1, 1, 1) if it has none.
     overwrite : bool
-        Whether a file of that name may be replaced.
+        Replace an existing file of this name.
 
     Raises
     ------
     RawError
-        The file exists, cannot be written, or the image does not fit into a DNG.
+        If the file exists or cannot be written, or the image does not fit into a DNG.
 
     References
     ----------
@@ -104,16 +104,28 @@ def dng_bytes(
     neutral: tuple[float, float, float] | None = None,
     carried: "Carried | None" = None,
 ) -> bytes:
-    """The content of a DNG; `path` is named in errors.
+    """Content of a DNG file.
 
-    Arguments as of `write_dng`; what is `carried` over from another file wins over what is made up here.
+    Parameters
+    ----------
+    path : Path
+        Name of the file, for messages; nothing is written.
+    image, noise_profile, neutral
+        As in `write_dng`.
+    carried : Carried, optional
+        Tags copied from another file; they replace the tags that this module generates.
+
+    Raises
+    ------
+    RawError
+        If the image does not fit into a DNG.
     """
     profile = image.noise_profile if noise_profile is None else tuple(noise_profile)
     return b"".join(_parts(path, image, profile, neutral or image.neutral or (1.0, 1.0, 1.0), carried))
 
 
 def dng_parts(path: Path, image: RawImage, *, carried: "Carried | None" = None) -> tuple["bytes | memoryview", ...]:
-    """The content of a DNG as of `dng_bytes`, in parts; the pixels are not copied."""
+    """Content of a DNG as in `dng_bytes`, in several parts so that the pixels need not be copied."""
     return _parts(path, image, image.noise_profile, image.neutral or (1.0, 1.0, 1.0), carried)
 
 
@@ -134,7 +146,7 @@ def _parts(
     ]
     if carried is not None:
         entries, exif = _with(entries, carried.first), _with(exif, carried.exif)
-    # Directories come before the pixels: their size does not depend on what the offsets are.
+    # The directories come before the pixels; their sizes do not depend on the offsets they contain.
     strip, exif_at = (0x0111, "long", [0]), (0x8769, "long", [0])
     first = len(_directory([*entries, strip, exif_at], 8))
     second = len(_directory(exif, 8 + first))
@@ -148,7 +160,7 @@ def _parts(
 
 
 def _with(entries: Sequence[Entry], others: Sequence[Entry]) -> list[Entry]:
-    """A directory with other entries, which replace those of the same tag."""
+    """Merge two lists of entries; `others` replace entries with the same tag."""
     return list({entry[0]: entry for entry in (*entries, *others)}.values())
 
 
@@ -156,7 +168,7 @@ def _pixels(path: Path, image: RawImage) -> NDArray[np.uint16]:
     mosaic = image.mosaic
     if min(mosaic.shape) < SMALLEST:
         raise RawError(
-            f"{path}: {mosaic.shape[0]}×{mosaic.shape[1]} pixels; LibRaw reads no DNG below {SMALLEST} a side"
+            f"{path}: {mosaic.shape[0]}×{mosaic.shape[1]} pixels; LibRaw needs at least {SMALLEST} a side in a DNG"
         )
     if not np.issubdtype(mosaic.dtype, np.integer) or mosaic.min() < 0 or mosaic.max() > SHORT_MAX:
         raise RawError(f"{path}: a DNG holds integers 0…{SHORT_MAX}; got {mosaic.dtype} {mosaic.min()}…{mosaic.max()}")
@@ -196,7 +208,7 @@ def _level_entries(path: Path, image: RawImage) -> list[Entry]:
         raise RawError(f"{path}: a DNG's white level is a whole number up to {SHORT_MAX}; got {image.white:g}")
     if min(image.black) < 0:
         raise RawError(f"{path}: a DNG's black levels are not negative; got {image.black}")
-    # The file lists the cell in raster order; one level for all is enough for a large cell.
+    # The tag lists the cell in raster order; equal levels of a large cell are written once.
     side = 1 if image.cfa == MONO else image.side
     if side > 2 and len(set(image.black)) == 1:
         side = 1
@@ -218,7 +230,7 @@ def _camera_entries(image: RawImage, neutral: tuple[float, float, float]) -> lis
     ]
     entries += [(tag, "ascii", text) for tag, text in ((0x010F, image.make), (0x0110, image.model)) if text]
     if image.cfa != MONO:
-        # Sensor colours are taken as the sRGB primaries times the neutral point.
+        # The sensor's true colours are unknown: sRGB primaries scaled by the neutral point are assumed.
         matrix = np.diag(neutral) @ XYZ_TO_SRGB
         entries += [
             (0xC621, "srational", [(round(10_000 * value), 10_000) for value in matrix.ravel()]),
@@ -244,7 +256,7 @@ def _exif_entries(path: Path, image: RawImage) -> list[Entry]:
         iso = round(image.iso)
         if not 1 <= iso <= LONG_MAX:
             raise RawError(f"{path}: ISO {image.iso:g} cannot be stored; expected 1…{LONG_MAX}")
-        # Exif 2.3, 4.6.5: the 16-bit tag saturates, the 32-bit one then tells the ISO.
+        # Exif 2.3, 4.6.5: the 16-bit tag saturates; the 32-bit tag then carries the ISO.
         entries += [(0x8827, "short", [min(iso, SHORT_MAX)]), (0x8830, "short", [2]), (0x8832, "long", [iso])]
     if image.exposure_s is not None:
         if not 0 <= image.exposure_s <= LONG_MAX:
@@ -259,7 +271,7 @@ def _ratio(value: float) -> tuple[int, int]:
 
 
 def _directory(entries: list[Entry], start: int) -> bytes:
-    """A TIFF directory that begins at byte `start`, with the values that do not fit into it."""
+    """Bytes of a TIFF directory at offset `start`, followed by the values that do not fit into its entries."""
     values_at = start + 2 + 12 * len(entries) + 4
     table, values = [struct.pack("<H", len(entries))], b""
     for tag, kind, content in sorted(entries, key=lambda entry: entry[0]):

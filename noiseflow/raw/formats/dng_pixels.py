@@ -1,8 +1,7 @@
-"""DNG pixels as stored: floats, deflated mosaics and masked pixels, which LibRaw does not give, and plain ones.
+"""Read the pixels of a DNG as stored, without LibRaw: floats, deflated mosaics and plain 16-bit strips.
 
-LibRaw scales floats to integers, fails on deflated integers, lets the masked pixels
-overrule the black level that the file says, and takes ten times as long as the disk for
-pixels that only need be read.
+LibRaw scales floats to integers, fails on deflated integers, and lets the masked pixels
+override the file's black level.  For plain strips it takes ten times as long as the disk read.
 """
 
 from dataclasses import dataclass
@@ -41,15 +40,16 @@ __all__ = ["PageFacts", "facts_of", "page_facts", "read", "unsupported"]
 
 NEUTRAL = 50728
 USUAL = {50710: [0.0, 1.0, 2.0], 50711: [1.0]}
-"""CFAPlaneColor and CFALayout of red, green and blue in a rectangle; without them it is the same."""
+"""CFAPlaneColor and CFALayout of an ordinary mosaic: red, green and blue on a rectangular grid.  These are the
+defaults where the tags are absent."""
 
 CHANGING = (MASKED_AREAS, LINEARIZATION, 50715, 50716, 50727)
-"""Tags by which LibRaw's image differs from what is stored: masked pixels, a table of codes, black levels by
-column and by row, gains of the white balance."""
+"""Tags that make LibRaw's image or levels differ from the stored ones: masked pixels, a linearization table, black
+levels by column and by row, white-balance gains."""
 
 UNCOMPRESSED, LOSSLESS_JPEG, DEFLATE = 1, 7, (8, 32946)
 COMPRESSIONS = {52546: "JPEG XL, as of DNG 1.7", 34892: "lossy JPEG"}
-"""Those that LibRaw may be built without."""
+"""TIFF code → name of compressions that a build of LibRaw may lack."""
 
 UNSIGNED, IEEE_FLOAT = 1, 3
 
@@ -59,24 +59,25 @@ FROM_LOW_BITS = 2
 
 @dataclass(frozen=True)
 class PageFacts:
-    """What the directory of a DNG's raw image says.
+    """Facts from the directory of a DNG's raw image.
 
     Parameters
     ----------
     beyond_libraw : bool
-        Whether its pixels are floats or deflated.
+        Whether the pixels are floats or deflated, which LibRaw cannot read.
     plain : bool
-        Whether its pixels, read as they stand, are what LibRaw would give.
+        Whether the stored pixels are exactly what LibRaw would return.
     neutral : tuple of float
         AsShotNeutral as listed; empty if the tag is absent.
     levels : Levels
-        Black and white levels by the tags.
+        Black and white levels from the tags.
     cfa : str or None
-        Array at the active area's first pixel; `MONO` without the tag, None if it is not supported.
+        Colour filter array at the active area's first pixel; `MONO` without the tag, None if it is not
+        supported.
     pattern : str
         The array as the tag lists it, row by row; empty without the tag.
     compression : str
-        Name of a compression that LibRaw may lack; empty for none and for lossless JPEG.
+        Name of the compression; empty for uncompressed pixels and lossless JPEG.
     """
 
     beyond_libraw: bool
@@ -89,12 +90,12 @@ class PageFacts:
 
 
 def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
-    """What an open DNG says of its raw image; None if the file is no DNG or has no raw image.
+    """Read the facts of an open DNG's raw image; None if the file is no DNG or has no raw image.
 
     Raises
     ------
     RawError
-        Its levels contradict each other, or its pixels are packed as no reader expects.
+        If its levels contradict each other, or its pixels are packed as no reader expects.
     """
     if not tiff.pages or DNG_VERSION not in getattr(tiff.pages[0], "tags", ()):
         return None
@@ -119,7 +120,7 @@ def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
 
 
 def _compression(page: tifffile.TiffPage) -> str:
-    """A compression by name; tifffile knows fewer than there are."""
+    """Name of a page's compression; tifffile has no name for some codes."""
     code = int(page.compression)
     if code in (UNCOMPRESSED, LOSSLESS_JPEG):
         return ""
@@ -127,7 +128,7 @@ def _compression(page: tifffile.TiffPage) -> str:
 
 
 def page_facts(path: Path) -> PageFacts | None:
-    """What a DNG says of its raw image; None if the file is no DNG."""
+    """Read the facts of a DNG's raw image from its path; None if the file is no DNG or has no raw image."""
     if not is_dng(path):
         return None
     with decoding(path, "a DNG file"), tifffile.TiffFile(path) as tiff:
@@ -140,7 +141,7 @@ def _first(tiff: tifffile.TiffFile) -> tifffile.TiffPage | None:
 
 
 def _plain(page: tifffile.TiffPage) -> bool:
-    """Whether the strips are the mosaic, 16 bits a pixel, one after the other, and no tag changes what they say."""
+    """Whether the page stores one uncompressed 16-bit mosaic in contiguous strips, and no tag changes its codes."""
     height, width = page.imagelength, page.imagewidth
     offsets, counts = page.dataoffsets, page.databytecounts
     stored = (
@@ -162,17 +163,27 @@ def _plain(page: tifffile.TiffPage) -> bool:
 
 
 def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
-    """Read a DNG of floats, of deflated or of plain pixels through tifffile; floats stay floats.
+    """Read a DNG of float, deflated or plain pixels with tifffile; floats stay floats.
+
+    Parameters
+    ----------
+    path : Path
+        The DNG.
+    settings : RawSettings
+        The user's settings; they override the tags.
+    **said
+        Metadata of the frame, passed on to `RawSettings.image`.
 
     Raises
     ------
     RawError
-        A compression that is not supported, or no mosaic of one sample a pixel.
+        If the compression or the colour filter array is not supported, the pixels are not a mosaic of one
+        sample per pixel, or the active area is empty.
     """
     with decoding(path, "a DNG file"), tifffile.TiffFile(path) as tiff:
         page = raw_page(tiff)
         if page is None or page.samplesperpixel != 1:
-            raise RawError(f"{path}: holds linear colour, no mosaic; expected one sample a pixel")
+            raise RawError(f"{path}: contains linear colour, not a mosaic; expected one sample per pixel")
         check_size(path, page.imagelength, page.imagewidth)
         if page.is_tiled:
             check_size(path, page.tilelength, page.tilewidth)
@@ -182,7 +193,7 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
             raise RawError(f"{path}: its raw image has the shape {pixels.shape}; expected (H, W)")
         table = numbers(page, LINEARIZATION)
         if table and pixels.dtype.kind in "ui":
-            # Codes beyond the table stand for its last entry (DNG 1.4, chapter 5, "Linearization").
+            # Codes beyond the table map to its last entry (DNG 1.4, chapter 5, "Linearization").
             pixels = np.asarray(table, np.uint16)[np.minimum(pixels, len(table) - 1)]
         cfa, pattern = cfa_of(page) or settings.cfa, pattern_of(page)
         white = levels.white or (1.0 if pixels.dtype.kind == "f" else 2.0**page.bitspersample - 1)
@@ -191,7 +202,10 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
     top, left, bottom, right = levels.area
     active = pixels[top:bottom, left:right]
     if not active.size:
-        raise RawError(f"{path}: its active area {top, left, bottom, right} is not within {pixels.shape}")
+        raise RawError(
+            f"{path}: its active area (top, left, bottom, right) = {top, left, bottom, right} contains none of its "
+            f"{pixels.shape[0]}×{pixels.shape[1]} pixels; is the file damaged?"
+        )
     black, said_by, cautions = levels.black_at(pixels, cfa, top, left, (active.shape[0], active.shape[1]))
     where = {"black": said_by, "white": "WhiteLevel" if levels.white else "bits per sample", "cfa": "CFAPattern"}
     said["cautions"] = (*said.get("cautions", ()), *(f"{path}: {words}" for words in cautions))
@@ -200,14 +214,14 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
 
 
 def unsupported(path: Path, pattern: str) -> RawError:
-    """The error for a colour filter array that is not supported.
+    """Make the error for an unsupported colour filter array.
 
     Parameters
     ----------
     path : Path
         The file.
     pattern : str
-        Colours row by row, with slashes between them.
+        Colours row by row, separated by slashes.
     """
     return RawError(
         f"{path}: its colour filter array {pattern} is not supported; expected red, green and blue in a Bayer, "

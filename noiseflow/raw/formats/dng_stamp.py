@@ -1,7 +1,7 @@
-"""A NoiseProfile in a copy of an existing DNG: no other byte of the file moves or changes.
+"""Write a NoiseProfile into a copy of an existing DNG without moving or changing any other data.
 
-A profile of the same length that is there is written over in place.  Otherwise the raw image's directory is
-appended to the file with one entry more, and the pointer to it, four bytes, is turned to the copy.
+An existing profile of the same length is overwritten in place.  Otherwise a copy of the raw image's directory with
+the new entry is appended to the file, and the four-byte pointer to the directory is set to the copy.
 
 References
 ----------
@@ -21,23 +21,24 @@ RAW_KINDS = (32803, 34892)
 """PhotometricInterpretation of a mosaic and of linear raw."""
 
 SHORT, DOUBLE = 3, 12
-"""Codes of the types."""
+"""TIFF type codes."""
 
 MOST_DIRECTORIES, LARGEST = 64, 2**32 - 1
+"""Directories followed at most, and the largest file offset of an ordinary TIFF in bytes."""
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory of the file.
+    """A TIFF directory and where it is in the file; all offsets in bytes.
 
     Parameters
     ----------
     pointer : int
-        Place of the four bytes that point to it.
+        Offset of the four bytes that point to the directory.
     at : int
-        Its own place.
-    entries : tuple of (tag, type, count, place of the value field)
-        In the order of the file.
+        Offset of the directory.
+    entries : tuple of (tag, type, count, offset of the value field)
+        Entries in file order.
     """
 
     pointer: int
@@ -46,34 +47,40 @@ class Directory:
 
 
 def stamped(content: bytes, pairs: Sequence[tuple[float, float]], source: str) -> bytes:
-    """The content of a DNG with a NoiseProfile.
+    """Content of a DNG with its NoiseProfile added or replaced.
 
     Parameters
     ----------
     content : bytes
         The DNG.
     pairs : sequence of (float, float)
-        (S, O) once for all colours, or for R, G, B: var = S·signal + O of the normalised signal.
+        (S, O), once for all colours or once each for R, G, B: the variance of the normalised signal is
+        S·signal + O.
     source : str
         Name of the file, for messages.
+
+    Returns
+    -------
+    bytes
+        A changed copy of `content`.
 
     Raises
     ------
     RawError
-        No DNG, one of more than 4 GB, without a raw image, or damaged.
+        If the content is no DNG, is damaged, has no raw image, or would exceed 4 GB.
     """
     if content[:2] not in (b"II", b"MM") or len(content) < 8:
         raise RawError(f"{source}: is no DNG; expected one to write a NoiseProfile into")
     order = "<" if content[:2] == b"II" else ">"
     try:
         if struct.unpack_from(f"{order}H", content, 2) != (42,):
-            raise RawError(f"{source}: is a BigTIFF or no TIFF; a NoiseProfile is written into ordinary DNGs only")
+            raise RawError(f"{source}: is a BigTIFF or no TIFF; a NoiseProfile can be written into ordinary DNGs only")
         directories = list(_directories(content, order))
         if not any(tag == DNG_VERSION for tag, *_ in directories[0].entries):
             raise RawError(f"{source}: is a TIFF, but no DNG; expected one to write a NoiseProfile into")
         raw = [each for each in directories if _is_raw(content, order, each)]
         if not raw:
-            raise RawError(f"{source}: holds no raw image; expected the DNG of a camera")
+            raise RawError(f"{source}: contains no raw image; expected the DNG of a camera")
         return _with_profile(content, order, raw[0], directories, pairs, source)
     except (struct.error, IndexError) as error:
         raise RawError(f"{source}: its directories are damaged ({error})") from error
@@ -101,10 +108,10 @@ def _with_profile(
     at = len(changed)
     copied = len(changed) + len(values)
     if copied > LARGEST:
-        raise RawError(f"{source}: is too large for another directory; a DNG holds 4 GB")
+        raise RawError(f"{source}: has no room for another directory; a DNG can be at most 4 GB")
     new = struct.pack(f"{order}HHII", NOISE_PROFILE, DOUBLE, 2 * len(pairs), at)
     others = [content[place - 8 : place + 4] for tag, _, _, place in holder.entries if tag != NOISE_PROFILE]
-    # TIFF wants the entries in the order of their tags.
+    # TIFF requires entries in ascending order of tag.
     rows = sorted([*others, new], key=lambda row: struct.unpack_from(f"{order}H", row)[0])
     after = holder.at + 2 + 12 * len(holder.entries)
     changed += values
@@ -114,7 +121,7 @@ def _with_profile(
 
 
 def _directories(content: bytes, order: str) -> Iterator[Directory]:
-    """Each directory once: the first and those after it, each followed by its sub-directories."""
+    """Yield each directory of the chain and its sub-directories, each once."""
     waiting, seen = [4], set[int]()
     while waiting and len(seen) < MOST_DIRECTORIES:
         pointer = waiting.pop(0)
@@ -140,7 +147,7 @@ def _entry(directory: Directory, tag: int) -> tuple[int, int, int, int] | None:
 
 
 def _is_raw(content: bytes, order: str, directory: Directory) -> bool:
-    """Whether a directory holds the raw image itself, at full size."""
+    """Whether a directory describes the full-size raw image."""
     values = {}
     for tag in (SUBFILE, PHOTOMETRIC):
         entry = _entry(directory, tag)

@@ -26,15 +26,15 @@ __all__ = ["LISTING", "LISTINGS", "NOMINAL_ISO", "EmvaFolder", "Series", "is_emv
 
 LISTING = "EMVA1288_Data.txt"
 LISTINGS = (LISTING, "EMVA1288_Descriptor_File.txt", "EMVA1288_Descriptor.txt", "EMVA1288.txt")
-"""Names that the standard's data sets and the tools around it give to the listing."""
+"""Names of the listing used by the standard's data sets and by other tools."""
 
 NOMINAL_ISO = 100.0
-"""A machine-vision camera at one gain has no ISO; models need a number for it."""
+"""ISO given to frames of a machine-vision camera, which has none; models need a number."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Frames of one exposure.
+    """Frames taken at one exposure.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Series:
     photons : float
         Mean photons per pixel, as listed; 0 for darks.
     files : tuple of Path
-        Its frames.
+        Its frames, in the order of the listing.
     """
 
     kind: str
@@ -55,28 +55,28 @@ class Series:
 
     @property
     def name(self) -> str:
-        """Short name, from kind, frames and exposure time."""
+        """Short name made from the kind, the number of frames and the exposure time in µs."""
         return f"{self.kind}_{len(self.files):03d}x_{self.exposure_ns / 1e3:.0f}us"
 
 
 @dataclass(frozen=True)
 class EmvaFolder:
-    """What the listing of one folder says.
+    """An EMVA 1288 folder: the content of its listing and the black level of its dark frames.
 
     Parameters
     ----------
     path : Path
         The folder.
     bits : int
-        Bits of a code.
+        Bits per code.
     shape : tuple of int
         (H, W) of every frame.
     series : tuple of Series
-        In the order of the listing.
+        Series in the order of the listing.
     black : float
-        DN: mean of the dark frames of the shortest exposure, where dark current is least.
+        Black level in DN: the mean of the dark frames at the shortest exposure, where dark current is smallest.
     shift : int
-        Empty low bits of the stored values, dropped when read: left-aligned codes.
+        Number of empty low bits in the stored values; readers shift left-aligned codes right by this.
     """
 
     path: Path
@@ -88,12 +88,12 @@ class EmvaFolder:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """Sentences to say aloud."""
+        """Warnings to show to the user."""
         if not self.shift:
             return ()
         return (
-            f"{self.path}: the listing says {self.bits} bits, but all values are multiples of {1 << self.shift}: "
-            f"left-aligned, and read as {self.bits}-bit codes",
+            f"{self.path}: the listing says {self.bits} bits, but all values are multiples of {1 << self.shift}; "
+            f"they were taken as left-aligned {self.bits}-bit codes",
         )
 
 
@@ -103,7 +103,7 @@ def is_emva(path: Path) -> bool:
 
 
 MOST_BITS = 16
-"""Bits of a code at most: frames are kept in 16."""
+"""Most bits per code: frames are kept as uint16."""
 
 
 def _listing(path: Path) -> Path | None:
@@ -111,13 +111,18 @@ def _listing(path: Path) -> Path | None:
 
 
 def read_emva(path: str | Path) -> EmvaFolder:
-    """Read the listing of a folder, and its black level from its dark frames.
+    """Read the listing of a folder and measure its black level from its dark frames.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
 
     Raises
     ------
     RawError
-        If the listing is missing or cannot be understood, names a file that is not there,
-        or lists no dark frames.
+        If the listing is missing or cannot be parsed, names a missing file, lists no dark frames, or
+        gives fewer bits than its values need.
     """
     path = Path(path)
     listing = _listing(path)
@@ -128,10 +133,10 @@ def read_emva(path: str | Path) -> EmvaFolder:
         raise RawError(f"{listing}: no line 'n BITS WIDTH HEIGHT'")
     darks = [entry for entry in series if entry.kind == "d" and entry.files]
     if not darks:
-        raise RawError(f"{listing}: lists no dark frames; the black level is not known")
+        raise RawError(f"{listing}: lists no dark frames, which are needed for the black level")
     missing = [file for entry in series for file in entry.files if not file.is_file()]
     if missing:
-        raise RawError(f"{missing[0]}: listed in {listing.name} but not there ({len(missing)} such file(s))")
+        raise RawError(f"{missing[0]}: listed in {listing.name} but missing ({len(missing)} such file(s))")
     bits, shape = size[0], size[1:]
     shift = _empty_bits(series, bits, shape)
     shortest = min(darks, key=lambda entry: entry.exposure_ns)
@@ -140,7 +145,7 @@ def read_emva(path: str | Path) -> EmvaFolder:
 
 
 def _parsed(listing: Path) -> tuple[tuple[int, int, int] | None, list[Series]]:
-    """(bits, height, width) and the series of a listing; numbers may have decimal commas."""
+    """Parse a listing into (bits, height, width) and its series; numbers may have decimal commas."""
     size: tuple[int, int, int] | None = None
     series: list[Series] = []
     for number, line in enumerate(listing.read_text(encoding="latin-1").splitlines(), 1):
@@ -167,12 +172,12 @@ def _parsed(listing: Path) -> tuple[tuple[int, int, int] | None, list[Series]]:
 
 
 def _empty_bits(series: list[Series], bits: int, shape: tuple[int, int]) -> int:
-    """Low bits that are 0 in the values of the brightest series, if these exceed the bits of the listing.
+    """Number of empty low bits in the brightest series, if its values exceed the bits of the listing; else 0.
 
     Raises
     ------
     RawError
-        The values exceed the bits, and are not left-aligned.
+        If the values exceed the bits of the listing and are not left-aligned.
     """
     lit = [entry for entry in series if entry.files]
     file = max(lit, key=lambda entry: (entry.kind == "b", entry.photons, entry.exposure_ns)).files[0]
@@ -183,13 +188,30 @@ def _empty_bits(series: list[Series], bits: int, shape: tuple[int, int]) -> int:
     shift = (used & -used).bit_length() - 1
     if top >> shift >= 1 << bits:
         raise RawError(
-            f"{file}: holds values up to {top}, but its listing says {bits} bits; expected up to {2**bits - 1}"
+            f"{file}: contains values up to {top}, but its listing says {bits} bits; expected at most {2**bits - 1}"
         )
     return min(shift, 16 - bits) if top >> (16 - bits) else shift
 
 
 def read_frame(folder: EmvaFolder, series: Series, file: Path, settings: RawSettings | None = None) -> RawImage:
-    """Read one frame of a folder; `settings` win over the listing."""
+    """Read one frame of a folder.
+
+    Parameters
+    ----------
+    folder : EmvaFolder
+        The folder.
+    series : Series
+        The series that the frame belongs to; its exposure time is used.
+    file : Path
+        The frame.
+    settings : RawSettings, optional
+        The user's settings; they override the listing.
+
+    Raises
+    ------
+    RawError
+        If the file is damaged or has another size than listed.
+    """
     return (settings or RawSettings()).image(
         _pixels(file, folder.shape) >> folder.shift,
         str(file),

@@ -1,4 +1,4 @@
-"""FITS images of astronomical and machine-vision cameras, through astropy."""
+"""FITS images of astronomical and machine-vision cameras, read with astropy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,62 +19,74 @@ __all__ = ["SUFFIXES", "count", "glance", "read"]
 SUFFIXES = frozenset((".fits", ".fit", ".fts", ".fz"))
 
 PATTERNS = ("BAYERPAT", "COLORTYP", "CFAPAT", "CFATYPE", "CFA", "BAYERTYP", "FILTPAT")
-"""Keywords that name the phase; writers disagree."""
+"""Keywords for the Bayer phase, which differ between writers; searched in this order."""
 
 MONO_WORDS = {"", "MONO", "MONOCHROME", "NONE", "BW", "GRAY", "GREY", "0"}
 COLOURS = 3
-"""Length of a third axis that may be colours."""
+"""Length of a third axis that may be the colours of a picture instead of frames."""
 COLOUR_WORDS = {"RGB", "COLOR", "COLOUR"}
 
 
 def count(path: Path) -> int:
-    """Frames in a file: the length of its image's third axis."""
+    """Number of frames in a file: the length of its image's third axis."""
     with _image(path) as (_, header):
         return _frames(path, header)
 
 
 def glance(path: Path) -> tuple[float | None, float | None]:
-    """ISO and exposure time in seconds by the keywords."""
+    """ISO and exposure time in seconds from the keywords; None for each that is missing."""
     with _image(path) as (_, header), decoding(path, "a FITS file"):
         said = _said(header, path)
     return said["iso"], said["exposure_s"]
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
-    """Read one frame of the only image of a FITS file, rows in the order of the file.
+    """Read one frame of the only image in a FITS file, rows in file order.
 
-    BSCALE and BZERO are applied.  Keywords are taken from the image's header, or else from
-    the primary one.  BAYERPAT or one of its cousins, moved by XBAYROFF and YBAYROFF and
-    counted from the last row if ROWORDER is BOTTOM-UP, is the phase; without it the sensor
-    is monochrome.  SATURATE is the white level (DATAMAX is the largest value of the array,
-    no level of the camera), EXPTIME the exposure, INSTRUME the model.  ISOSPEED is the ISO,
-    or else GAIN, the camera's setting: a number that orders the gains, as an ISO does; in
-    dB where its comment says so, as 100·10^(dB/20).
+    BSCALE and BZERO are applied.  Keywords are read from the image's header, then from the
+    primary header:
+
+    - the phase from BAYERPAT or another of `PATTERNS`, shifted by XBAYROFF and YBAYROFF, and
+      counted from the last row if ROWORDER is BOTTOM-UP; without it the sensor is monochrome;
+    - the white level from SATURATE or SATLEVEL (not DATAMAX, which is the array's maximum);
+    - the exposure time from EXPTIME, the model from INSTRUME;
+    - the ISO from ISOSPEED or ISO, otherwise from GAIN, the camera's setting, which orders
+      gains as an ISO does; a GAIN in dB (by its comment) becomes 100·10^(dB/20).
+
+    Parameters
+    ----------
+    path : Path
+        The FITS file.
+    settings : RawSettings
+        The user's settings; they override the keywords.
+    frame : int
+        Index along the third axis.
 
     Raises
     ------
     RawError
-        astropy is not installed; the file is damaged or holds no image, or several.
+        If astropy is not installed, the file is damaged, has no image or several, lacks the frame, or names
+        a phase that is not 2×2 Bayer.
     """
     with _image(path) as (unit, header):
         frames = _frames(path, header)
         if not 0 <= frame < frames:
-            raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
+            raise RawError(f"{path}: contains {frames} frame(s), numbered from 0; there is no frame {frame}")
         with decoding(path, "a FITS file"):
             if frames == COLOURS and settings.cfa is None and _phase(header, {}) == MONO:
                 raise RawError(
-                    f"{path}: holds three images of {header['NAXIS2']}×{header['NAXIS1']}: colours that were "
-                    "interpolated, which are no raw frame? if they are a stack of three frames, give --cfa"
+                    f"{path}: contains three images of {header['NAXIS2']}×{header['NAXIS1']}, probably interpolated "
+                    "colours, which are not a raw frame; if they are a stack of three frames, give --cfa"
                 )
             pixels = np.asarray(unit.data if header["NAXIS"] == 2 else unit.section[frame])
             said = _said(header, path)
     if pixels.ndim != 2:
-        raise RawError(f"{path}: its image holds no pixels")
+        raise RawError(f"{path}: its image contains no pixels")
     return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said)
 
 
 def _frames(path: Path, header: Any) -> int:
-    """Frames of an image of a size that is read."""
+    """Number of frames of an image, once its size is checked."""
     with decoding(path, "a FITS file"):
         width, height, frames = (int(header[f"NAXIS{axis}"]) if axis <= header["NAXIS"] else 1 for axis in (1, 2, 3))
     if header["NAXIS"] == 3:
@@ -85,7 +97,7 @@ def _frames(path: Path, header: Any) -> int:
 
 @contextmanager
 def _image(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The unit that holds the mosaic, open, and its header over the primary one."""
+    """Open the unit with the mosaic; yield it and its header, completed by the primary header."""
     try:
         from astropy.io import fits
     except ImportError as error:
@@ -102,9 +114,9 @@ def _image(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _chosen(path: Path, images: list[Any]) -> Any:
-    """The only image, the only one named SCI or IMAGE, or the only one that is no mask."""
+    """Choose the only image, the only one named SCI, IMAGE or DATA, or the only one of more than 8 bits (no mask)."""
     if not images:
-        raise RawError(f"{path}: holds no image of two axes; expected the mosaic of a sensor")
+        raise RawError(f"{path}: contains no image with two or three axes; expected the mosaic of a sensor")
     for group in (
         images,
         [unit for unit in images if unit.name in ("SCI", "IMAGE", "DATA")],
@@ -113,11 +125,11 @@ def _chosen(path: Path, images: list[Any]) -> Any:
         if len(group) == 1:
             return group[0]
     names = ", ".join(unit.name or f"number {number}" for number, unit in enumerate(images))
-    raise RawError(f"{path}: holds {len(images)} images ({names}); expected one: split the file, or name one SCI")
+    raise RawError(f"{path}: contains {len(images)} images ({names}); expected one: split the file, or name one SCI")
 
 
 def _said(header: Any, path: Path) -> dict[str, Any]:
-    """What the keywords say, as `RawSettings.image` takes it."""
+    """Read the keywords into arguments of `RawSettings.image`."""
     where: dict[str, str] = {}
     cautions: list[str] = []
     try:
@@ -137,22 +149,22 @@ def _said(header: Any, path: Path) -> dict[str, Any]:
     across, down = (_number(header, (keyword,), 1.0)[0] or 1.0 for keyword in ("XBINNING", "YBINNING"))
     if said["cfa"] != MONO and max(across, down) > 1:
         cautions.append(
-            f"a {said['cfa']} mosaic binned {across:g}×{down:g}: unless pixels of one colour were binned, its "
-            "pixels are mixtures of colours; then give --cfa MONO"
+            f"a {said['cfa']} mosaic binned {across:g}×{down:g}: unless the camera bins pixels of one colour, "
+            "its pixels mix colours; then give --cfa MONO"
         )
     if where["cfa"].startswith("no ") and "DATAMAX" in header and said["white"] is None:
-        cautions.append("DATAMAX is the largest value of the array, no white level; it was not taken")
+        cautions.append("DATAMAX is the largest value of the array, not a white level; it was ignored")
     said["model"] = str(header.get("INSTRUME", "")).strip()
     return {**said, "where": where, "cautions": tuple(f"{path}: {words}" for words in cautions)}
 
 
 def _phase(header: Any, where: dict[str, str]) -> str:
-    """Phase at the first stored pixel.
+    """Bayer phase at the first stored pixel, or MONO; notes the keyword in `where`.
 
     Raises
     ------
     RawError
-        A pattern that is not 2×2 Bayer.
+        If the pattern is not 2×2 Bayer.
     """
     for keyword in PATTERNS:
         pattern = str(header.get(keyword, "")).strip().upper()
@@ -174,7 +186,7 @@ def _phase(header: Any, where: dict[str, str]) -> str:
 
 
 def _gain(header: Any, where: dict[str, str], cautions: list[str]) -> float | None:
-    """The camera's gain setting as an ISO."""
+    """GAIN, the camera's setting, as an ISO; None without it or if it is negative and not in dB."""
     gain, keyword = _number(header, ("GAIN",), -np.inf)
     if gain is None:
         return None
@@ -189,7 +201,7 @@ def _gain(header: Any, where: dict[str, str], cautions: list[str]) -> float | No
 
 
 def _number(header: Any, keywords: tuple[str, ...], least: float) -> tuple[float | None, str]:
-    """The first number among keywords that is finite and not below `least`, and its keyword."""
+    """First value among the keywords that is finite and at least `least`, and its keyword; (None, "") if none is."""
     for keyword in keywords:
         value = header.get(keyword)
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Mosaics in HDF5 files, one or a stack; and the normalised planes that we write to such files."""
+"""Read mosaics from HDF5 files, one or a stack, and the normalised planes that noiseflow writes to such files."""
 
 import mmap
 import re
@@ -25,17 +25,17 @@ __all__ = ["SUFFIXES", "count", "plain_dataset", "read", "recognises"]
 SUFFIXES = frozenset((".h5", ".hdf5"))
 
 STORE_MARKS = ("schema", "finished")
-"""Attributes of a patch store, which is no raw file."""
+"""Attributes that mark a patch store, which is not a raw file."""
 
 HEAP = b"GCOL\x01\0\0\0"
-"""Where a global heap, which holds texts, begins: signature and version."""
+"""Signature and version at the start of a global heap, which stores texts of variable length."""
 
 MOST_HEAPS = 64
-"""Heaps whose texts are checked; a file with a few attributes has one."""
+"""Texts are checked only in files with at most this many heaps; a file with a few attributes has one."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is HDF5, and no patch store."""
+    """Whether a file is HDF5 and not a patch store."""
     import h5py
 
     try:
@@ -46,7 +46,7 @@ def recognises(path: Path) -> bool:
 
 
 def count(path: Path) -> int:
-    """Frames in a file: the length of the first of three axes."""
+    """Number of frames in a file: the length of the first of three axes, otherwise 1."""
     import h5py
 
     _refuse_damaged_heaps(path)
@@ -58,17 +58,26 @@ def count(path: Path) -> int:
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
-    """Read one frame of the dataset ``mosaic``, or of the only one of shape (H, W) or (frames, H, W).
+    """Read one frame of an HDF5 file.
 
-    Or of the planes (C, h, w) in the dataset ``signal`` of a file of ours.
+    The pixels are the dataset ``mosaic``, or the only dataset of shape (H, W) or (frames, H, W).
+    In files that noiseflow wrote they are the planes (C, h, w) in the dataset ``signal``.  Levels and
+    metadata come from the attributes ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``,
+    ``make`` and ``model`` of the dataset, or else of the file.
 
-    Attributes ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``, ``make`` and
-    ``model``, of the dataset or else of the file, say the rest.
+    Parameters
+    ----------
+    path : Path
+        The HDF5 file.
+    settings : RawSettings
+        The user's settings; they override the attributes.
+    frame : int
+        Index of the frame, from 0.
 
     Raises
     ------
     RawError
-        The file is damaged, or holds no such dataset.
+        If the file is damaged, or lacks such a dataset or the frame.
     """
     import h5py
 
@@ -79,7 +88,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
             return mosaic_image(path, _planes(path, data), _facts(path, data), settings)
         frames = int(data.shape[0]) if data.ndim == 3 else 1
         if not 0 <= frame < frames:
-            raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
+            raise RawError(f"{path}: contains {frames} frame(s), numbered from 0; there is no frame {frame}")
         values = {key: place[key] for place in (file.attrs, data.attrs) for key in FIELDS if key in place}
         pixels = np.asarray(data[()] if data.ndim == 2 else data[frame])
     return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said_by(values, str(path)))
@@ -94,7 +103,7 @@ def _mosaic(path: Path, file: "h5py.File") -> "h5py.Dataset":
         if isinstance(item, h5py.Dataset) and item.ndim in (2, 3):
             flat.append(name)
 
-    # In groups too, each once, whatever links lead to it.
+    # Visits groups too, and each dataset once even if several links lead to it.
     file.visititems(note)
     named = [name for name in flat if name.rpartition("/")[2] == "mosaic"]
     alone = [each[0] for each in (named, flat) if len(each) == 1]
@@ -107,7 +116,7 @@ def _mosaic(path: Path, file: "h5py.File") -> "h5py.Dataset":
 
 
 def _is_ours(file: "h5py.File") -> bool:
-    """Whether a file holds planes that we wrote."""
+    """Whether a file contains planes that noiseflow wrote."""
     return file.attrs.get("made_by") == MARK and "signal" in file
 
 
@@ -120,7 +129,7 @@ def _planes(path: Path, data: "h5py.Dataset") -> NDArray[Any]:
 
 
 def _facts(path: Path, data: "h5py.Dataset") -> dict[str, Any]:
-    """What the attributes say, of those that have a value."""
+    """Fields from the attributes, without those that are NaN."""
     known = said_by({key: data.attrs[key] for key in FIELDS if key in data.attrs}, str(path))
     if "camera" in data.attrs:
         known["camera"] = str(data.attrs["camera"])
@@ -128,30 +137,43 @@ def _facts(path: Path, data: "h5py.Dataset") -> dict[str, Any]:
 
 
 def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
-    """The dataset, once nothing about it takes more memory than its pixels or reads other files."""
+    """Return a dataset after checking that reading it is safe.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    data : h5py.Dataset
+        The dataset; its values are not read.
+
+    Raises
+    ------
+    RawError
+        If the dataset is too large, is not numeric, refers to other files, or has chunks larger than itself.
+    """
     check_size(path, *data.shape[-2:])
     if data.size > MAX_PIXELS:
         raise RawError(f"{path}: {data.name} claims {data.size:,} values; expected at most {MAX_PIXELS:,}")
     if data.dtype.kind not in "uif":
-        raise RawError(f"{path}: {data.name} holds values of type {data.dtype}; expected integers or floats")
+        raise RawError(f"{path}: {data.name} contains values of type {data.dtype}; expected integers or floats")
     if data.is_virtual or data.external:
-        raise RawError(f"{path}: {data.name} keeps its values in other files; expected them in this one")
+        raise RawError(f"{path}: {data.name} stores its values in other files; expected them in this one")
     if data.chunks and np.prod(data.chunks, dtype=np.float64) > 2 * max(data.size, 1 << 20):
-        raise RawError(f"{path}: {data.name} claims chunks of {data.chunks}, larger than itself")
+        raise RawError(f"{path}: {data.name} claims chunks of {data.chunks}, larger than the dataset; copy it again")
     return data
 
 
 def _refuse_damaged_heaps(path: Path) -> None:
-    """Refuse a file whose damaged texts would send the HDF5 library round for ever, or make it take gigabytes.
+    """Refuse a file with damaged texts that would hang the HDF5 library or make it allocate gigabytes.
 
-    Texts stand in global heaps: an entry that takes no room is read again and again, and a text of which its owner
-    says that it is longer than the file gets that much memory before its entry is looked up.
+    Texts are stored in global heaps.  The library reads a heap entry of size 0 again and again.  It also
+    allocates the length that a text's owner claims before it looks the entry up, even if that exceeds the file.
 
     References
     ----------
-    HDF5 File Format Specification 3.0, III.E: index, count of references, four bytes of nothing and the
-    size of each entry; that of index 0 is what is free, header and all.  IV.A.2.d: a value of variable length is its
-    length in 4 bytes, the address of its heap in 8, and its index in 4.
+    HDF5 File Format Specification 3.0, III.E: a heap entry is index, reference count, four reserved bytes
+    and size; the entry of index 0 is the free space, including its header.  IV.A.2.d: a value of variable length is
+    its length (4 bytes), the address of its heap (8) and its index (4).
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         heaps: dict[bytes, int] = {}
@@ -171,19 +193,19 @@ def _refuse_damaged_heaps(path: Path) -> None:
 
 
 def _entries(path: Path, content: mmap.mmap, heap: int) -> int:
-    """The highest index in a heap of texts.
+    """Highest index in a heap of texts.
 
     Raises
     ------
     RawError
-        An entry takes no room.
+        If an entry has size 0.
     """
     at, highest = heap + 16, 0
     end = min(heap + int.from_bytes(content[heap + 8 : at], "little"), len(content))
     while at + 16 <= end:
         index, size = struct.unpack_from("<H6xQ", content, at)
         highest = max(highest, index)
-        # In 64 bits, as the library has it.
+        # Wraps at 64 bits, as in the library.
         step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % 2**64
         if not step:
             raise RawError(f"{path}: cannot be read as an HDF5 file (a damaged heap of texts); copy it again")

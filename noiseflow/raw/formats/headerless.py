@@ -1,4 +1,4 @@
-"""Bare pixels without a header: what they are stands in the settings."""
+"""Read headerless files: the settings give their size, type and layout."""
 
 from pathlib import Path
 from typing import Any
@@ -19,28 +19,40 @@ __all__ = ["SUFFIXES", "read"]
 SUFFIXES = frozenset((".raw", ".bin"))
 
 DTYPE = "<u2"
-"""Little-endian 16 bit, unless the settings say otherwise."""
+"""Default type of the pixels: little-endian 16 bit."""
 
 PACKED_ROWS = 64
-"""Rows whose bytes are read in other packings too."""
+"""About how many rows are decoded in the other packings too, for comparison."""
 
 GIGE, STRAY, FEWEST_BYTES = ("Mono10Packed", "Mono12Packed"), 0.01, 100
-"""Packings of the same pixels in the same bytes but for empty bits; more bits than this part are no strays; and the
-fewest bytes in which bits that are never set are empty."""
+"""The two GigE packings, which differ only in which low bits are empty; the fraction of bytes with a bit set above
+which that bit counts as used; and the fewest bytes from which a bit that is never set counts as empty."""
 
 
 def read(path: Path, settings: RawSettings) -> RawImage:
-    """Read a file of nothing but pixels, row by row; rows may be padded, pixels packed.
+    """Read a file of bare pixels, row by row; rows may be padded and pixels packed.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    settings : RawSettings
+        Must give the size; may give ``dtype``, ``stride`` and ``header_bytes``.
+
+    Returns
+    -------
+    RawImage
+        The frame, with a caution if its pixels are smoother with width and height exchanged.
 
     Raises
     ------
     RawError
-        The settings do not say the size, or it is not that of the file; or the bytes make a far smoother picture in
-        another order or packing, or with the sides exchanged.
+        If the settings give no size or one that does not fit the file, or the bytes make a much smoother
+        image in another byte order or packing.
     """
     if settings.size is None:
         raise RawError(
-            f"{path}: has no header that says its size; give --size WIDTHxHEIGHT (and --dtype, --cfa, "
+            f"{path}: has no header that gives its size; give --size WIDTHxHEIGHT (and --dtype, --cfa, "
             f"--black, --white), or these lines in {path.with_suffix('.toml').name}"
         )
     width, height = settings.size
@@ -63,7 +75,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         _refuse_other_packing(path, name, rows, width, side)
     elif pixels.dtype.itemsize == 2 and other_order_is_smoother(pixels, side):
         raise RawError(
-            f"{path}: neighbouring pixels differ far less with the two bytes of each exchanged; give --dtype "
+            f"{path}: neighbouring pixels differ far less with the two bytes of each pixel exchanged; give --dtype "
             f"'{pixels.dtype.newbyteorder('S').str}'"
         )
     doubt = doubt_of_sides(path, pixels, side) if stride == own else ""
@@ -72,14 +84,14 @@ def read(path: Path, settings: RawSettings) -> RawImage:
 
 
 def _refuse_other_packing(path: Path, name: str, rows: NDArray[np.uint8], width: int, side: int) -> None:
-    """Refuse packed pixels whose bytes make a far smoother picture in another packing of the same size."""
+    """Refuse packed pixels whose bytes make a much smoother image in another packing of the same size."""
     few = rows[:: max(1, len(rows) // PACKED_ROWS)]
     if name in GIGE and (best := _other_gige(name, few)):
         raise RawError(f"{path}: the bytes between its pixels are those of {best}, not of {name}; give --dtype {best}")
     alike = {each: other for each, other in PACKINGS.items() if other.row_bytes(width) == rows.shape[1]}
     readings = {each: other.rows(few, width) for each, other in alike.items()}
     if not int(np.bitwise_or.reduce(readings[name], axis=None)) & 3:
-        # Left-aligned codes of fewer bits: in a wrong packing the lowest bits are not empty.
+        # The two lowest bits are empty: left-aligned codes of fewer bits, hence the right packing.
         return
     best = smoother_packing(name, readings, {each: other.bits for each, other in alike.items()}, side)
     if best:
@@ -89,10 +101,11 @@ def _refuse_other_packing(path: Path, name: str, rows: NDArray[np.uint8], width:
 
 
 def _other_gige(name: str, rows: NDArray[np.uint8]) -> str:
-    """The other GigE packing if the low bits, in every third byte, are its; empty if they are right or do not say.
+    """Name of the other GigE packing if the bits are in its positions; empty if `name` fits or the bits cannot tell.
 
-    Of 10 bits the two upper ones of each half are empty; of 12 they are not, but for left-aligned codes of 8 or 10,
-    whose lower ones are empty.
+    The middle byte of three has the low bits of two pixels, one in each half.  With 10 bits per pixel the
+    two upper bits of each half are empty.  With 12 bits all four are used, except that left-aligned codes of 8
+    or 10 bits leave the lower two empty.
     """
     between = rows[:, 1::3]
     upper = float((between & 0xCC != 0).mean())
@@ -103,18 +116,18 @@ def _other_gige(name: str, rows: NDArray[np.uint8]) -> str:
 
 
 def _stride(path: Path, settings: RawSettings, own: int) -> int:
-    """Bytes from row to row: the setting, or what the file's size says if it is whole rows.
+    """Bytes from one row to the next: the setting, or rows without padding.
 
     Raises
     ------
     RawError
-        The file has another size.
+        If the file's size does not fit; the message names what would.
     """
     assert settings.size is not None
     (width, height), name = settings.size, settings.dtype or DTYPE
     start, found = settings.header_bytes or 0, path.stat().st_size
     stride = settings.stride or own
-    # The last row may come without its padding.
+    # The last row may lack its padding.
     if stride >= own and found - start in (stride * height, stride * (height - 1) + own):
         return stride
     rest = found - start
@@ -131,6 +144,6 @@ def _stride(path: Path, settings: RawSettings, own: int) -> int:
 
 
 def _fits(packing: Packing, width: int, height: int, found: int) -> bool:
-    """Whether a file of this size may hold packed rows, padded or not."""
+    """Whether `found` bytes of pixels could be rows in this packing, padded or not."""
     own = packing.row_bytes(width) * height
     return found == own or (own < found < 2 * width * height and found % height == 0)

@@ -1,4 +1,4 @@
-"""Any file that LibRaw decodes, through rawpy; a DNG's levels and the metadata by the tags themselves."""
+"""Read camera raw files with LibRaw (rawpy); levels of a DNG, and metadata, come from the tags instead."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ SUFFIXES = frozenset(
 
 
 def glance(path: Path) -> tuple[float | None, float | None]:
-    """ISO and exposure time in seconds by the tags of a TIFF-based file; None for others."""
+    """ISO and exposure time in seconds from the tags of a TIFF-based file; None for what they lack."""
     facts = tiff_facts(path)
     return (facts.metadata.iso, facts.metadata.exposure_s) if facts is not None else (None, None)
 
@@ -39,20 +39,20 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     Parameters
     ----------
     path : Path
-        Any raw file that LibRaw knows.
+        Any raw file that LibRaw can decode.
     settings : RawSettings
-        Their areas count from the visible area's first pixel.
+        The user's settings; they override the file.  Areas count from the first visible pixel.
 
     Returns
     -------
     RawImage
-        Mosaic as stored; the CFA phase is that of the visible area's first pixel.  The
-        black level is the file's, or else the mean of each plane over its masked pixels.
+        Codes as stored; the CFA phase is that of the first visible pixel.  The black level is the
+        file's or, for a DNG without one, the mean of each plane over its masked pixels.
 
     Raises
     ------
     RawError
-        The file is damaged, truncated or no raw file, or its pattern is not supported.
+        If the file is damaged, truncated or no raw file, or its pattern is not supported.
     """
     facts = tiff_facts(path)
     if facts is not None:
@@ -64,17 +64,19 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     if page is not None and page.plain and (plain := _plain(path, settings, page, metadata)) is not None:
         return plain
     try:
-        # Not closed: the mosaic is LibRaw's own memory, and keeps what it belongs to.
+        # Not closed: the mosaic is a view of LibRaw's memory and keeps the file object alive.
         raw = rawpy.imread(str(path))
         check_size(path, raw.sizes.raw_height, raw.sizes.raw_width)
         mosaic = raw.raw_image_visible
         if mosaic.ndim != 2:
-            raise RawError(f"{path}: holds {mosaic.ndim}-D pixels (linear or sensor-stacked colour); expected a mosaic")
+            raise RawError(
+                f"{path}: contains {mosaic.ndim}-D pixels (linear or sensor-stacked colour); expected a mosaic"
+            )
         cfa = settings.cfa or _cfa(raw, path, page)
         known = _levels(raw, cfa, page)
         said = _said(path, metadata, known.cautions, *_of_libraw(raw, page))
         said["neutral"] = None if cfa == MONO else _neutral([float(gain) for gain in raw.camera_whitebalance])
-    # rawpy refuses patterns that it cannot describe by NotImplementedError.
+    # rawpy raises NotImplementedError for patterns that it cannot describe.
     except (rawpy.LibRawError, NotImplementedError) as error:
         reason = error.args[0] if error.args else type(error).__name__
         if isinstance(reason, bytes):
@@ -90,7 +92,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
 
 @dataclass(frozen=True)
 class _Known:
-    """Levels of the visible area, where they came from, and cautions."""
+    """Levels of the visible area in DN, the tag or program that each came from, and cautions."""
 
     black: tuple[float, ...] | BlackMap
     white: float
@@ -99,7 +101,7 @@ class _Known:
 
 
 def _levels(raw: Any, cfa: str, page: dng_pixels.PageFacts | None) -> _Known:
-    """A DNG's levels by its own tags; LibRaw's for all others."""
+    """Levels of a DNG from its own tags; of other files from LibRaw."""
     white = float(raw.white_level)
     if page is None:
         return _Known(_black_levels(raw, cfa), white, dict.fromkeys(("cfa", "black", "white"), "LibRaw"), ())
@@ -112,18 +114,18 @@ def _levels(raw: Any, cfa: str, page: dng_pixels.PageFacts | None) -> _Known:
 
 
 def _of_libraw(raw: Any, page: dng_pixels.PageFacts | None) -> tuple[float, float]:
-    """ISO and exposure time in seconds that LibRaw found, 0 for none: of a DNG the tags say more."""
+    """ISO and exposure time in seconds from LibRaw, 0 if unknown; (0, 0) for a DNG, whose tags are more precise."""
     return (0.0, 0.0) if page is not None else (float(raw.other.iso_speed), float(raw.other.shutter_speed))
 
 
 def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, metadata: Metadata) -> RawImage | None:
-    """A DNG whose pixels need no decoding; None if its tags lack what LibRaw may know from elsewhere."""
+    """Read a DNG whose pixels need no decoding; None if LibRaw must read it because its tags lack ISO or exposure."""
     if not metadata.iso or not metadata.exposure_s:
         return None
     if page.levels.area[0] % 2 or page.levels.area[1] % 2:
-        # LibRaw begins at an even row and column.
+        # LibRaw would start at an even row and column instead.
         return None
-    # LibRaw holds these as float32.
+    # In float32, as in LibRaw.
     gains = [float(1 / np.float32(value)) for value in page.neutral if value > 0]
     image = dng_pixels.read(path, settings, **_said(path, metadata))
     return image if image.cfa == MONO else replace(image, neutral=_neutral(gains))
@@ -132,7 +134,7 @@ def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, metada
 def _said(
     path: Path, metadata: Metadata, cautions: Sequence[str] = (), iso: float = 0.0, exposure_s: float = 0.0
 ) -> dict[str, Any]:
-    """What LibRaw found, where it found something, and else what the tags say."""
+    """Metadata for `RawImage`: LibRaw's ISO and exposure time in seconds where above 0, otherwise the tags'."""
     where = {**metadata.where}
     where.update({name: "LibRaw" for name, value in (("iso", iso), ("exposure_s", exposure_s)) if value > 0})
     words = list(cautions)
@@ -153,7 +155,7 @@ def _said(
 
 
 def _cfa(raw: Any, path: Path, page: dng_pixels.PageFacts | None) -> str:
-    """Array at the visible area's first pixel: of a DNG by its tag, since LibRaw takes 4×4 for 8×2."""
+    """Colour filter array at the first visible pixel; of a DNG from its tag, since LibRaw reads a 4×4 cell as 8×2."""
     if page is not None and page.pattern:
         if page.cfa is None:
             raise dng_pixels.unsupported(path, page.pattern)
@@ -171,7 +173,7 @@ def _cfa(raw: Any, path: Path, page: dng_pixels.PageFacts | None) -> str:
 
 
 def _neutral(gains: Sequence[float]) -> tuple[float, float, float] | None:
-    """The inverse of the white balance as shot; None where the file does not say it, or all colours are equal."""
+    """Inverse of the as-shot white-balance gains, at most 1; None if they are missing or all equal."""
     if len(gains) < 3 or not all(0 < gain < np.inf for gain in gains[:3]) or gains[0] == gains[1] == gains[2]:
         return None
     red, green, blue = gains[:3]
@@ -184,9 +186,9 @@ def _black_levels(raw: Any, cfa: str) -> tuple[float, ...]:
     if cfa == MONO:
         return (levels[0],)
     if len(cfa) > 4:
-        # One level for each colour: those of the first, second and third of R, G, B.
+        # LibRaw gives one level per colour, in the order R, G, B.
         return tuple(levels["RGB".index(cfa[row * math.isqrt(len(cfa)) + column])] for row, column in offsets(cfa))
-    # LibRaw lists levels by its colour index (R, G, B, G2), and which green is "G2"
-    # depends on the phase: look each plane's index up in the pattern.
+    # LibRaw lists levels by its colour index (R, G, B, G2).  Which green is "G2" depends
+    # on the phase, so look up each plane's index in the pattern.
     by_offset = {(row, column): levels[raw.raw_pattern[row, column]] for row in (0, 1) for column in (0, 1)}
     return tuple(by_offset[offset] for offset in offsets(cfa))

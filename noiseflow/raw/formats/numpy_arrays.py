@@ -1,4 +1,4 @@
-"""Mosaics in NPY and NPZ files, one or a stack; and the normalised planes that we write to NPY files."""
+"""Read mosaics from NPY and NPZ files, one or a stack, and the normalised planes that noiseflow writes to NPY files."""
 
 import zipfile
 from pathlib import Path
@@ -19,10 +19,11 @@ __all__ = ["SUFFIXES", "count", "read"]
 SUFFIXES = frozenset((".npy", ".npz"))
 
 MAX_FIELD_BYTES = 10_000
+"""Largest array in an NPZ file that is read as a metadata field; larger ones are ignored."""
 
 
 def count(path: Path) -> int:
-    """Frames in a file: the length of the first of three axes."""
+    """Number of frames in a file: the length of the first of three axes, otherwise 1."""
     with decoding(path, "a NumPy file"):
         if not zipfile.is_zipfile(path):
             if facts_of_npy(path) is not None:
@@ -36,16 +37,26 @@ def count(path: Path) -> int:
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
-    """Read one frame of an array (H, W) or (frames, H, W), or of planes (C, h, w) in an NPY file of ours.
+    """Read one frame of an NPY or NPZ file.
 
-    Of an NPZ file it is the array named ``mosaic``, or the only one of such a shape.  An NPZ
-    file may say ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``, ``make`` and
-    ``model`` in arrays of those names.  Pickled objects are refused.
+    The array has the shape (H, W) or (frames, H, W); in NPY files that noiseflow wrote it is the planes
+    (C, h, w).  In an NPZ file it is the array named ``mosaic``, or the only one of such a shape, and
+    arrays named ``cfa``, ``black``, ``white``, ``iso``, ``gain_db``, ``exposure_s``, ``make`` and ``model``
+    give levels and metadata.  Pickled objects are refused.
+
+    Parameters
+    ----------
+    path : Path
+        The NumPy file.
+    settings : RawSettings
+        The user's settings; they override the file.
+    frame : int
+        Index of the frame, from 0.
 
     Raises
     ------
     RawError
-        The file is damaged, or holds no such array.
+        If the file is damaged, or lacks such an array or the frame.
     """
     with decoding(path, "a NumPy file"):
         if not zipfile.is_zipfile(path):
@@ -95,46 +106,46 @@ def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     if dtype.hasobject:
-        raise RawError(f"{path}: holds pickled objects, which are never loaded; expected numbers")
+        raise RawError(f"{path}: contains pickled objects, which are never loaded; expected numbers")
     return shape, dtype
 
 
 def _planes(path: Path, file: IO[bytes]) -> NDArray[Any]:
-    """Planes (C, h, w), whose size was checked."""
+    """Read planes (C, h, w) after checking their size."""
     shape, dtype = _header(path, file)
     if len(shape) != 3 or dtype.kind != "f":
-        raise RawError(f"{path}: holds {dtype} of shape {shape}; expected planes of floats, (C, h, w)")
+        raise RawError(f"{path}: contains {dtype} of shape {shape}; expected planes of floats, (C, h, w)")
     _check_claim(path, shape, dtype)
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _check_claim(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Refuse an array that is too large, or that the bytes of its file cannot hold."""
+    """Refuse an array that is too large, or larger than its file could contain."""
     check_size(path, *shape[-2:])
     if np.prod(shape, dtype=np.float64) * dtype.itemsize > MAX_PIXELS_PER_BYTE * path.stat().st_size:
-        raise RawError(f"{path}: claims an array of shape {shape}, which its bytes cannot hold")
+        raise RawError(f"{path}: claims an array of shape {shape}, which its bytes cannot hold; copy it again")
 
 
 def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
-    """One frame, and its name for messages."""
+    """Read one frame; return it and its name for messages."""
     start = file.tell()
     shape, dtype = _header(path, file)
     frames = _frames(path, shape)
     if len(shape) not in (2, 3):
         raise RawError(
-            f"{path}: holds an array of shape {shape}; expected one mosaic of shape (H, W), or (frames, H, W)"
+            f"{path}: contains an array of shape {shape}; expected one mosaic of shape (H, W), or (frames, H, W)"
         )
     if dtype.itemsize > 8 or dtype.kind not in "uif":
-        raise RawError(f"{path}: holds values of type {dtype}; expected integers or floats")
+        raise RawError(f"{path}: contains values of type {dtype}; expected integers or floats")
     _check_claim(path, shape, dtype)
     if not 0 <= frame < frames:
-        raise RawError(f"{path}: holds {frames} frames; there is no frame {frame}")
+        raise RawError(f"{path}: contains {frames} frame(s), numbered from 0; there is no frame {frame}")
     file.seek(start)
     if len(shape) == 2:
         return np.lib.format.read_array(file, allow_pickle=False), str(path)
     name = f"{path}[{frame}]"
     if path.suffix.lower() == ".npy" and not zipfile.is_zipfile(path):
-        # Pages of the file: the other frames are not read.
+        # Memory-mapped: the other frames are not read.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[frame]), name
     return np.lib.format.read_array(file, allow_pickle=False)[frame], name

@@ -1,7 +1,7 @@
-"""Normalised planes as `noiseflow sample` writes them in NPY and HDF5 files, read back as a mosaic in DN.
+"""Read back the normalised planes that `noiseflow sample` writes to NPY and HDF5 files, as a mosaic in DN.
 
-Behind the array of an NPY file stands one line of JSON, the `facts` of the frame, and then the mark of our files;
-readers of NumPy's format stop before both.  In an HDF5 file the facts are attributes of the dataset ``signal``.
+In an NPY file the array is followed by one line of JSON with the `facts` of the frame and by noiseflow's mark; other
+readers of the format ignore both.  In an HDF5 file the facts are attributes of the dataset ``signal``.
 """
 
 import json
@@ -25,18 +25,23 @@ __all__ = ["facts", "facts_of_npy", "mosaic_image", "npy_facts"]
 BEGINS = b'\n{"planes": '
 
 LONGEST = 4096
-"""Bytes of the facts and the mark behind an array."""
+"""Largest size in bytes of the facts and the mark after an array."""
 
 
 def facts(image: RawImage, planes: int) -> dict[str, Any]:
-    """What planes need to become a frame again.
+    """Facts that turn normalised planes back into a frame.
 
     Parameters
     ----------
     image : RawImage
-        The frame that they are of.
+        The frame from which the planes were made.
     planes : int
-        Number of planes, 1 of a monochrome sensor as stored.
+        Number of planes; 1 for a monochrome frame as stored.
+
+    Returns
+    -------
+    dict
+        Number of planes, colour filter array, levels in DN, ISO, exposure time in seconds, camera.
     """
     return {
         "planes": planes,
@@ -50,17 +55,28 @@ def facts(image: RawImage, planes: int) -> dict[str, Any]:
 
 
 def npy_facts(image: RawImage, planes: int) -> bytes:
-    """The line of JSON that stands behind the array of an NPY file, before the mark."""
+    """Line of JSON with the `facts`, to be written after the array of an NPY file and before the mark.
+
+    Parameters
+    ----------
+    image, planes
+        As in `facts`.
+    """
     return b"\n" + json.dumps(facts(image, planes), ensure_ascii=True).encode()
 
 
 def facts_of_npy(path: Path) -> dict[str, Any] | None:
-    """The facts behind the array of an NPY file; none of an earlier version; None if we did not write the file.
+    """Read the facts after the array of an NPY file.
+
+    Returns
+    -------
+    dict or None
+        The `facts`; empty if an earlier version of noiseflow wrote the file; None if another program did.
 
     Raises
     ------
     RawError
-        The facts are damaged.
+        If the facts are damaged.
     """
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST))
@@ -71,7 +87,7 @@ def facts_of_npy(path: Path) -> dict[str, Any] | None:
     line = before[before.rfind(b"\n") :]
     if not line.startswith(BEGINS):
         return {}
-    # Few files are ours: reading any other does not wait for this import.
+    # Imported here because most NPY files are not noiseflow's and do not need it.
     from noiseflow.core.reading.schema import ListOf, Maybe, Number, Table, Text, checked
 
     schema = Table(
@@ -91,25 +107,26 @@ def facts_of_npy(path: Path) -> dict[str, Any] | None:
 
 
 def mosaic_image(path: Path, signal: NDArray[Any], known: Mapping[str, Any], settings: RawSettings) -> RawImage:
-    """A frame of normalised planes: DN = signal · (white − black) + black, in fractions.
+    """Convert normalised planes to a frame: DN = signal · (white − black) + black, not rounded.
 
-    The settings stand in for what the file does not say, and else win over it as for any frame in DN.
+    The conversion uses the levels of the file, and those of the settings where the file has none.  As for
+    any other file, the settings then override the levels of the frame.
 
     Parameters
     ----------
     path : Path
         The file, for messages.
     signal : ndarray of float, shape (C, h, w)
-        The planes.
+        The planes, normalised.
     known : mapping
-        `facts`, or some of them.
+        All or some of the `facts`.
     settings : RawSettings
-        What the user says.
+        The user's settings.
 
     Raises
     ------
     RawError
-        Neither says what is needed, or another number of planes than the array's pattern has.
+        If neither gives the array, the black or the white level, or the number of planes does not match the array.
     """
     cfa = known.get("cfa") or settings.cfa
     black = known.get("black") or settings.black
@@ -117,12 +134,12 @@ def mosaic_image(path: Path, signal: NDArray[Any], known: Mapping[str, Any], set
     missing = [name for name, value in (("cfa", cfa), ("black", black), ("white", white)) if value is None]
     if cfa is None or black is None or white is None:
         flags = " ".join(f"--{name}" for name in missing)
-        raise RawError(f"{path}: holds planes, and does not say their {', '.join(missing)}; give {flags}")
+        raise RawError(f"{path}: contains planes, but does not give their {', '.join(missing)}; give {flags}")
     planes, whole = len(signal), cell_side(cfa) ** 2
     if planes not in (1, whole) or len(black) not in (1, planes, whole) or known.get("planes", planes) != planes:
         counts = f"{planes} planes and {len(black)} black level(s)"
-        said = f", where {known['planes']} are said" if known.get("planes", planes) != planes else ""
-        raise RawError(f"{path}: holds {counts}{said}; expected those of {cfa_name(cfa)}")
+        said = f", but says {known['planes']} planes" if known.get("planes", planes) != planes else ""
+        raise RawError(f"{path}: contains {counts}{said}; expected those of {cfa_name(cfa)}")
     levels = np.asarray(black if len(black) == len(signal) else [np.mean(black)] * len(signal), np.float64)
     levels = levels[:, None, None]
     codes = signal.astype(np.float64) * (white - levels) + levels

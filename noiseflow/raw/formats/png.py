@@ -1,4 +1,4 @@
-"""Mosaics in PNG files: greyscale, 8 or 16 bit."""
+"""Read mosaics from PNG files: greyscale, 8 or 16 bit."""
 
 import struct
 from pathlib import Path
@@ -16,7 +16,7 @@ SUFFIXES = frozenset((".png",))
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">4xIIBB")
-"""Of the IHDR chunk, from its type on: width, height, bits, colour type."""
+"""The IHDR chunk from its type on: width, height, bits per sample, colour type."""
 
 COLOUR_TYPES = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
 
@@ -24,10 +24,17 @@ COLOUR_TYPES = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha
 def read(path: Path, settings: RawSettings) -> RawImage:
     """Read a greyscale PNG file as a mosaic.
 
+    Parameters
+    ----------
+    path : Path
+        The PNG file.
+    settings : RawSettings
+        The user's settings; the file itself gives no array and no levels.
+
     Raises
     ------
     RawError
-        The file is damaged, or an ordinary colour picture.
+        If the file is damaged, or an ordinary picture in colour, with a palette, or of fewer than 8 bits.
 
     References
     ----------
@@ -45,7 +52,7 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         kind = COLOUR_TYPES.get(colours, f"colour type {colours}")
         raise RawError(
             f"{path}: an ordinary picture ({kind}, {bits} bit); expected the mosaic of a "
-            "sensor, greyscale of 8 or 16 bit"
+            "sensor, greyscale with 8 or 16 bit"
         )
     with decoding(path, "a PNG file"), Image.open(path, formats=("PNG",)) as picture:
         pixels = np.asarray(picture)

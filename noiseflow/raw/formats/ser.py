@@ -1,4 +1,4 @@
-"""SER films of astronomical cameras: a header of 178 bytes, then frames of 8 or 16 bits a pixel."""
+"""Read SER films of astronomical cameras: a header of 178 bytes, then frames of 8 or 16 bits per pixel."""
 
 import struct
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ SUFFIXES = frozenset((".ser",))
 
 SIGNATURE = b"LUCAM-RECORDER"
 HEADER = struct.Struct("<14s7i40s40s40s2q")
-"""Signature, LuID, ColorID, LittleEndian, width, height, depth, frames, observer, instrument, telescope, two dates."""
+"""Signature, LuID, ColorID, LittleEndian, width, height, depth in bits, frames, observer, instrument, telescope, two
+dates."""
 
 COLOURS = {0: MONO, 8: "RGGB", 9: "GRBG", 10: "GBRG", 11: "BGGR"}
 
@@ -41,17 +42,26 @@ class _Header:
 
 
 def count(path: Path) -> int:
-    """Frames in a file."""
+    """Number of frames in a film."""
     return _header(path).frames
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     """Read one frame of a film.
 
+    Parameters
+    ----------
+    path : Path
+        The film.
+    settings : RawSettings
+        The user's settings; they override the header.
+    frame : int
+        Index of the frame, from 0.
+
     Raises
     ------
     RawError
-        The file is damaged or truncated, of colour frames, or lacks that frame.
+        If the file is damaged or truncated, its frames are interpolated colour, or it lacks the frame.
 
     References
     ----------
@@ -59,7 +69,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     """
     header = _header(path)
     if not 0 <= frame < header.frames:
-        raise RawError(f"{path}: holds {header.frames} frames; there is no frame {frame}")
+        raise RawError(f"{path}: contains {header.frames} frame(s), numbered from 0; there is no frame {frame}")
     with path.open("rb") as file:
         file.seek(HEADER.size + frame * header.frame_bytes)
         content = file.read(header.frame_bytes)
@@ -78,10 +88,13 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
 
 
 def _pixels(content: bytes, header: _Header) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Pixels in the byte order that writers use, unless only the other one keeps within the depth or is smooth."""
+    """Decode pixels in the byte order that writers use, or in the other if only that fits the depth or is smooth.
+
+    Returns the pixels and cautions.
+    """
     if header.depth <= 8:
         return np.frombuffer(content, np.uint8).reshape(header.shape), ()
-    # Format and writers disagree on the flag: written files are little-endian where it is 0.
+    # Specification and writers disagree on the flag: files are little-endian where it is 0.
     orders = (">u2", "<u2") if header.big_endian else ("<u2", ">u2")
     first, other = (np.frombuffer(content, order).astype(np.uint16).reshape(header.shape) for order in orders)
     most = 2**header.depth - 1
@@ -90,8 +103,8 @@ def _pixels(content: bytes, header: _Header) -> tuple[NDArray[Any], tuple[str, .
         return other, ()
     if not other_order_is_smoother(first):
         return first, ()
-    words = f"its pixels are {'little' if header.big_endian else 'big'}-endian, whatever its header says"
-    return other, (f"{words}: neighbours differ far less so",)
+    words = f"its pixels were read as {'little' if header.big_endian else 'big'}-endian, against its header"
+    return other, (f"{words}: neighbouring pixels then differ far less",)
 
 
 def _header(path: Path) -> _Header:
@@ -102,8 +115,8 @@ def _header(path: Path) -> _Header:
     _, _, colour, endian, width, height, depth, frames, _, instrument, *_ = HEADER.unpack(content)
     if colour not in COLOURS:
         raise RawError(
-            f"{path}: its frames are of colour kind {colour}, no mosaic of a sensor that we know; expected monochrome "
-            "(0) or Bayer (8 to 11)"
+            f"{path}: its frames have ColorID {colour}, which is not supported; expected monochrome (0) or Bayer "
+            "(8 to 11)"
         )
     if not 1 <= depth <= 16 or frames < 1:
         raise RawError(f"{path}: its header claims {depth} bits and {frames} frames; is the file whole?")

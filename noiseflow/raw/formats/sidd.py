@@ -1,8 +1,8 @@
-"""The MAT files of SIDD: mosaics (v7.3, which is HDF5) and their metadata (v5 structs).
+"""Read the MAT files of SIDD: mosaics (v7.3, which is HDF5) and their metadata (v5 structs).
 
-The authors' normalisation is undone: signal = clip((DN − b) / (w − b), 0, 1) in single
-precision, with b the *first* black level that the DNG lists and w its white level, whole
-frame, row by row as stored; MATLAB's HDF5 files hold it transposed.
+The reader undoes the authors' normalisation, signal = clip((DN − b) / (w − b), 0, 1) in single
+precision, where b is the *first* black level in the DNG, used for all planes, and w its white
+level.  MATLAB's HDF5 files store the mosaic transposed.
 
 References
 ----------
@@ -48,31 +48,31 @@ NAME = re.compile(r"(?P<number>\d{4}_)?(?P<kind>NOISY|GT)_RAW_(?P<frame>\d{3})\.
 SCENE = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])")
 
 VERSION_5 = b"MATLAB 5.0 MAT-file"
-"""How a MAT file of version 5 begins."""
+"""First bytes of a MAT file of version 5."""
 
 CFA_PATTERN, NOISE_PROFILE = 33422, 51041
 
 LARGEST_RESIDUE_DN = 0.05
-"""Codes restored with the right levels are whole to single precision, about 0.0005 DN; with wrong ones the
-median distance from whole codes is 0.25 DN."""
+"""Largest median distance from whole codes.  With the right levels it is about 0.0005 DN, by single precision; with
+wrong levels 0.25 DN."""
 
 
 @dataclass(frozen=True)
 class SiddMetadata:
-    """What a metadata file says of its frame.
+    """Content of the metadata file of a frame.
 
     Parameters
     ----------
     cfa : str
         Bayer phase.
     black, white : float
-        DN; `black` the first that the DNG lists, which normalised all planes.
+        Levels in DN; `black` is the first in the DNG, with which all planes were normalised.
     iso, exposure_s : float or None
         ISO, and exposure time in seconds, if the file states them.
     make, model : str
         Maker and model of the camera.
     noise_profile : tuple of (float, float)
-        (S, O) of each colour, var = S·signal + O, from DNG tag 51041; empty if absent.
+        (S, O) of each colour from DNG tag 51041, normalised variance S·signal + O; empty if absent.
     """
 
     cfa: str
@@ -87,24 +87,24 @@ class SiddMetadata:
 
 @dataclass(frozen=True)
 class SceneName:
-    """What the name of a scene instance's folder says, such as 0001_001_S6_00100_00060_3200_L.
+    """Parts of the folder name of a scene instance, such as 0001_001_S6_00100_00060_3200_L.
 
     Parameters
     ----------
     instance : int
         Number of the scene instance.
     scene : str
-        Number of what was pictured.
+        Number of the scene.
     camera : str
-        Code: GP, IP, S6, N6 or G4.
+        Camera code: GP, IP, S6, N6 or G4.
     iso : float
         ISO.
     exposure_s : float
-        The name holds its inverse.
+        Exposure time in seconds; the name gives its inverse.
     illuminant_k : float
-        Colour temperature in kelvin.
+        Colour temperature of the illuminant in kelvin.
     brightness : str
-        L, N or H: low, normal, high exposure.
+        Exposure: L low, N normal, H high.
     """
 
     instance: int
@@ -117,8 +117,15 @@ class SceneName:
 
     @classmethod
     def parse(cls, name: str) -> "SceneName | None":
-        """The parts of a folder's name; None if it is not of this form.
+        """Parse a folder's name; None if it does not have this form.
 
+        Parameters
+        ----------
+        name : str
+            Name of the folder, without its path.
+
+        Examples
+        --------
         >>> SceneName.parse("0052_002_S6_01600_01000_5500_N").exposure_s
         0.001
         """
@@ -130,18 +137,18 @@ class SceneName:
 
 
 def scene_of(path: Path) -> SceneName | None:
-    """The scene instance that a file belongs to, by the folder that it is in, or the one above."""
+    """Scene instance of a file, from the name of its folder or the folder above; None if neither is one."""
     names = (SceneName.parse(folder.name) for folder in list(path.absolute().parents)[:2])
     return next((name for name in names if name is not None), None)
 
 
 def recognises(path: Path) -> bool:
-    """Whether a MAT file is named as SIDD names its mosaics."""
+    """Whether a MAT file is named like a mosaic of SIDD."""
     return NAME.fullmatch(path.name) is not None
 
 
 def metadata_beside(path: Path) -> Path | None:
-    """The metadata file of a mosaic: beside it (Medium), or in a folder beside its folder (Full); None if missing."""
+    """Metadata file of a mosaic: next to it (SIDD Medium) or in a sibling of its folder (Full); None if missing."""
     match = NAME.fullmatch(path.name)
     if match is None:
         return None
@@ -154,12 +161,19 @@ def metadata_beside(path: Path) -> Path | None:
 
 
 def read(path: Path, settings: RawSettings) -> RawImage:
-    """Read a noisy frame as the camera's codes, or a ground truth as DN with fractions.
+    """Read a noisy frame as the camera's integer codes, or a ground truth as fractional DN.
+
+    Parameters
+    ----------
+    path : Path
+        The MAT file.
+    settings : RawSettings
+        The user's settings; they override the metadata file.
 
     Raises
     ------
     RawError
-        The file is damaged, or neither its metadata nor the settings say its levels.
+        If the file is damaged, or neither its metadata nor the settings give the levels.
     """
     beside = metadata_beside(path)
     said = asdict(read_metadata(beside)) if beside else {}
@@ -169,13 +183,13 @@ def read(path: Path, settings: RawSettings) -> RawImage:
         said["white"] = settings.white
     if "black" not in said or "white" not in said:
         raise RawError(
-            f"{path}: its metadata file is missing; expected one named …METADATA_RAW… beside it, or --cfa, --black "
+            f"{path}: its metadata file is missing; expected one named …METADATA_RAW… next to it, or --cfa, --black "
             "and --white"
         )
     black, white = said.pop("black"), said.pop("white")
     scene = scene_of(path)
     if scene is not None:
-        # Models of this data set know its cameras by their codes.
+        # Models of this data set name its cameras by their codes.
         said.update(make="", model=scene.camera, iso=said.get("iso") or scene.iso)
     signal = read_signal(path)
     clean = "GT" in path.name.upper()
@@ -184,9 +198,9 @@ def read(path: Path, settings: RawSettings) -> RawImage:
 
 
 def read_signal(path: Path) -> NDArray[np.float32]:
-    """The signal in [0, 1] that a MAT file holds, shape (H, W), NaN taken as 0 as the reference code does.
+    """Signal of a MAT file in [0, 1], shape (H, W); NaN becomes 0, as in the authors' code.
 
-    As published the file is of version 7.3, which is HDF5; saved again it may be of version 5.
+    The published files have version 7.3, which is HDF5; files saved again may have version 5.
     """
     with path.open("rb") as file:
         old = file.read(len(VERSION_5)) == VERSION_5
@@ -201,7 +215,7 @@ def _of_version_73(path: Path) -> NDArray[np.float32]:
     with decoding(path, "a MAT file of version 7.3"), h5py.File(path, "r") as file:
         name = next((name for name in file if isinstance(file.get(name), h5py.Dataset) and file[name].ndim == 2), None)
         if name is None:
-            raise RawError(f"{path}: holds no 2-D array; expected the mosaic 'x'")
+            raise RawError(f"{path}: contains no 2-D array; expected the mosaic 'x'")
         # MATLAB stores columns first.
         stored: NDArray[np.float32] = np.asarray(plain_dataset(path, file[name])[()], np.float32).T
         return stored
@@ -216,24 +230,41 @@ def _of_version_5(path: Path) -> NDArray[np.float32]:
         check_size(path, *shapes[flat[0]])
         array = scipy.io.loadmat(path, variable_names=flat)[flat[0]]
     if array.dtype.kind not in "uif":
-        raise RawError(f"{path}: {flat[0]} holds values of type {array.dtype}; expected numbers")
+        raise RawError(f"{path}: {flat[0]} contains values of type {array.dtype}; expected numbers")
     return np.array(array, np.float32)
 
 
 def signal_in_dn(signal: NDArray[Any], black: float, white: float) -> NDArray[np.float32]:
-    """A signal in [0, 1] in DN, fractions kept."""
+    """Convert a signal in [0, 1] to DN, not rounded.
+
+    Parameters
+    ----------
+    signal : ndarray
+        Normalised signal.
+    black, white : float
+        Levels in DN.
+    """
     dn: NDArray[np.float32] = np.multiply(signal, np.float32(white - black), dtype=np.float32)
     dn += np.float32(black)
     return dn
 
 
 def restored(signal: NDArray[Any], black: float, white: float, source: str) -> NDArray[np.uint16]:
-    """The whole codes that a signal was made of.
+    """Restore the integer codes from which a signal was made.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (H, W)
+        Signal in [0, 1].
+    black, white : float
+        Levels in DN with which it was normalised.
+    source : str
+        Name of the file, for messages.
 
     Raises
     ------
     RawError
-        The levels do not give whole codes.
+        If these levels do not give whole codes.
     """
     dn = signal_in_dn(signal, black, white)
     sample = dn[::5, ::7]
@@ -243,24 +274,29 @@ def restored(signal: NDArray[Any], black: float, white: float, source: str) -> N
             f"{source}: black {black:g} and white {white:g} do not give whole codes (median {residue:.2f} DN off); "
             "give the right ones with --black and --white"
         )
-    # In place: a frame of 16 megapixels takes 64 MB each time.
+    # In place: each copy of a 16-megapixel frame takes 64 MB.
     np.rint(dn, out=dn)
     np.clip(dn, 0, 2**16 - 1, out=dn)
     return dn.astype(np.uint16)
 
 
 def read_metadata(path: Path) -> SiddMetadata:
-    """Read a metadata file: MATLAB's own description of the DNG, of which sub-directories count too.
+    """Read a metadata file, which is MATLAB's description of the DNG and its sub-directories.
+
+    Parameters
+    ----------
+    path : Path
+        The MAT file.
 
     Raises
     ------
     RawError
-        The file is damaged, or does not say the levels or the colour filter array.
+        If the file is damaged, or lacks the levels or a Bayer pattern.
     """
     with decoding(path, "a MAT file of version 5"):
         loaded = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=["metadata"])
         if "metadata" not in loaded:
-            raise RawError(f"{path}: holds no struct 'metadata'; expected the metadata of a SIDD frame")
+            raise RawError(f"{path}: contains no struct 'metadata'; expected the metadata of a SIDD frame")
         places = list(_structs(loaded["metadata"]))
         tags = {
             int(tag.ID): np.ravel(tag.Value)
@@ -271,7 +307,7 @@ def read_metadata(path: Path) -> SiddMetadata:
         black, white = _first(places, "BlackLevel"), _first(places, "WhiteLevel")
         cfa = "".join("RGB"[int(code)] if 0 <= code < 3 else "?" for code in tags.get(CFA_PATTERN, ()))
         if black is None or white is None or cfa not in BAYER_PHASES:
-            raise RawError(f"{path}: does not say the frame's black level, white level or 2×2 Bayer pattern")
+            raise RawError(f"{path}: lacks the frame's black level, white level or 2×2 Bayer pattern")
         profile = [float(value) for value in tags.get(NOISE_PROFILE, ())]
         return SiddMetadata(
             cfa=cfa,
@@ -286,7 +322,7 @@ def read_metadata(path: Path) -> SiddMetadata:
 
 
 def _structs(place: Any, depth: int = 0) -> Iterator[Any]:
-    """The main directory and those in ``SubIFDs`` and ``DigitalCamera``, structs all."""
+    """Yield the struct of the main directory and those nested in its ``SubIFDs`` and ``DigitalCamera``."""
     if not hasattr(place, "_fieldnames") or depth > 3:
         return
     yield place

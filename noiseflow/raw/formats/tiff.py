@@ -1,4 +1,4 @@
-"""Mosaics in plain TIFF files: one sample a pixel, 8 to 32 bit, either byte order; a page is a frame."""
+"""Read mosaics from plain TIFF files: one sample per pixel, 8 to 32 bit, either byte order; each page is a frame."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,43 +25,53 @@ SUFFIXES = frozenset((".tif", ".tiff"))
 MIN_IS_BLACK, CFA_PHOTOMETRIC = 1, 32803
 
 MAX_FRAMES = 100_000
+"""Pages of a file that are read at most."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a TIFF file is no DNG, which LibRaw reads."""
+    """Whether a TIFF file is not a DNG; DNGs are read by `noiseflow.raw.formats.libraw`."""
     return not is_dng(path)
 
 
 def count(path: Path) -> int:
-    """Frames in a file: its mosaics of the largest size."""
+    """Number of frames in a file: its mosaics with the shape and type of the largest."""
     with _opened(path) as (_, pages, _others):
         return len(pages)
 
 
 def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
-    """Read a page of a TIFF file as a mosaic, with the levels and metadata that its tags say.
+    """Read a page of a TIFF file as a mosaic, with levels and metadata from its tags.
+
+    Parameters
+    ----------
+    path : Path
+        The TIFF file.
+    settings : RawSettings
+        The user's settings; they override the tags.
+    frame : int
+        Index of the frame, from 0.
 
     Raises
     ------
     RawError
-        The file is damaged, or an ordinary colour picture.
+        If the file is damaged, truncated or an ordinary colour picture, or lacks the frame.
     """
     with _opened(path) as (tiff, pages, others):
         refuse_truncated(path, data_end(tiff))
         if not 0 <= frame < len(pages):
-            raise RawError(f"{path}: holds {len(pages)} frames; there is no frame {frame}")
+            raise RawError(f"{path}: contains {len(pages)} frame(s), numbered from 0; there is no frame {frame}")
         page = pages[frame]
         pixels = np.asarray(page.asarray())
         said = _said(path, tiff, page, known=settings.cfa is not None)
         if others:
             size = f"{page.imagelength}×{page.imagewidth}"
-            words = f"{path}: {len(pages)} page(s) of {size} are its frames; {', '.join(others)} left out"
+            words = f"{path}: its frames are {len(pages)} page(s) of {size}; pages of {', '.join(others)} were left out"
             said["cautions"] = (*said["cautions"], words)
     return settings.image(pixels, str(path) if len(pages) == 1 else f"{path}[{frame}]", **said)
 
 
 def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, *, known: bool) -> dict[str, Any]:
-    """What the tags say, as `RawSettings.image` takes it; `known` if the user says the array."""
+    """Read the tags into arguments of `RawSettings.image`; `known` if the user gave the colour filter array."""
     first = tiff.pages[0]
     levels = levels_of(page, first if isinstance(first, tifffile.TiffPage) else None)
     metadata = of_tiff(tiff)
@@ -73,7 +83,7 @@ def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, *, known
         )
     where = {**metadata.where, "cfa": "CFAPattern", "white": "WhiteLevel", "black": levels.said_by}
     return {
-        # One byte of zeros is no pattern.
+        # `MONO` means that the tag is missing, not that the sensor is monochrome.
         "cfa": None if cfa == MONO else cfa,
         "black": levels.black,
         "white": levels.white,
@@ -88,7 +98,7 @@ def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, *, known
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffPage], list[str]]]:
-    """An open file, its pages that are frames, and sizes of pages that are not, but for small copies of a frame."""
+    """Open a file; yield it, the pages that are frames, and descriptions of other pages except thumbnails."""
     with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:
         first = tiff.pages[0]
         if not isinstance(first, tifffile.TiffPage):
@@ -100,13 +110,13 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffP
         mosaics = [page for page in found if _is_mosaic(page)]
         if not mosaics:
             _refuse_pictures(path, first)
-        # A thumbnail may come first.
+        # The first page may be a thumbnail.
         main = max(mosaics, key=lambda page: int(page.imagelength) * int(page.imagewidth))
         _refuse_pictures(path, main)
         pages = [page for page in mosaics if (page.shape, page.dtype) == (main.shape, main.dtype)]
         # Rows of an array (H, W, C), each written as a page.
         refuse_planes_last(path, (len(pages), int(main.imagelength), int(main.imagewidth)))
-        # Pages of another type of the same size are another exposure, not a copy of one.
+        # Pages of the same size but another type are not thumbnails: report them.
         others = [
             f"{page.imagelength}×{page.imagewidth} of {page.dtype}"
             for page in found
@@ -126,6 +136,6 @@ def _refuse_pictures(path: Path, page: tifffile.TiffPage) -> None:
     if not _is_mosaic(page):
         kind = getattr(page.photometric, "name", page.photometric)
         raise RawError(
-            f"{path}: an ordinary picture ({kind}, {page.samplesperpixel} sample(s) a pixel); expected the mosaic "
-            "of a sensor, one sample a pixel" + (f"; {HOW_PLANES}" if page.samplesperpixel == 4 else "")
+            f"{path}: an ordinary picture ({kind}, {page.samplesperpixel} sample(s) per pixel); expected the mosaic "
+            "of a sensor, one sample per pixel" + (f"; {HOW_PLANES}" if page.samplesperpixel == 4 else "")
         )

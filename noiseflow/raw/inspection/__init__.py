@@ -1,4 +1,4 @@
-"""A look at the pixels before they are believed."""
+"""Check the pixels of frames for faults before they are used."""
 
 from noiseflow.raw.inspection.across_frames import QUIET, gathered, loud_words, quiet_words, shares_of_noise
 from noiseflow.raw.inspection.frame import inspected

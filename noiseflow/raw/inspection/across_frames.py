@@ -1,4 +1,4 @@
-"""What is said of many frames: those without the others' noise, and warnings put into few lines."""
+"""Compare the noise of the frames of a scene, and merge similar cautions of many frames."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,31 +10,38 @@ from numpy.typing import NDArray
 __all__ = ["QUIET", "gathered", "loud_words", "quiet_words", "shares_of_noise"]
 
 LOUD = 1.4
-"""Times the others' noise variance from which on a frame is worth a word."""
+"""A frame is reported if its noise variance is more than this multiple of the other frames'."""
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 LEAST_NOISE = 1.0
-"""Variance in DN² below which noise is no more than rounding makes of it: it changes with the fraction of the level."""
+"""Noise variance in DN² below which frames are not compared: there the variance after rounding depends on the
+fractional part of the level."""
 
 SURE_SIGMAS = 5.0
-"""Standard errors by which two frames' noise must differ."""
+"""Standard errors by which the noise of two frames must differ."""
 
 QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
-"""A frame with less than this fraction of the others' noise variance is of other exposures; fraction of the values that
-are compared, since those that change most may move; and the fewest values that decide."""
+"""A frame is reported below this fraction of the other frames' noise variance; the fraction of values compared, without
+those that change most, which may show motion; and the fewest values for a comparison."""
 
 
 def shares_of_noise(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Noise variance of each frame of one scene over that of the middle one; NaN where it cannot be told.
+    """Noise variance of each frame of a scene relative to the other frames.
 
-    Of two frames, over that of the noisier one; see `_of_two`.  Of three and more, with noise of variances v,
-    the differences from their mean have m_i = v_i·(1 − 2/n) + Σv/n², so that v_i = (m_i − Σm/(n·(n − 1)))/(1 − 2/n).
+    With two frames, relative to the noisier one; see `_of_two`.  With n ≥ 3 frames of noise variances v_i, the mean
+    square difference from the mean frame is m_i = v_i·(1 − 2/n) + Σv/n², hence
+    v_i = (m_i − Σm/(n·(n − 1)))/(1 − 2/n); the result is v_i over the median of all v.
 
     Parameters
     ----------
     values : ndarray, shape (n, k)
-        Values of the same k places in n frames, drift taken off; changed.
+        Values in DN at the same k positions in n frames, drift removed; overwritten.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Ratios of variances; NaN if there are too few values or too little noise.
     """
     count, places = values.shape
     if count == 2 and places >= FEWEST_VALUES:
@@ -51,10 +58,9 @@ def shares_of_noise(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _of_two(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Noise variance of each of two frames over the larger one; 1 for both if they do not differ beyond doubt.
+    """Noise variance of each of two frames relative to the larger; 1 for both unless they differ significantly.
 
-    What both show, the scene s, is the same, so that of x = s + n the difference x₁² − x₂² has the mean v₁ − v₂, and
-    (x₁ − x₂)² has v₁ + v₂.
+    Both frames x = s + n show the same scene s, so x₁² − x₂² has the mean v₁ − v₂ and (x₁ − x₂)² the mean v₁ + v₂.
     """
     difference = (first - second).astype(np.float64)
     still = np.abs(difference) <= np.quantile(np.abs(difference), STILL)
@@ -74,31 +80,54 @@ def _of_two(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def quiet_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
-    """What is said of the first frame that lacks the others' noise; empty if none does."""
+    """Caution about the first frame with far less noise than the others; empty if there is none.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the frames.
+    shares : ndarray, shape (n,)
+        Their `shares_of_noise`.
+    """
     for name, share in zip(names, shares.tolist(), strict=True):
         if share < QUIET:
             return (
-                f"{name} has {max(share, 0.0):.2g} of the noise variance of the other frames: is it a mean, a clean "
+                f"{name} has {max(share, 0.0):.2g} times the noise variance of the other frames: is it a mean, a clean "
                 "twin, or denoised? Take it out"
             )
     return ""
 
 
 def loud_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
-    """What is said of the frame with far more noise than four or more others; empty if there is none."""
+    """Caution about the frame with far more noise than at least four others; empty if there is none.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the frames.
+    shares : ndarray, shape (n,)
+        Their `shares_of_noise`.
+    """
     if len(names) < 5 or not shares.max() > LOUD:
         return ""
     return (
-        f"{names[int(shares.argmax())]} has {shares.max():.3g} times the noise variance of the other frames: is it of "
-        "another setting, or disturbed? Read noise comes out too large by it"
+        f"{names[int(shares.argmax())]} has {shares.max():.3g} times the noise variance of the other frames: was it "
+        "taken with another setting, or disturbed? It makes the read noise too large"
     )
 
 
 def gathered(cautions: Iterable[str]) -> list[str]:
-    """One line for each kind of caution: the first of it, and how many other frames say the same.
+    """Merge cautions of the same kind into one line: the first, and the number of other frames with it.
 
-    Two cautions are of one kind if they differ by the file, before the first colon, and by numbers only.
+    Two cautions are of the same kind if they differ only in the file, before the first colon, and in numbers.
 
+    Parameters
+    ----------
+    cautions : iterable of str
+        Cautions of many frames, each starting with ``FILE: ``.
+
+    Examples
+    --------
     >>> gathered(["a.dng: clips at 99 DN", "b.dng: clips at 98 DN", "b.dng: is odd"])
     ['a.dng: clips at 99 DN (and so 1 other frame)', 'b.dng: is odd']
     """

@@ -1,7 +1,7 @@
-"""A look at the pixels before they are believed: cheap tests on some rows, each with a reason and a remedy.
+"""Cheap tests on some rows of a frame; each names the reason of a doubt and a remedy.
 
-To add a test, write a function of a `Look` that yields cautions or raises, and give it a
-line in `TESTS`.
+To add a test, write a function that takes a `Look` and yields cautions or raises, and add it to
+`TESTS`.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,62 +15,66 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes
+from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes, why_above_white
 from noiseflow.raw.inspection.second_looks import empty_side, noise_below, without_excused
 from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["TESTS", "Look", "inspected"]
 
 HISTOGRAM_PIXELS, BLOCK_PIXELS = 1 << 18, 1 << 20
-"""Pixels that the histograms and the search for blocks look at, about."""
+"""Approximate number of pixels sampled for the histograms and for the search for undecoded blocks."""
 
 SEGMENT = 32
-"""Pixels in a row, in two rows, that are equal only where nothing was decoded or all is clipped."""
+"""Length in pixels of a piece of a cell row; all its codes are equal only if it was not decoded or is clipped."""
 
 FAR_PART = 0.02
-"""Part of the range from black that is no black any more."""
+"""Pixels further from black than this fraction of the range do not count as dark."""
 
 BELOW_DN, BELOW_PART = 3.0, 0.002
-"""A median below black by more than both, DN and part of the range, is worth a word; all codes below by
-`BELOW_ERROR` of the range are an error."""
+"""A median below black by more than both limits, in DN and as a fraction of the range, gives a caution; all codes
+below black by `BELOW_ERROR` of the range are an error."""
 BELOW_ERROR = 0.005
 
 ABOVE_FACTOR, ABOVE_SHARE = 1.25, 0.01
-"""More than this share of pixels above that multiple of the white level: another type, byte order or white level."""
+"""A larger share of pixels above this multiple of the white level means a wrong type, byte order or white level."""
 
 SPIKE_SHARE, SPIKE_RATIO, SPIKE_CODES = 5e-4, 8.0, 64
-"""A clip: this share of a plane at its highest code, so many times the counts just below, over a range of codes."""
+"""A clip has at least this share of a plane's pixels at its highest code, and this multiple of the largest count among
+so many codes just below."""
 
 SPIKE_ALIKE = 0.5
-"""Neighbours of clipped pixels are clipped too, at least this share; those of other bright pixels differ."""
+"""More than this share of the neighbours of clipped pixels have the same code; of other bright pixels fewer do."""
 
 COLOUR_PART = 0.15
-"""Medians of the four places of a 2×2 cell that differ by more than this fraction are no monochrome sensor's."""
+"""A frame is not monochrome if the medians of the four positions of a 2×2 cell differ by more than this fraction."""
 
 PHASE_PART = 0.1
-"""Medians of places of one colour that differ by more than this part are no one colour; real greens differ by 0.04."""
+"""The phase is doubted if medians of one colour differ by more than this fraction; real greens differ by 0.04."""
 
-GAP, OFTEN, STRAY, FEWEST_GAPS, LEAST_GAPS, ALIKE, EVEN = 4, 20, 0.05, 8, 0.03, 1.5, 0.9
-"""A code is missing if it occurs less than that part as often as one, often, within so many codes on both sides.  So
-many missing ones, or that fraction, count; a factor leaves as many above as below, at distances alike but for 1."""
+GAP, OFTEN, STRAY = 4, 20, 0.05
+"""A code is missing if its count is at most `STRAY` times the largest count within `GAP` codes on either side, and
+that count is at least `OFTEN` on both sides."""
+FEWEST_GAPS, LEAST_GAPS, ALIKE, EVEN = 8, 0.03, 1.5, 0.9
+"""Gaps are reported from this number on.  They come from a factor if this fraction of the low codes is missing, less
+than `ALIKE` times as many of the high codes, and this fraction of the distances between gaps are equal to within 1."""
 
 COLOURS = {"R": "red", "G": "green", "B": "blue"}
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Some rows of a frame, in groups of those of a cell.
+    """Sampled rows of a frame, in groups of one cell height, and statistics of them.
 
     Parameters
     ----------
     image : RawImage
-        The image that was inspected.
+        The frame to inspect.
     """
 
     image: RawImage
 
     def rows(self, pixels: int) -> NDArray[Any]:
-        """Rows of cells, spread over the frame, with about that many pixels: shape (n, side, W), DN."""
+        """Rows of cells spread over the frame, with about `pixels` pixels in all; shape (n, side, W), DN."""
         height, width = self.image.mosaic.shape
         side = self.image.side
         groups = height // side
@@ -79,7 +83,7 @@ class Look:
 
     @cached_property
     def planes(self) -> list[NDArray[Any]]:
-        """Sampled pixels of each plane of `RawImage.black`."""
+        """Sampled pixels of each plane that has a black level, DN."""
         rows = self.rows(HISTOGRAM_PIXELS)
         if self.image.cfa == MONO:
             return [rows]
@@ -87,7 +91,7 @@ class Look:
 
     @cached_property
     def counts(self) -> list[NDArray[np.intp]]:
-        """How often each code, from 0 on, occurs in each plane."""
+        """Histogram of the codes in each plane, from code 0."""
         return [np.bincount(plane.ravel()) for plane in self.planes]
 
     @cached_property
@@ -101,22 +105,27 @@ class Look:
         return self.image.white - min(self.image.black)
 
     def fail(self, words: str) -> RawError:
-        """An error that names the file."""
+        """Make an error that names the file."""
         return RawError(f"{self.image.source}: {words}")
 
 
 def inspected(image: RawImage) -> RawImage:
-    """The frame, with cautions and with the code at which it clips, found in its pixels.
+    """Test the pixels of a frame; return it with cautions and the clip level found.
 
-    Frames of fractions, as clean means are, pass as they are.
+    Frames with fractional values, such as means, are returned unchanged.
+
+    Parameters
+    ----------
+    image : RawImage
+        The frame.
 
     Raises
     ------
     RawError
-        Blocks that were not decoded, codes that the levels exclude, bytes taken for pixels.
+        If blocks were not decoded, codes contradict the levels, or bytes were read as pixels.
     """
     if image.iso == 0:
-        words = f"{image.source}: gain 0 stands as ISO 1: models need a number above 0; --iso gives another"
+        words = f"{image.source}: gain 0 was taken as ISO 1, since models need a number above 0; --iso sets another"
         image = replace(image, iso=1.0, cautions=(*image.cautions, words))
     if image.mosaic.dtype.kind not in "ui" or not image.whole or min(image.mosaic.shape) < image.side:
         return image
@@ -129,20 +138,20 @@ def inspected(image: RawImage) -> RawImage:
 
 
 def bytes_for_pixels(look: Look) -> Iterator[str]:
-    """Codes of 8 bits under levels of more: two bytes read as two pixels, or packed pixels read as bytes."""
+    """Refuse 8-bit codes under a larger white level: 16-bit or packed pixels that were read as bytes."""
     image = look.image
     if image.mosaic.dtype != np.uint8:
         return
     period = period_of_low_bytes(look.rows(HISTOGRAM_PIXELS))
     if image.white > 255 or period:
         raise look.fail(
-            f"holds codes of 8 bits, under a white level of {image.white:g} DN; {HOW_BYTES.get(period, HOW_BYTES[0])}"
+            f"contains 8-bit codes, but the white level is {image.white:g} DN; {HOW_BYTES.get(period, HOW_BYTES[0])}"
         )
     yield from ()
 
 
 def above_white(look: Look) -> Iterator[str]:
-    """Codes that the white level excludes."""
+    """Find codes above the white level; refuse the frame if many lie far above it."""
     image = look.image
     size = sum(int(counts.sum()) for counts in look.counts)
     above = sum(int(counts[int(ABOVE_FACTOR * image.white) + 1 :].sum()) for counts in look.counts)
@@ -150,25 +159,15 @@ def above_white(look: Look) -> Iterator[str]:
         top = max(len(counts) for counts in look.counts) - 1
         raise look.fail(
             f"{100 * above / size:.2g} % of the pixels lie far above the white level of {image.white:g} DN "
-            f"(up to {top}); " + _why_above(look, top)
+            f"(up to {top}); " + why_above_white(look.rows(HISTOGRAM_PIXELS), top, image.white, _free_bits(look, 65535))
         )
     over = sum(int(counts[int(image.white) + 1 :].sum()) for counts in look.counts)
     if over > 0.05 * size:
         yield f"{100 * over / size:.2g} % of the pixels lie above the white level of {image.white:g} DN; is it right?"
 
 
-def _why_above(look: Look, top: int) -> str:
-    shift = _free_bits(look, 65535)
-    if shift and top >> shift <= look.image.white:
-        return f"all codes are multiples of {1 << shift}: they are left-aligned, give --shift {shift}"
-    swapped = look.rows(HISTOGRAM_PIXELS).astype(np.uint16).byteswap()
-    if np.percentile(swapped, 99) <= look.image.white:
-        return "their bytes are in the other order: give --dtype with > for <, or < for >"
-    return "check the white level, the type and the packing of the pixels"
-
-
 def below_black(look: Look) -> Iterator[str]:
-    """Codes below the black level: a wrong level, or codes of another alignment."""
+    """Find codes below the black level, from a wrong level or wrong alignment; refuse the frame if all are."""
     image = look.image
     highest = [len(counts) - 1 for counts in look.counts]
     gap = min(black - top for black, top in zip(image.black, highest, strict=True))
@@ -188,23 +187,23 @@ def below_black(look: Look) -> Iterator[str]:
         if below > max(BELOW_DN, BELOW_PART * look.span):
             sigma = noise_below(image.mosaic[row::side, column::side], black, HISTOGRAM_PIXELS)
             if below > 6 * sigma + BELOW_DN:
-                yield f"dark parts lie {below:.4g} DN below the black level ({levels} DN), σ {sigma:.3g}; is it right?"
+                yield f"dark parts lie {below:.4g} DN below black ({levels} DN), with σ {sigma:.3g} DN; is it right?"
                 return
 
 
 def left_aligned(look: Look) -> Iterator[str]:
-    """All codes multiples of a power of two: fewer bits than the levels say, at the high end."""
+    """Find left-aligned codes: all are multiples of a power of two, so the low bits are empty."""
     shift = _free_bits(look, min(look.image.white, 65535))
     spread = max(len(counts) - 1 - int(np.flatnonzero(counts)[0]) for counts in look.counts)
     if shift and spread >= 4 << shift:
         yield (
-            f"all codes are multiples of {1 << shift}: left-aligned, with {shift} empty bits; gain and noise count in "
-            f"these codes, or in the converter's own with --shift {shift}"
+            f"all codes are multiples of {1 << shift}: left-aligned, with {shift} empty bits; gain and noise are in "
+            f"units of these codes, or of the converter's own codes with --shift {shift}"
         )
 
 
 def _free_bits(look: Look, clip: float) -> int:
-    """Lowest bits that are 0 in every code below the clip, in DN."""
+    """Number of low bits that are 0 in every code below `clip`, a level in DN."""
     used = 0
     for counts in look.counts:
         codes = np.flatnonzero(counts)
@@ -214,13 +213,13 @@ def _free_bits(look: Look, clip: float) -> int:
 
 
 def gaps(look: Look) -> Iterator[str]:
-    """Codes that never occur between codes that often do: multiplied after the converter, or written by a curve."""
+    """Find codes that are missing between frequent ones: codes were multiplied, or compressed by a curve."""
     names = plane_names("mono" if look.image.cfa == MONO else look.image.layout)
     if _free_bits(look, min(look.image.white, 65535)):
         return
     factors, curves = {}, {}
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
-        # Without noise most codes are missing; of one row nothing is known.
+        # A frame without noise lacks most codes, and one row is not enough to see noise.
         if len(plane) < 2 or (plane[1:] == plane[:-1]).mean() > 0.5:
             continue
         beside = np.lib.stride_tricks.sliding_window_view(np.pad(counts, GAP), GAP).max(1)
@@ -242,17 +241,17 @@ def gaps(look: Look) -> Iterator[str]:
         each = ", ".join(f"{name} by about {factor:.3g}" for name, factor in factors.items())
         yield (
             f"codes are missing at equal distances: they were multiplied after the converter, {each}, or the converter "
-            "skips codes; gain and noise count in the codes of the file"
+            "skips codes; gain and noise are in units of the codes in the file"
         )
     if curves:
         yield (
-            f"from about {min(curves.values())} DN on more and more codes are missing: they were written by a curve, "
-            "as of a lossy compression, whose rounding counts as noise"
+            f"from about {min(curves.values())} DN on more and more codes are missing: a curve compressed them, as in "
+            "lossy raw formats, and its rounding counts as noise"
         )
 
 
 def undecoded(look: Look) -> Iterator[str]:
-    """Blocks of one code that is no clip: parts of the file that were not there, or could not be decoded."""
+    """Refuse frames with blocks of one code below the clip: parts of the file are missing or were not decoded."""
     image, rows, side = look.image, look.rows(BLOCK_PIXELS), look.image.side
     segment = -(-SEGMENT // side) * side
     width = (rows.shape[2] - side) // segment * segment
@@ -271,14 +270,14 @@ def undecoded(look: Look) -> Iterator[str]:
     lit = np.abs(segments.mean((1, 3)) - black.mean()) > FAR_PART * look.span
     found = same & (far | zero)
     found = without_excused(found, zero, segments, image.mosaic) if found.any() else found
-    # A picture without any noise is of one code everywhere: it was decoded.
+    # Nearly all lit segments have one code: a picture without noise, not a damaged file.
     if not found.any() or (not zero[found].any() and found.sum() > 0.9 * lit.sum()):
         return
     group, place = (int(each[0]) for each in np.nonzero(found))
     step = image.mosaic.shape[0] // side // len(rows) or 1
     code = int(first[group, 0, place, 0])
     raise look.fail(
-        f"about {100 * found.mean():.2g} % of the frame are blocks of one code (the first, of {code}, near row "
+        f"about {100 * found.mean():.2g} % of the frame are blocks of one code (the first, with code {code}, near row "
         f"{side * group * step}, column {place * segment}): they were not decoded; "
         + (empty_side(image.mosaic, side, min(image.black)) or "copy the file again")
     )
@@ -286,8 +285,8 @@ def undecoded(look: Look) -> Iterator[str]:
 
 
 def _of_one_code(segments: NDArray[Any], beside: NDArray[Any]) -> NDArray[np.bool_]:
-    """Segments, (n, side, m, segment), whose pixels equal those `beside`, one cell to the right: (n, m)."""
-    # A few pixels exclude nearly all of them, at an eighth of the cost.
+    """Whether all pixels of segments, (n, side, m, segment), equal those `beside`, one cell to the right; (n, m)."""
+    # Comparing a few pixels first excludes nearly all segments, at an eighth of the cost.
     few = slice(None, None, segments.shape[-1] // 4)
     same: NDArray[np.bool_] = (segments[..., few] == beside[..., few]).all((1, 3))
     group, place = np.nonzero(same)
@@ -296,7 +295,7 @@ def _of_one_code(segments: NDArray[Any], beside: NDArray[Any]) -> NDArray[np.boo
 
 
 def _cells(image: RawImage, levels: tuple[float, ...]) -> NDArray[np.float64]:
-    """One level per plane at the places of the cell, shaped (side, 1, side)."""
+    """Arrange one level per plane by position in the cell, shape (side, 1, side)."""
     cell = np.empty((image.side, 1, image.side))
     for plane, (row, column) in enumerate(offsets(image.cfa)):
         cell[row, 0, column] = levels[plane % len(levels)]
@@ -304,7 +303,7 @@ def _cells(image: RawImage, levels: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def colours_of_mono(look: Look) -> Iterator[str]:
-    """A file without a pattern whose four places of a cell differ: a colour sensor taken for a monochrome one."""
+    """Find a colour sensor read as monochrome: no pattern in the file, but the four positions of a cell differ."""
     if look.image.cfa != MONO or not dict(look.image.taken_from).get("cfa", "").startswith("no "):
         return
     rows = look.rows(HISTOGRAM_PIXELS)
@@ -312,13 +311,13 @@ def colours_of_mono(look: Look) -> Iterator[str]:
     if signal.mean() > FAR_PART * look.span and np.ptp(signal) > COLOUR_PART * signal.mean():
         values = ", ".join(f"{value:.4g}" for value in signal)
         yield (
-            "no keyword names a colour filter array, so it was taken for monochrome, but the four places of the 2×2 "
-            f"cell differ (medians above black {values} DN): a colour sensor? give --cfa"
+            "no keyword names a colour filter array, so it was taken for monochrome, but the four positions of the 2×2 "
+            f"cell differ (medians above black {values} DN): if it is a colour sensor, give --cfa"
         )
 
 
 def unlike_places(look: Look) -> Iterator[str]:
-    """Places of one colour whose levels differ, as those of different colours do: the phase is another."""
+    """Find a wrong phase: levels at positions of one colour differ as those of different colours do."""
     image = look.image
     if image.cfa == MONO:
         return
@@ -330,18 +329,18 @@ def unlike_places(look: Look) -> Iterator[str]:
         if mean > FAR_PART * look.span and max(same) - min(same) > PHASE_PART * mean:
             values = ", ".join(f"{value:.4g}" for value in dict.fromkeys(same))
             yield (
-                f"places of the cell that are {COLOURS[colour]} by the pattern {image.pattern} differ (medians above "
-                f"black {values} DN): is the phase right? --cfa gives another"
+                f"positions that are {COLOURS[colour]} in the pattern {image.pattern} differ (medians above black "
+                f"{values} DN): is the phase right? --cfa sets another"
             )
             return
 
 
 def _clip(look: Look) -> tuple[float, ...]:
-    """Code at which each plane clips, if the pixels show that one does below the white level; else empty.
+    """Code in DN at which each plane clips, if the pixels show a clip below the white level; else empty.
 
-    A clip is a spike of equal codes at the top: many pixels at the highest code, few just
-    below, and side by side, while bright pixels elsewhere differ from their neighbours.
-    A white level that the user gave stands.
+    A clip is a spike at the top of the histogram: many pixels at the highest code and few just
+    below, in connected areas, while other bright pixels differ from their neighbours.  A white
+    level that the user gave is not questioned.
     """
     image = look.image
     where = dict(image.taken_from).get("white", "")
@@ -360,7 +359,7 @@ def _is_spike(plane: NDArray[Any], counts: NDArray[np.intp]) -> bool:
     lowest = int(np.flatnonzero(counts)[0])
     if counts[top] < max(SPIKE_SHARE * size, 4) or top - lowest < SPIKE_CODES:
         return False
-    # Left-aligned codes have empty ones between them.
+    # The largest count, not the mean: left-aligned codes leave empty codes between them.
     below = counts[max(0, top - SPIKE_CODES) : top]
     if counts[top] < SPIKE_RATIO * max(int(below.max()), 1):
         return False
@@ -382,7 +381,7 @@ def _said_of(look: Look, clip: tuple[float, ...]) -> Iterator[str]:
     ]
     yield (
         f"clips below its white level of {look.image.white:g} DN: {', '.join(parts)}; these pixels count as clipped "
-        f"(--white {min(clip):g} makes it the white level)"
+        f"(to set the white level there, give --white {min(clip):g})"
     )
 
 
@@ -396,4 +395,4 @@ TESTS: tuple[Callable[[Look], Iterator[str]], ...] = (
     colours_of_mono,
     unlike_places,
 )
-"""In this order: the first that fails names the reason."""
+"""Tests in the order in which they run; the first that raises gives the reason."""

@@ -1,7 +1,7 @@
-"""Whether bytes make a better picture when they are read in another way: byte order, packing, width.
+"""Check whether bytes make a smoother image in another byte order, packing or width.
 
-A picture, a flat and a dark frame have this in common: pixels beside each other differ by
-little.  Bits in a wrong place make large steps, and rows in a wrong place are no longer alike.
+In pictures, flats and darks alike, neighbouring pixels differ by little.  Bits in the wrong
+position make large steps, and with a wrong width adjacent rows no longer resemble each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,58 +20,74 @@ __all__ = [
     "other_order_is_smoother",
     "period_of_low_bytes",
     "smoother_packing",
+    "why_above_white",
 ]
 
 SMOOTHER = 3.0
-"""A reading whose steps between neighbours are so many times smaller is the right one: noise and edges are the same
-in both, but for bits that stand too high, each of which at least doubles its part."""
+"""Another byte order is right if it makes the steps between neighbours this many times smaller.  Both orders contain
+the same noise and edges, but a wrong one moves low bits to higher positions, which enlarges their steps."""
 
 PACKED_SMOOTHER = 1.4
-"""The same of packings: bits in a wrong place make no smaller steps than those in the right one, but 1.5 to 300 times
-as large ones."""
+"""The same factor for packings: a wrong packing makes steps 1.5 to 300 times as large as the right one."""
 
 SAMPLED = 1 << 17
-"""Pixels that are looked at, about."""
+"""Approximate number of pixels sampled."""
 
 SIGMAS, OWN_SHARE, UNLIKE, FEWEST = 6.0, 0.25, 0.6, 1000
-"""Rows are alike at a width if the mean square difference at that distance is below those a bit before and behind it
-by so many standard errors; ours are not if theirs is less than this part of the other width's, and they are
-not unlike each other by more than that part of it, as stripes are.  Fewer pixels decide nothing."""
+"""Rows match at the exchanged width if the score of `_alike` exceeds `SIGMAS` standard errors.  The given width is
+wrong if its scores are below `OWN_SHARE` of that and not below −`UNLIKE` of it, as they are for stripes.  Fewer
+pixels than `FEWEST` decide nothing."""
 
 SURE_DIFFERENCE, MORE, MOST_ROWS, SURELY_ALIKE = 8.0, 1.1, 8, 4.0
-"""Means explain more at another width if by so many standard deviations and by that factor, and the width that is given
-is not doubted if its rows are alike, by so many standard errors, at a distance of up to so many."""
+"""Another width explains more if it does so by this many standard deviations and by this factor.  The given width is
+not doubted if rows up to `MOST_ROWS` apart match with scores above `SURELY_ALIKE` standard errors."""
 
 SHIFTS = (5, 8, 11, 17)
-"""Parts of a row by which it is shifted sideways."""
+"""Rows are compared with copies shifted sideways by the width divided by these numbers."""
 
 LESS, REPEATS = (0.37, 0.61, 0.83), 1.5
-"""Parts of a shift; a picture repeats by one if its mean square difference is so many times larger at one of these."""
+"""Fractions of a shift: an image is periodic with the shift if its mean square difference is this many times larger
+at one of these fractions."""
 
 LOW_BYTES, UNEVEN = 4096, 2.0
-"""Low bytes of pixels: so many are looked at or more, and no sixteenth of their range is so many times rarer or
-more frequent than the others."""
+"""Bytes are taken for low bytes of pixels if there are at least `LOW_BYTES`, and each sixteenth of 0 … 255 occurs
+`UNEVEN` times less or more often than on average at most."""
 
 HOW_BYTES = {
-    0: "bytes were taken for pixels, or the levels are of other data: check --dtype, --black, --white",
-    2: "two bytes were taken for two pixels: save it as 16 bits, as by array.view('<u2')",
-    3: "bytes of packed 12-bit pixels were taken for pixels: give --dtype RAW12 or Mono12p, and the true --size",
-    5: "bytes of packed 10-bit pixels were taken for pixels: give --dtype RAW10 or Mono10p, and the true --size",
+    0: "bytes were read as pixels, or the levels belong to other data: check --dtype, --black, --white",
+    2: "16-bit pixels were read as two 8-bit pixels each: save it as 16 bits, for example by array.view('<u2')",
+    3: "bytes of packed 12-bit pixels were read as pixels: give --dtype RAW12 or Mono12p, and the true --size",
+    5: "bytes of packed 10-bit pixels were read as pixels: give --dtype RAW10 or Mono10p, and the true --size",
 }
-"""What to do, by the period at which low bytes stand."""
+"""Remedy by the period in columns at which low bytes occur; 0 if none was found."""
 
 
 def mean_step(codes: NDArray[Any], side: int = 2) -> float:
-    """Mean difference in DN between pixels of one colour beside each other, shape (rows, W)."""
+    """Mean absolute difference in DN between neighbouring pixels of one colour.
+
+    Parameters
+    ----------
+    codes : ndarray, shape (rows, W)
+        Codes in DN.
+    side : int
+        Distance in columns between pixels of one colour.
+    """
     step = max(1, codes.size // SAMPLED)
     wide = codes[::step].astype(np.float64)
     return float(np.abs(wide[:, side:] - wide[:, :-side]).mean()) if wide.shape[1] > side else 0.0
 
 
 def other_order_is_smoother(codes: NDArray[Any], side: int = 2) -> bool:
-    """Whether pixels of 16 bits, shape (rows, W), make smaller steps with their two bytes exchanged.
+    """Whether 16-bit pixels make a much smoother image with their two bytes exchanged.
 
-    Codes whose eight low bits are all 0 are left-aligned ones of 8 bits, and right as they are.
+    Codes whose eight low bits are all 0 are left-aligned 8-bit codes in the right order.
+
+    Parameters
+    ----------
+    codes : ndarray, shape (rows, W)
+        Codes in DN.
+    side : int
+        Rows and columns of the cell of colours.
     """
     codes = codes[:: max(1, codes.size // SAMPLED)].astype(np.uint16)
     if codes.size < FEWEST or not int(np.bitwise_or.reduce(codes, axis=None)) & 0xFF:
@@ -80,16 +96,16 @@ def other_order_is_smoother(codes: NDArray[Any], side: int = 2) -> bool:
 
 
 def smoother_packing(given: str, readings: Mapping[str, NDArray[Any]], bits: Mapping[str, int], side: int = 2) -> str:
-    """The packing in which some rows of bytes make far smaller steps than in the given one; empty if none does.
+    """Name of a packing that makes a much smoother image than the given one; empty if there is none.
 
     Parameters
     ----------
     given : str
-        The packing that the user says.
+        The packing that the user gave.
     readings : mapping of str to ndarray
-        Codes of the same rows by packing, that one included.
+        Packing → the same rows decoded with it, codes in DN; includes `given`.
     bits : mapping of str to int
-        Bits of a code by packing.
+        Packing → bits per code.
     side : int
         Rows and columns of the cell of colours.
     """
@@ -101,25 +117,25 @@ def smoother_packing(given: str, readings: Mapping[str, NDArray[Any]], bits: Map
 
 
 def doubt_of_sides(path: Path, codes: NDArray[Any], side: int = 2) -> str:
-    """A doubt about the width and the height of a frame, for the user; empty if there is none.
+    """Caution for the user if width and height of a frame seem exchanged; empty otherwise.
 
-    Means of rows and of columns explain a part of any picture, flat or dark frame, and more of it at the right width,
-    whatever the rows' banding; two readings that explain the same are not told apart.  A width at which rows are alike
-    is never doubted, nor are sides of which one is a multiple of the other.
+    Row and column means explain part of the variance of any picture, flat or dark, and more of it at the right
+    width, whatever its banding.  If both widths explain the same, there is no caution.  Nor is there one if
+    neighbouring rows match at the given width, or if one side is a multiple of the other.
 
     Parameters
     ----------
     path : Path
-        For messages.
+        The file, for messages.
     codes : ndarray, shape (H, W)
-        As they follow each other in the file.
+        Codes in file order.
     side : int
         Rows and columns of the cell of colours.
 
     Raises
     ------
     RawError
-        The frame is a picture whose rows are alike only with the sides exchanged.
+        If neighbouring rows match only with width and height exchanged.
     """
     height, width = codes.shape
     if height == width:
@@ -129,39 +145,39 @@ def doubt_of_sides(path: Path, codes: NDArray[Any], side: int = 2) -> str:
     line = np.clip(line, low, high)
     if not _explained_better(line, height, width, side):
         return ""
-    # A pattern that repeats by one shift does not by the others, and one of fine stripes is most unlike itself.
+    # A periodic pattern may match one shift but not all; fine stripes score far below 0 at the right width.
     own, other = (np.array(_alike(line, side * length, length, side)) for length in (width, height))
     if other.min() > SIGMAS and (own < OWN_SHARE * other).all() and (-own < UNLIKE * other).all():
         raise RawError(
-            f"{path}: rows of {width} pixels are not alike, but rows of {height} are: width and height are exchanged; "
-            f"give --size {height}x{width}"
+            f"{path}: neighbouring rows match at a width of {height} pixels, but not at {width}: width and height are "
+            f"exchanged; give --size {height}x{width}"
         )
     lags = [width * rows for rows in range(1, MOST_ROWS + 1) if not _near_multiple(width * rows, height)]
     telling = _telling(line, width, side)
     if not lags or not telling or any(min(_alike(line, lag, width, side, telling)) > SURELY_ALIKE for lag in lags):
         return ""
     return (
-        f"{path}: means of rows and columns explain more of the frame with width and height exchanged; if they are, "
+        f"{path}: row and column means explain more of the frame with width and height exchanged; if they are, "
         f"give --size {height}x{width}"
     )
 
 
 def _explained_better(line: NDArray[Any], width: int, than: int, side: int) -> bool:
-    """Whether means of rows and columns explain clearly more of a frame of that width than of another one."""
+    """Whether row and column means explain significantly more of a frame at one width than at another."""
     found = [_explained(line, each, side) for each in (width, than)]
     left = min(residual for *_, residual in found)
     if not left > 0:
         return False
     better, worse = ((part / left - count) / size for part, count, size, _ in found)
-    # Of noise alone each mean explains its variance once, give or take √2.
+    # In pure noise each mean explains one variance, with a standard deviation of √2.
     doubt = float(np.sqrt(sum(2 * count / size**2 for _, count, size, _ in found)))
     return better - worse > SURE_DIFFERENCE * doubt and better > MORE * worse
 
 
 def _explained(line: NDArray[Any], width: int, side: int) -> tuple[float, int, int, float]:
-    """Sum of squares that means explain, their number, that of the pixels, and the variance that is left.
+    """Sum of squares explained by row and column means, number of means and of pixels, and residual variance.
 
-    Means of rows and of columns of each place of the cell of colours, in rows from the middle of the frame.
+    The means are taken for each position of the cell of colours, over rows from the middle of the frame.
     """
     rows = min(line.size // width, max(SAMPLED // width, 2 * side)) // side * side
     columns = width // side * side
@@ -179,15 +195,15 @@ def _explained(line: NDArray[Any], width: int, side: int) -> tuple[float, int, i
 
 
 def _near_multiple(lag: int, width: int) -> bool:
-    """Whether a distance is one or more rows of that width, give or take 2 %."""
+    """Whether a distance in pixels is a multiple of the width to within 2 %."""
     rest = lag % width
     return lag > width / 2 and min(rest, width - rest) < 0.02 * width
 
 
 def _telling(line: NDArray[Any], width: int, side: int) -> tuple[int, ...]:
-    """Those of `SHIFTS` by which the picture does not repeat: of a chessboard a shift of whole periods tells nothing.
+    """Select the `SHIFTS` with which the image is not periodic; a shift by whole periods of a pattern is useless.
 
-    A picture that repeats differs more from one that is shifted by less.
+    A periodic image differs more from a copy shifted by a fraction of the shift.
     """
     telling = []
     for part in SHIFTS:
@@ -201,10 +217,13 @@ def _telling(line: NDArray[Any], width: int, side: int) -> tuple[int, ...]:
 
 
 def _alike(line: NDArray[Any], lag: int, width: int, side: int, parts: Sequence[int] = SHIFTS) -> list[float]:
-    """By how many standard errors pixels at a distance are more alike than with one shifted in its row, by shifts."""
+    """Score of how well pixels `lag` apart match, for each shift, in standard errors.
+
+    The score compares their mean square difference with that of pixels shifted sideways; above 0 they match better.
+    """
     shifts = [side * max(1, width // (part * side)) for part in parts]
     count = line.size - lag - max(shifts)
-    # Every part of a row counts, and no two pixels stand side by side.
+    # The step visits all parts of a row and never takes neighbouring pixels.
     at = np.arange(max(shifts), count, max(2 * side + 1, count // SAMPLED))
     if len(at) < FEWEST:
         return [0.0]
@@ -215,18 +234,39 @@ def _alike(line: NDArray[Any], lag: int, width: int, side: int, parts: Sequence[
         before, behind = (np.square(line[at + lag + by] - here) for by in (-shift, shift))
         gain = (before + behind) / 2 - there
         spread = float(gain.std())
-        # Pixels of one edge are not independent: twice the standard error.
+        # Twice the standard error, since pixels on one edge are not independent.
         found.append(float(gain.mean()) / (2 * spread / len(at) ** 0.5) if spread else 0.0)
     return found
 
 
+def why_above_white(codes: NDArray[Any], top: int, white: float, free_bits: int) -> str:
+    """Explain why codes exceed the white level: left-aligned, bytes exchanged, or unknown; with a remedy.
+
+    Parameters
+    ----------
+    codes : ndarray
+        Sampled codes, DN.
+    top : int
+        Highest code of the frame, DN.
+    white : float
+        White level, DN.
+    free_bits : int
+        Number of low bits that are 0 in every code.
+    """
+    if free_bits and top >> free_bits <= white:
+        return f"all codes are multiples of {1 << free_bits}, so they are left-aligned: give --shift {free_bits}"
+    if np.percentile(codes.astype(np.uint16).byteswap(), 99) <= white:
+        return "their bytes are in the other order: give --dtype with > for <, or < for >"
+    return "check the white level, the type and the packing of the pixels"
+
+
 def period_of_low_bytes(rows: NDArray[np.uint8]) -> int:
-    """The period of columns at which low bytes, which are spread evenly over 0 … 255, stand; 0 if none do.
+    """Period in columns at which low bytes of pixels occur, recognised by their even spread over 0 … 255; 0 if none.
 
     Parameters
     ----------
     rows : ndarray of uint8, shape (..., W)
-        Bytes as they follow each other in a row.
+        Rows of bytes in file order.
     """
     for period in (2, 5, 3):
         even = [_spread_evenly(rows[..., start::period]) for start in range(period)]
@@ -236,7 +276,7 @@ def period_of_low_bytes(rows: NDArray[np.uint8]) -> int:
 
 
 def _spread_evenly(values: NDArray[np.uint8]) -> bool:
-    """Whether bytes are spread evenly over 0 … 255 and beside each other unlike, as low bytes are and no picture is."""
+    """Whether bytes are spread evenly over 0 … 255 and neighbours are uncorrelated, unlike in a picture."""
     if values.size < LOW_BYTES or values.shape[-1] < 2:
         return False
     shares = 16 * np.bincount(values.ravel() >> 4, minlength=16) / values.size

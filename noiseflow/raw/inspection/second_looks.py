@@ -1,4 +1,4 @@
-"""What excuses a frame that a first look doubts: noise of rows, codes too coarse for noise, and an empty border."""
+"""Exceptions to the tests of a frame: row noise, codes too coarse to show noise, and an empty border."""
 
 from typing import Any
 
@@ -8,28 +8,30 @@ from numpy.typing import NDArray
 __all__ = ["empty_side", "noise_below", "without_excused"]
 
 COARSE = 1.0
-"""Codes by which noise changes a segment that is coarse, and by which its mean is off the code of its neighbours."""
+"""Codes are coarse at a level if noise changes them by at most this many codes; also the largest distance, in codes,
+between the level of a segment and such a level."""
 
 SIDE_CAR = "noiseflow.toml"
 """Name of the settings of a folder."""
 
 BORDER_PART = 0.0625
-"""Most of the rows, and of the columns, that an empty border takes on one side."""
+"""Largest fraction of the rows, or of the columns, that an empty border occupies on one side."""
 
 
 def noise_below(plane: NDArray[Any], black: float, pixels: int) -> float:
-    """Standard deviation in DN of the noise of pixels below black, that of rows included.
+    """Noise standard deviation in DN of the pixels below black, including row noise.
 
-    The larger one of differences between neighbours in a row and in a column: banding shows in one of them only.
+    Computed from differences between neighbours in a row and in a column; the larger value is returned, since
+    banding appears in only one of them.
 
     Parameters
     ----------
     plane : ndarray, shape (h, w)
-        Codes of one place of the cell.
+        Codes at one position of the cell, DN.
     black : float
-        Its black level, DN.
+        Its black level in DN.
     pixels : int
-        So many are looked at, about.
+        Approximate number of pixels to sample.
     """
     step = max(2 * plane.size // pixels, 2)
     here, beside = (plane[first : len(plane) // 2 * 2 : step].astype(np.int32) for first in (0, 1))
@@ -44,16 +46,20 @@ def noise_below(plane: NDArray[Any], black: float, pixels: int) -> float:
 def without_excused(
     found: NDArray[np.bool_], zero: NDArray[np.bool_], segments: NDArray[Any], mosaic: NDArray[Any]
 ) -> NDArray[np.bool_]:
-    """Segments of one code without those of coarse codes and those of an empty border.
+    """Remove segments that coarse codes or an empty border explain from the segments of one code.
 
     Parameters
     ----------
     found, zero : ndarray of bool, shape (n, m)
-        Segments of one code; and segments of code 0, that no noise explains.
+        Which segments have one code; and which have code 0, which coarse codes do not explain.
     segments : ndarray, shape (n, side, m, segment)
-        Codes.
+        Codes of all segments, DN.
     mosaic : ndarray, shape (H, W)
-        The frame.
+        The frame, DN.
+
+    Returns
+    -------
+    ndarray of bool, shape (n, m)
     """
     left: NDArray[np.bool_] = found & (zero | ~_coarse(segments))
     return left & ~_empty_border(left, mosaic)
@@ -105,7 +111,7 @@ def _bands_of_one_code(lines: NDArray[Any]) -> int:
 
 
 def _coarse(segments: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which segments have a level at which other segments change by one code only, so that one code is no wonder."""
+    """Which segments have a level at which noise changes others by at most one code, so that one code is normal."""
     side = segments.shape[1]
     places = segments.reshape(*segments.shape[:3], -1, side)
     changes = (places.max(3).astype(np.float64) - places.min(3)).max((1, 3))
@@ -121,7 +127,7 @@ def _coarse(segments: NDArray[Any]) -> NDArray[np.bool_]:
 def _empty_border(found: NDArray[np.bool_], mosaic: NDArray[Any]) -> NDArray[np.bool_]:
     """Which segments lie in bands of one code along two opposite sides of the frame.
 
-    A file that ends early leaves one side without pixels, and not both.
+    A truncated file leaves one side empty, not two opposite ones.
     """
     border = np.zeros(found.shape, np.bool_)
     for bands, edges, full in ((border, mosaic[[0, -1]], found), (border.T, mosaic[:, [0, -1]], found.T)):

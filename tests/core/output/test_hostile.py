@@ -57,7 +57,7 @@ def test_an_edited_list_leads_nowhere(tmp_path: Path, line: dict[str, object]) -
         file.write(json.dumps({**line, "sha256": "0" * 64}) + "\n")
     before = sandbox(tmp_path)
     assert foreign(out) == ["photo.dng"]
-    with pytest.raises(OutputError, match=r"what we did not write: 'photo\.dng'"):
+    with pytest.raises(OutputError, match=r"files that noiseflow did not write: 'photo\.dng'"):
         make(out, "new", overwrite=True)
     found = verified(out)
     assert found is not None
@@ -90,7 +90,7 @@ def test_an_old_output_that_cannot_be_removed_is_left_and_named(
         unlink(path, *more, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "unlink", refused)
-    with pytest.warns(UserWarning, match=r"\.old: was to be removed and is left \(permission denied\)"):
+    with pytest.warns(UserWarning, match=r"\.old: could not be removed \(permission denied\)"):
         make(tmp_path / "out", "new", overwrite=True)
     monkeypatch.setattr(os, "unlink", unlink)
     assert (tmp_path / "out" / "index.html").read_text() == "new"
@@ -107,7 +107,7 @@ def test_an_output_that_may_not_be_replaced_is_refused_before_the_work(
     make(folder / "out")
     check_output(folder / "out", folder=True, overwrite=True)
     monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "out")
-    with pytest.raises(OutputError, match="may not be written to"):
+    with pytest.raises(OutputError, match="is not writable"):
         check_output(folder / "out", folder=True, overwrite=True)
     monkeypatch.undo()
     folder.chmod(0o1777)
@@ -126,7 +126,7 @@ def test_a_lock_that_another_user_planted_where_all_may_write_is_not_followed(tm
         pass
     file.write_text('{"noiseflow": "writing"}\n')
     os.chown(file, 12345, 12345)
-    with pytest.raises(OutputError, match=r"lock of another user|permission denied"), locked(tmp_path / "out"):
+    with pytest.raises(OutputError, match=r"another user's lock|permission denied"), locked(tmp_path / "out"):
         pass
     tmp_path.chmod(0o777)
     with locked(tmp_path / "out"):

@@ -69,7 +69,7 @@ def test_the_next_writer_after_a_kill_puts_the_earlier_output_back(tmp_path: Pat
     killed(out, code)
     assert not (out / "b.txt").exists()
     with (
-        pytest.warns(UserWarning, match="the earlier output is back"),
+        pytest.warns(UserWarning, match="the earlier output is restored"),
         pytest.raises(OutputError, match="--overwrite"),
         writing(out, folder=True),
     ):
@@ -83,13 +83,13 @@ def test_a_file_of_the_users_in_an_unfinished_output_is_kept_and_the_earlier_one
     fill(out, "old")
     killed(out, KILLS["in the block"])
     (out / "photo.dng").write_text("mine")
-    with pytest.raises(OutputError, match=r"the earlier one is whole in \.noiseflow-"), locked(out):
+    with pytest.raises(OutputError, match=r"the earlier output is complete in \.noiseflow-"), locked(out):
         pass
     assert (out / "photo.dng").read_text() == "mine"
     (kept,) = tmp_path.glob(".noiseflow-*.kept")
     assert (kept / "b.txt").read_text() == "old"
     (out / "photo.dng").rename(tmp_path / "photo.dng")
-    with pytest.warns(UserWarning, match="is back"), locked(out):
+    with pytest.warns(UserWarning, match="is restored"), locked(out):
         assert (out / "b.txt").read_text() == "old"
 
 
@@ -130,7 +130,7 @@ def test_without_an_exchange_in_one_step_a_kill_leaves_a_whole_output(tmp_path: 
         "    (partial / 'x.txt').write_text('new')"
     )
     killed(out, code)
-    with pytest.warns(UserWarning, match="is back"), locked(out):
+    with pytest.warns(UserWarning, match="is restored"), locked(out):
         assert (out / "x.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

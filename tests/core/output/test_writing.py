@@ -187,8 +187,8 @@ def test_names_that_are_no_text_are_written_harmless(tmp_path: Path) -> None:
         ("pipe", "special file"),
         ("/dev/null", "special file"),
         ("input", "is an input"),
-        ("holds", "holds .*, an input|expected the name of a file"),
-        ("source/inside", "lies in .*, an input"),
+        ("holds", "contains .*, an input|expected the name of a file"),
+        ("source/inside", "is inside .*, an input"),
         ("other", "expected the name of a"),
         ("long" * 100, "too long"),
     ],
@@ -330,7 +330,7 @@ def test_a_file_of_the_users_is_no_lock_and_its_list_is_not_followed(tmp_path: P
     for content in ("mine", json.dumps({"private": "photo"}) + "\n"):
         file.write_text(content)
         before = sandbox(tmp_path)
-        with pytest.raises(OutputError, match="no lock of ours"), locked(tmp_path / "out"):
+        with pytest.raises(OutputError, match="was not written by noiseflow"), locked(tmp_path / "out"):
             pass
         assert sandbox(tmp_path) == before
     victims = [{"private": name} for name in ("photo", "../photo", f"../{private_name()}")]
@@ -356,7 +356,7 @@ def test_a_lock_costs_next_to_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../photo", "/etc/passwd", "a/../../b", "", "a\0b", None, 3])
 def test_a_name_from_a_file_stays_inside(tmp_path: Path, name: object) -> None:
-    with pytest.raises(OutputError, match="nothing outside is touched"):
+    with pytest.raises(OutputError, match="is not inside"):
         inside(tmp_path, name, tmp_path / "simulation.json")
     assert inside(tmp_path, "a/b.dng", tmp_path / "m") == tmp_path / "a" / "b.dng"
 

@@ -54,7 +54,7 @@ class Runs:
 def test_what_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("bad.npy", np.array({"a": Runs()}, dtype=object), allow_pickle=True)
-    with pytest.raises(ModelError, match=r"no pickle of plain values \(it names (posix|nt)\.mkdir\)"):
+    with pytest.raises(ModelError, match=r"not a pickle of plain values \(it names (posix|nt)\.mkdir\)"):
         read(Path("bad.npy"))
     assert not Path("ran").exists()
     # The file does what it is here for.

@@ -48,7 +48,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
         read_toml(tmp_path / "b", "a table", DataError)
     with pytest.raises(DataError, match="of at most 1"):
         read_json(tmp_path / "a", "a table", DataError, most=1)
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         read_json(tmp_path, "a table", DataError)
 
 

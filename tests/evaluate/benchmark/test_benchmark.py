@@ -138,7 +138,7 @@ def test_what_is_finished_is_not_run_again(
     whole = record.read_text("utf-8")
     record.write_text("{")
     [damaged] = [row for row in benchmark(read_spec(folder / "spec.toml"), folder / "out") if "error" in row]
-    assert "holds what we did not write: 'cell.json'" in damaged["error"]
+    assert "contains files that noiseflow did not write: 'cell.json'" in damaged["error"]
     assert record.read_text("utf-8") == "{"
     record.write_text(whole)
 

@@ -87,11 +87,11 @@ def test_the_frame_s_model_stays_as_it_is(tmp_path: Path) -> None:
 def test_what_cannot_be_told_is_said_or_refused() -> None:
     model = temporal_model(("black_drift",)).float()
     static = sequence(model, 0.1, 1, "static")
-    with pytest.raises(DataError, match="cannot be told from a scene that stays"):
+    with pytest.raises(DataError, match="cannot be distinguished from a static scene"):
         fit_temporal(model.frame, [static], ["dark_pattern"])
     fit = fit_temporal(model.frame, [static])
     assert set(fit.model.parts) <= {"black_drift", "light_flicker", "telegraph"}
-    assert any("fixed pattern was not looked for" in note for note in fit.notes)
+    assert any("fixed pattern was not fitted" in note for note in fit.notes)
     dark = fit_temporal(model.frame, [sequence(model, 0.0, 1)])
     assert {trial.part for trial in dark.trials}.isdisjoint({"response_pattern", "light_flicker"})
     with pytest.raises(DataError, match="at least one"):

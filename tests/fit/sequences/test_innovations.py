@@ -145,10 +145,10 @@ def test_what_it_is_tried_on_was_fitted_to_the_end(monkeypatch: pytest.MonkeyPat
 def test_tiles_of_one_frame_are_refused() -> None:
     model = temporal_model(()).float()
     tiles = sequence(planted("arch", 5)[0][:, :1], model)
-    with pytest.raises(DataError, match="conditional_flow: got tiles of one frame; expected 2 frames or more"):
+    with pytest.raises(DataError, match="conditional_flow: got tiles with one frame; expected at least 2 frames"):
         with_innovations(model, FLOW, [latent_tiles(model.frame, tiles)])
     for parts in (None, [FLOW], ["dark_pattern"]):
-        with pytest.raises(DataError, match="made: 1 frame; noise in time needs 2 frames or more"):
+        with pytest.raises(DataError, match="made: has 1 frame; noise in time needs at least 2 frames"):
             fit_temporal(model.frame, [tiles], parts)
 
 

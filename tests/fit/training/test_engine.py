@@ -205,7 +205,7 @@ def test_the_table_of_the_history(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"learning_rate": 0.0}, "learning rate: expected a positive"),
-        ({"ema": 1.0}, "ema: expected 0 or more and less than 1"),
+        ({"ema": 1.0}, "ema: expected at least 0 and less than 1"),
         ({"schedule": "linear"}, "schedule: expected one of cosine, plateau, constant; got 'linear'"),
         ({"steps_per_epoch": 0}, "steps_per_epoch: expected 1 or more"),
     ],

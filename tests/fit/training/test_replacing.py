@@ -135,7 +135,7 @@ def test_what_a_fit_leaves_that_is_killed_in_its_first_state_is_no_run(store: Pa
     (out / "state").mkdir()
     fit(store, spec_for(store, "nlf"), out, SETTINGS)
     assert load(out).spec.model == "nlf"
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(OutputError, match="already contains a run"):
         fit(store, spec_for(store, "nlf"), out, SETTINGS)
 
 

@@ -13,7 +13,9 @@ from noiseflow.patches import IngestOptions
 from noiseflow.patches.assembly.cut import Selection, cut_patches, select_patches
 from noiseflow.patches.pairings import FramePair
 from noiseflow.patches.sources import Frame
+from noiseflow.raw import RawImage
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
+from noiseflow.raw.patterns import CELLS, cell_side
 
 
 def beside(codes: np.ndarray) -> np.ndarray:
@@ -129,3 +131,16 @@ def test_a_published_grid_is_kept_to() -> None:
     grid = np.array([[3, 4], [3, 13], [10, 11], [10, 30]])
     chosen = select_patches(pair_of(codes, "RGGB"), IngestOptions(patch_size=8), 0, lambda shape, size: grid)
     assert told(chosen) == ([(3, 4), (3, 13), (10, 30)], 1, 0)
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", CELLS["quad"], CELLS["xtrans"]])
+def test_pixels_clip_at_their_own_place_in_any_cell(cfa: str) -> None:
+    """The bright lower right corner clips: it is masked, and nothing else, whatever the side of the cell."""
+    codes = np.full((144, 144), 100, np.uint16)
+    codes[72:, 72:] = WHITE
+    image = RawImage(codes, cfa, (64.0,) * cell_side(cfa) ** 2, WHITE, iso=100.0)
+    clean = image.planes().astype(np.float32)
+    pair = FramePair(Frame(Path("frame"), lambda: image), 0, image, clean, 0.0)
+    chosen = select_patches(pair, IngestOptions(patch_size=8), 0, signal=clean)
+    assert chosen.valid is not None
+    np.testing.assert_array_equal(chosen.valid, clean < WHITE)

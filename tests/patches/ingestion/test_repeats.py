@@ -45,7 +45,7 @@ def resaved_burst(folder: Path, count: int) -> None:
 )
 def test_an_exposure_in_two_files_is_refused(tmp_path: Path, pairing: str, count: int) -> None:
     resaved_burst(tmp_path / "raws", count)
-    with pytest.raises(RawError, match=r"\d\.dng: (holds the same pixels as \S+0\.dng|equals its clean signal)"):
+    with pytest.raises(RawError, match=r"\d\.dng: (has the same pixels as \S+0\.dng|equals its clean signal)"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8, pairing=pairing))
     assert not (tmp_path / "s.h5").exists()
 
@@ -55,14 +55,14 @@ def test_an_exposure_in_two_folders_is_refused(tmp_path: Path) -> None:
     burst_folder(tmp_path / "raws" / "b", frames=3, size=(64, 96), seed=1)
     saved_again(tmp_path / "raws" / "a" / "frame_01.dng", tmp_path / "raws" / "c" / "0.dng")
     saved_again(tmp_path / "raws" / "b" / "frame_01.dng", tmp_path / "raws" / "c" / "1.dng")
-    with pytest.raises(RawError, match=r"holds the same pixels as"):
+    with pytest.raises(RawError, match=r"has the same pixels as"):
         ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
 
 
 def test_single_frames_that_repeat_are_a_caution(tmp_path: Path) -> None:
     resaved_burst(tmp_path / "raws", 2)
     result = ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8, pairing="none"))
-    assert any("2.dng: holds the same pixels" in note for note in result.notes)
+    assert any("2.dng: has the same pixels" in note for note in result.notes)
 
 
 def test_a_frame_that_is_its_own_clean_twin_is_refused(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def test_clean_twins_as_people_name_them(
     [
         (SIGNAL, ""),
         (1.1 * SIGNAL, "is 90.9 % as bright as its clean signal"),
-        ("noisy", "of the noise's variance goes with the clean signal"),
-        (np.roll(SIGNAL, 6, 1), "is alike in neighbouring pixels"),
+        ("noisy", "of the noise variance is correlated with the clean signal"),
+        (np.roll(SIGNAL, 6, 1), "is common to neighbouring pixels"),
     ],
 )
 @pytest.mark.parametrize("black", [0, BLACK])
@@ -141,5 +141,5 @@ def test_a_normalised_clean_twin_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     np.save(folder / "noisy.npy", exposures()[0])
     np.save(folder / "gt.npy", (SIGNAL / (WHITE - BLACK)).astype(np.float32))
-    with pytest.raises(NoiseflowError, match=r"gt\.npy: its values lie within .* is it normalised\?"):
+    with pytest.raises(NoiseflowError, match=r"gt\.npy: its values lie between .* is it normalised\?"):
         measured(folder, RawSettings(cfa="RGGB").over(SAID))

@@ -40,8 +40,8 @@ def test_pixels_that_are_full_at_a_code_of_their_own_are_said(tmp_path: Path, fu
     for number, codes in enumerate(exposures()):
         write_dng(folder / f"{number}.dng", frame(np.minimum(codes, wells).astype(np.uint16)))
     result = ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
-    (words,) = [note for note in result.notes if "are full" in note]
-    found = float(words.split("noise of what is ")[1].split(" DN")[0])
+    (words,) = [note for note in result.notes if "are saturated" in note]
+    found = float(words.split(": from ")[1].split(" DN")[0])
     assert full - BLACK - 60 < found < full - BLACK + spread
 
 
@@ -76,10 +76,10 @@ def bytes_of_two(files: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (again, "holds the same pixels as"),
+        (again, "has the same pixels as"),
         (zeros, "they were not decoded"),
-        (one_code, "holds the same pixels as|no pixel changes"),
-        (bytes_of_two, "holds codes of 8 bits, under a white level of 1023 DN"),
+        (one_code, "has the same pixels as|no pixel changes"),
+        (bytes_of_two, "contains 8-bit codes, but the white level is 1023 DN"),
     ],
 )
 def test_what_cannot_be_right_is_refused_with_the_reason(
@@ -100,7 +100,7 @@ def test_a_frame_without_the_others_noise_is_refused(tmp_path: Path, name: str, 
     for number, codes in enumerate(exposures()[:3]):
         write_dng(folder / f"{number:03d}_noisy.dng", frame(codes))
     write_dng(folder / f"{name}.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
-    with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* of the noise variance of the other frames"):
+    with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* times the noise variance of the other frames"):
         measured(folder, pairing=pairing)
 
 
@@ -111,5 +111,5 @@ def test_two_frames_of_which_one_has_no_noise_are_refused(tmp_path: Path, name: 
     folder.mkdir()
     write_dng(folder / "a.dng", frame(exposures()[0]))
     write_dng(folder / f"{name}.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
-    with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* of the noise variance of the other frames"):
+    with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* times the noise variance of the other frames"):
         measured(folder, pairing="burst")

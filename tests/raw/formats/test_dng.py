@@ -110,7 +110,7 @@ def test_nothing_half_written_and_nothing_replaced_unasked(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (frame(mosaic(SMALLEST - 1, 40)), "LibRaw reads no DNG below"),
+        (frame(mosaic(SMALLEST - 1, 40)), "LibRaw needs at least 22 a side"),
         (frame(mosaic().astype(np.float32)), "holds integers"),
         (RawImage(np.full((32, 32), 70_000), "RGGB", (0.0,) * 4, 80_000.0), "got int64 70000…70000"),
     ],

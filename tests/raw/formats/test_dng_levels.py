@@ -99,7 +99,7 @@ def test_deltas_are_one_for_each_row_or_column_and_more_are_cut(name: str, lengt
     assert found.black is not None
     assert found.black.pixels(SIZE)[-1, -1] == length - 1
     levels_of(page(**{name: tuple(range(length))}))
-    with pytest.raises(RawError, match=f"holds {length - 1} values; expected {length}"):
+    with pytest.raises(RawError, match=f"contains {length - 1} values; expected {length}"):
         levels_of(page(**{name: tuple(range(length - 1))}))
 
 

@@ -136,5 +136,5 @@ def test_a_lozenge_of_pixels_is_not_taken_for_a_rectangle(tmp_path: Path) -> Non
     path = tmp_path / "a.dng"
     tags = sorted([*SAID, (33422, "B", 4, bytes((0, 1, 1, 2)), True), (50711, "H", 1, 2, True)])
     tifffile.imwrite(path, np.zeros((48, 50), np.uint16), photometric=32803, extratags=tags, metadata=None)
-    with pytest.raises(RawError, match="RG/GB of CFALayout 2, no rectangle, is not supported"):
+    with pytest.raises(RawError, match="RG/GB with the staggered CFALayout 2 is not supported"):
         read_raw(path)

@@ -78,6 +78,6 @@ def test_empty_low_bits_are_found_in_the_brightest_frames(tmp_path: Path, shift:
 def test_values_beyond_the_bits_of_the_listing_are_refused(tmp_path: Path) -> None:
     listing = "n 8 8 6\nb 1000.0 9.0\ni a.png\nd 1000.0\ni c.png\n"
     with pytest.raises(
-        RawError, match=r"a\.png: holds values up to 501, but its listing says 8 bits; expected up to 255"
+        RawError, match=r"a\.png: contains values up to 501, but its listing says 8 bits; expected at most 255"
     ):
         read_emva(make_folder(tmp_path / "set", listing))

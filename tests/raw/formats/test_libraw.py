@@ -38,7 +38,9 @@ def test_a_text_file_named_dng_is_refused(tmp_path: Path) -> None:
         read_raw(text)
 
 
-@pytest.mark.parametrize(("name", "message"), [("gone.dng", "no such file"), ("photo.jpg", r"\.jpg is not a raw")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("gone.dng", "no such file"), ("photo.jpg", r"\.jpg is not a supported raw")]
+)
 def test_what_is_no_raw_file(tmp_path: Path, name: str, message: str) -> None:
     if name.startswith("photo"):
         (tmp_path / name).write_bytes(b"x")

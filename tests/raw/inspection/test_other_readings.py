@@ -63,7 +63,7 @@ def test_honest_frames_pass_and_the_other_order_is_refused(tmp_path: Path, scene
     if scene == "dark":
         # Multiples of 256 in the other order: the look at the pixels says that.
         return
-    with pytest.raises(RawError, match=rf"two bytes of each exchanged; give --dtype '{order}u2'"):
+    with pytest.raises(RawError, match=rf"two bytes of each pixel exchanged; give --dtype '{order}u2'"):
         read_raw(tmp_path / "a.raw", said(dtype=f"{other}u2"))
 
 

@@ -1,1 +1,1 @@
-"""Statistics over the frames of a scene: sums, defects, drift, motion."""
+"""Statistics over the frames of a scene: sums, defects, motion."""

@@ -1,4 +1,4 @@
-"""Planes divided into blocks of about 16×16 pixels."""
+"""`Blocks`: divide planes into blocks of about 16×16 pixels and compute statistics of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 __all__ = ["MIDDLE", "SIDE", "Blocks", "median"]
 
 SIDE = 16
-"""Least side of a block, in pixels of a plane; smaller planes are one block."""
+"""Smallest side of a block in pixels of a plane; a smaller plane is one block."""
 
 STRIP = 8
-"""Most rows of blocks that are worked on at a time, so that they stay in the processor's cache."""
+"""Rows of blocks processed at a time; this many fit into the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """A grid of nearly equal blocks, each of up to 2×2 quarters.
+    """A grid of nearly equal blocks, each divided into up to 2×2 quarters.
 
     Parameters
     ----------
     shape : tuple of int
         (h, w) of the whole plane.
     first, last : int
-        Rows of blocks that count; all of the plane's if `last` is None.  The methods then take
-        the pixels of these rows only.
+        First row of blocks, and the one after the last; None means the last of the plane.  The
+        methods take only the pixels of these rows.
     """
 
     shape: tuple[int, int]
@@ -47,24 +47,24 @@ class Blocks:
 
     @property
     def halves(self) -> tuple[int, int]:
-        """Quarters of a block down and across: 2 and 2, but for planes one pixel high or wide."""
+        """Number of quarters of a block down and across: 2 and 2, or 1 if the plane is one pixel high or wide."""
         return min(2, self.shape[0]), min(2, self.shape[1])
 
     @property
     def rows(self) -> slice:
-        """The plane's rows of pixels that the blocks cover."""
+        """Rows of pixels of the plane that the blocks cover."""
         count = self._whole[0]
         return slice(*(edge * self.shape[0] // count for edge in (self.first, self.first + self.grid[0])))
 
     def strips(self, most: int | None = None) -> Iterator["Blocks"]:
-        """The same blocks, up to `most` rows of them at a time, or `STRIP`."""
+        """Yield the blocks in strips of up to `most` rows of blocks, by default `STRIP`."""
         most = most or STRIP
         stop = self.first + self.grid[0]
         for first in range(self.first, stop, most):
             yield replace(self, first=first, last=min(first + most, stop))
 
     def edges(self, axis: int, parts: int = 1) -> NDArray[np.intp]:
-        """First pixel of each block (or of each of its `parts`) along an axis, and the end; not to be written to."""
+        """First pixel of each block (or of each of its `parts`) along an axis, and the end; a read-only array."""
         return _edges(self, axis, parts)
 
     @property
@@ -84,7 +84,7 @@ class Blocks:
         (down, across), (high, wide) = self.grid, self.halves
         spans, columns, pixels = _quartered(self)
         kind = planes.dtype if planes.dtype.kind == "f" else np.float64
-        # Rows first, which are contiguous: many times the speed of columns first.
+        # Sum over rows first: they are contiguous, which is many times faster than columns first.
         sums = np.empty((*planes.shape[:-2], len(spans), planes.shape[-1]), kind)
         for place, (top, end) in enumerate(spans):
             np.add.reduce(planes[..., top:end, :], -2, dtype=kind, out=sums[..., place, :])
@@ -93,38 +93,43 @@ class Blocks:
         return quarters.reshape(*means.shape[:-2], down, across, high * wide)
 
     def of_quarters(self, quarters: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Means of each block's pixels from those of its quarters, shape (…, *grid, 4) to (…, *grid)."""
+        """Mean of each block from the means of its quarters, shape (…, *grid, 4) to (…, *grid)."""
         (down, across), (high, wide) = self.grid, self.halves
         parts = _quartered(self)[2].reshape(down, high, across, wide).swapaxes(1, 2).reshape(down, across, high * wide)
         return np.asarray((quarters * parts).sum(-1) / parts.sum(-1))
 
     def middles(self, planes: NDArray[Any]) -> NDArray[np.float64]:
-        """Median over the means of each block's quarters, shape (…, *grid).
+        """Median of the means of each block's quarters, shape (…, *grid).
 
-        A wild pixel spoils one quarter only.  Of white noise of variance σ² it has variance
-        `MIDDLE` σ²/N, N pixels in the block.
+        An outlier pixel affects only one quarter.  For white noise of variance σ² the result has
+        variance `MIDDLE` σ²/N, with N pixels in the block.
+
+        Parameters
+        ----------
+        planes : ndarray, shape (…, h, w)
+            Values of one or more planes.
         """
         return np.asarray(median(self.quarters(planes)), np.float64)
 
     def means(self, plane: NDArray[Any]) -> NDArray[np.float64]:
-        """Mean of each block's pixels, shape `grid`."""
+        """Mean of each block of a plane (h, w), shape `grid`."""
         rows = self.edges(0)
         sums = np.stack([plane[top:end].sum(0) for top, end in pairwise(rows)])
         means: NDArray[np.float64] = np.add.reduceat(sums, self.edges(1)[:-1], axis=1, dtype=np.float64) / self.pixels
         return means
 
     def maxima(self, plane: NDArray[Any]) -> NDArray[Any]:
-        """Largest value in each block, shape `grid`."""
+        """Largest value in each block of a plane (h, w), shape `grid`."""
         rows = self.edges(0)
         down = np.stack([plane[top:end].max(0) for top, end in pairwise(rows)])
         maxima: NDArray[Any] = np.maximum.reduceat(down, self.edges(1)[:-1], axis=1)
         return maxima
 
     def medians(self, plane: NDArray[Any]) -> NDArray[np.float64]:
-        """Median of every second row of each block's pixels, shape `grid`."""
+        """Median over every second row of each block of a plane (h, w), shape `grid`."""
         rows, columns = self.edges(0), self.edges(1)
         medians = np.empty(self.grid)
-        # The same number of pixels of every block, so that one call takes the row of blocks.
+        # Take the same number of pixels from every block, so that one call handles a row of blocks.
         height, width = (int(np.diff(edges).min()) for edges in (rows, columns))
         down = np.arange(0, height, 2)[:, None] * plane.shape[1]
         within = (columns[:-1, None, None] + down + np.arange(width)).reshape(len(columns) - 1, -1)
@@ -134,7 +139,7 @@ class Blocks:
         return medians
 
     def beyond(self, plane: NDArray[Any], limits: NDArray[Any]) -> NDArray[np.intp]:
-        """Pixels, (y, x), above the limit of their block, shape (k, 2).
+        """Positions (y, x) of pixels above the limit of their block, shape (k, 2).
 
         Parameters
         ----------
@@ -147,7 +152,7 @@ class Blocks:
         found = []
         for (top, end), own in zip(pairwise(self.edges(0).tolist()), limits, strict=True):
             limit = np.repeat(own, widths)
-            # Few are: the highest of each column tells of most rows of blocks that no pixel is.
+            # Such pixels are few: the maximum of each column excludes most rows of blocks.
             columns = np.flatnonzero(plane[top:end].max(0) > limit)
             if columns.size:
                 y, place = np.nonzero(plane[top:end, columns] > limit[columns])
@@ -156,12 +161,20 @@ class Blocks:
         return np.concatenate(found) if found else np.empty((0, 2), np.intp)
 
     def of_pixels(self, values: NDArray[Any], at: NDArray[np.intp]) -> NDArray[Any]:
-        """Values of shape `grid` at some pixels, (y, x), shape (k, 2)."""
+        """Value of the block of each pixel.
+
+        Parameters
+        ----------
+        values : ndarray, shape `grid`
+            One value per block.
+        at : ndarray of int, shape (k, 2)
+            y, x of the pixels.
+        """
         down, across = (np.searchsorted(self.edges(axis), at[:, axis], side="right") - 1 for axis in (0, 1))
         return np.asarray(values[down, across])
 
     def spread(self, values: NDArray[Any], rows: slice = slice(None)) -> NDArray[Any]:
-        """Values of shape `grid` on the pixels, or on some of their rows."""
+        """Spread one value per block over its pixels, for all rows or some of them."""
         down = np.repeat(np.arange(self.grid[0]), np.diff(self.edges(0)))[rows]
         across = np.repeat(np.arange(self.grid[1]), np.diff(self.edges(1)))
         spread: NDArray[Any] = values[down][:, across]
@@ -181,7 +194,7 @@ def _edges(blocks: Blocks, axis: int, parts: int) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=1024)
 def _quartered(blocks: Blocks) -> tuple[list[tuple[int, int]], NDArray[np.intp], NDArray[np.intp]]:
-    """First and last rows of the blocks' quarters, edges of their columns, and their pixels."""
+    """Row spans of the blocks' quarters, edges of their columns, and number of pixels of each."""
     high, wide = blocks.halves
     rows, columns = blocks.edges(0, high), blocks.edges(1, wide)
     pixels = np.diff(rows)[:, None] * np.diff(columns)
@@ -193,7 +206,7 @@ def _between(values: NDArray[Any], edges: NDArray[np.intp]) -> NDArray[np.float6
     widths = np.diff(edges)
     if (widths != widths[0]).any() or widths[0] > SIDE:
         return np.asarray(np.add.reduceat(values, edges[:-1], axis=-1, dtype=np.float64))
-    # As many additions of long rows as a part is wide: half of the time of as many sums as there are parts.
+    # Adding strided rows, once per pixel of a part's width, takes half the time of summing each part.
     sums = values[..., edges[0] : edges[-1] : widths[0]].astype(np.float64)
     for step in range(1, int(widths[0])):
         sums += values[..., edges[0] + step : edges[-1] : widths[0]]
@@ -201,11 +214,11 @@ def _between(values: NDArray[Any], edges: NDArray[np.intp]) -> NDArray[np.float6
 
 
 MIDDLE = 1.19
-"""Variance of the mean of the two middle ones of four normal values, times four."""
+"""Four times the variance of the median of four standard normal values."""
 
 
 def median(values: NDArray[Any]) -> Any:
-    """Median along the last axis, which is short: sorting it takes a tenth of `numpy.median`'s time.
+    """Median along a short last axis, by sorting, in a tenth of the time of `numpy.median`.
 
     >>> float(median(np.array([5.0, 1.0, 2.0, 9.0])))
     3.5

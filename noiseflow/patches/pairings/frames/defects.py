@@ -1,4 +1,4 @@
-"""Hot, dead, stuck and unsteady pixels, told from their neighbours of the same plane."""
+"""Find hot, dead, stuck and unsteady pixels by comparing them with their neighbours in the same plane."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,54 +15,55 @@ from noiseflow.raw.patterns import MONO, offsets
 __all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 
 DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
-"""Far above its neighbours; far below; never changing; of far more temporal variance."""
+"""Mean far above that of the neighbours; far below it; value never changes; far more temporal variance."""
 
 NOISE_KINDS = ("unsteady",)
 """Kinds that are counted but not masked: random telegraph noise and heavy tails are noise of the camera."""
 
 OWN_SIGMAS = 3.0
-"""Own temporal σ by which an unsteady pixel departs from its neighbours, from which on it is hot or dead."""
+"""An unsteady pixel is also hot or dead if it departs from its neighbours by more than this many of its own σ."""
 
 SIGMAS = 8.0
-"""Of the spread of the same block's pixels about their neighbours' mean: normal noise passes it
-less than once in 10¹⁰ pixels, the 10 % by which the block's own spread is uncertain counted in."""
+"""Limit of a departure, in σ of the departures in its block: normal noise exceeds it less than once in 10¹⁰ pixels,
+even with the 10 % uncertainty of the block's σ."""
 SCENE_SIGMAS = 35.0
-"""The same in a scene with structure, so that `SHARED` of it stands out of the other planes' noise."""
+"""The limit in a scene with structure, so high that `SHARED` of it stands out from the noise of other planes."""
 SHARED = 0.1
-"""Part of its height that light on a pixel gives its neighbours of other planes, or more: 0.12 for
-a star of a Gaussian σ of half a pixel of the mosaic, sharper than lenses are."""
+"""Smallest fraction of its height that light on a pixel also gives to neighbours in other planes: 0.12 for a star
+with a Gaussian σ of half a pixel of the mosaic, which is sharper than lenses are."""
 BESIDE = 1
-"""Pixels of other planes beside a bad one that may depart the same way: of a hundredth of bad pixels, one in six has a
-bad one there, and two in a hundred have two; light falls on more."""
+"""Number of neighbours in other planes that may depart the same way as a bad pixel.  If 1 % of all pixels are bad, one
+in six has one bad neighbour and two in a hundred have two; light falls on more of them."""
 AMPLITUDE = 5.0
-"""Least departure in σ of one frame's temporal noise: a smaller one is fixed pattern."""
+"""Smallest departure of a bad pixel, in σ of one frame's temporal noise; a smaller one is fixed pattern."""
 UNLIKELY = 1e-10
-"""Chance of a normal pixel being called stuck, or unsteady before `ALLOWANCE`."""
+"""Chance of calling a normal pixel stuck, or unsteady before `ALLOWANCE` is applied."""
 ALLOWANCE = 1.5
-"""The variance of heavy-tailed read noise scatters more than χ² says."""
+"""Factor on the limit of a variance, since variances of heavy-tailed read noise scatter more than χ²."""
 TOUCHING = 2
-"""Pixels of the mosaic over which a lens spreads the light of a point."""
+"""Distance in pixels of the mosaic over which a lens spreads the light of a point."""
 LISTED = 1000
-"""Most positions that are listed."""
+"""Largest number of positions that are listed."""
 SATURATED = 0.9
+"""Blocks whose mean is above this fraction of the white level are not tested."""
 FLOOR_DN = 0.05
-"""Least spread of a temporal mean: codes are whole numbers."""
+"""Smallest spread of a temporal mean in DN that is assumed, since codes are integers."""
 
 NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
 
 
 @dataclass(frozen=True, eq=False)
 class Defects:
-    """Defective pixels of a frame.
+    """Defective pixels of a scene.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (C, h, w)
-        True where a pixel is defective; those that are unsteady only are noise, and are not masked.
+        True where a pixel is hot, dead or stuck; merely unsteady pixels are noise and are not masked.
     counts : mapping of str to int
-        By kind; a pixel counts once.
+        Number of pixels of each kind; each pixel counts once.
     listed : tuple of (plane, y, x, kind)
-        Up to 1000.
+        Positions, up to `LISTED`.
     """
 
     mask: NDArray[np.bool_]
@@ -76,7 +77,7 @@ class Defects:
 
 
 NO_DEFECTS = Defects(np.zeros((0, 0, 0), bool), dict.fromkeys(DEFECT_KINDS, 0), ())
-"""Nothing looked at, nothing found."""
+"""No defects, with an empty mask."""
 
 
 def find_defects(
@@ -92,45 +93,51 @@ def find_defects(
     blocks: Blocks,
     inner: slice,
 ) -> Defects:
-    """Compare each pixel with its eight neighbours of the same plane.
+    """Find defective pixels by comparing each pixel with its eight neighbours in the same plane.
 
-    *hot*, *dead*: the temporal mean departs from the neighbours' by more than 8 robust σ of
-    that departure in the pixel's block, and by more than 5σ of the neighbours' temporal
-    noise.  In a scene with structure it takes 35 of these σ, and 8 times the neighbours' own
-    standard deviation, the farthest of them left out, which no edge or corner reaches; and at most one
-    pixel of another plane may depart the same way by a tenth as much at that place, where a star, a glint
-    or the end of a line has two or more: light falls on more than one pixel.
-    *stuck*: no change over all frames, where the frames' drift is small and noise of the
-    neighbours' variance would have left none with a chance below 10⁻¹⁰: for noise of a few DN
-    that takes 15 frames or more.
-    A pixel that is unsteady, and departs by less than 3 of its own temporal σ, is neither hot nor dead.
-    *unsteady*: temporal variance above 1.5 times the 10⁻¹⁰ point of χ² with n − 1 degrees of
-    freedom, scaled by the block's; in a scene also above that of F over the neighbours'
-    variance, times how much brighter the pixel is than they.  Two frames hardly tell.
+    *hot*, *dead*: the temporal mean departs from the neighbours' by more than 8 robust σ of the
+    departures in its block, and by more than 5σ of one frame's temporal noise.  In a scene with
+    structure the limit is 35σ, and also 8 times the standard deviation of the neighbours without
+    the farthest one, which edges and corners do not reach.  There, at most one neighbour in another
+    plane may depart the same way by a tenth as much; a star, a glint or the end of a line lights two
+    or more.  An unsteady pixel that departs by less than 3 of its own temporal σ is neither hot nor dead.
+
+    *stuck*: the pixel never changes, although the chance of this with its neighbours' noise is
+    below 10⁻¹⁰ and the frames hardly drift.  For noise of a few DN this needs at least 15 frames.
+
+    *unsteady*: the temporal variance exceeds 1.5 times the 10⁻¹⁰ point of χ² with n − 1 degrees of
+    freedom, scaled by the block's variance.  In a scene it must also exceed 1.5 times the 10⁻¹⁰ point
+    of F over the neighbours' variance, scaled by how much brighter the pixel is.  Two frames hardly
+    suffice.
 
     Parameters
     ----------
-    mean : ndarray, shape (4, rows, w)
-        Temporal mean, DN: some rows, and up to two beside them that are looked at with them.
-    variance : ndarray, shape (4, rows, w), or None
-        Temporal variance likewise, DN²; None if it is not known.
+    mean : ndarray, shape (C, rows, w)
+        Temporal mean in DN of the tested rows and up to two rows on either side.
+    variance : ndarray, shape (C, rows, w), or None
+        Temporal variance of the same rows, DN²; None if unknown.
     frames : int
-        How many; 2 or more for a variance.
+        Number of frames; at least 2 if there is a variance.
     levels : tuple
-        Black levels, shape (4, 1, 1), and white level, DN, as of `RawImage.levels`.  Blocks
-        whose mean is above 90 % of white are skipped.
-    drift_variance : ndarray, shape (4,), optional
-        Variance of the frames' means, DN², which a pixel that never changes has about them.
+        Black levels, shape (C, 1, 1), and white level in DN, as from `RawImage.levels`.  Blocks
+        whose mean is above 90 % of white are not tested.
+    drift_variance : ndarray, shape (C,), optional
+        Variance of the frames' means in DN², which is the variance of a constant pixel relative to them.
     structured : bool
         Whether the frames show a scene; darks and flats do not.
     cfa : str
-        Colour filter array at the mosaic's first pixel: which planes touch.
-    signal : ndarray, shape (4, *grid)
+        Colour filter array at the mosaic's first pixel, which says which planes are adjacent.
+    signal : ndarray, shape (C, *grid)
         Mean of each block, DN.
     blocks : Blocks
-        Blocks of the rows that are tested.
+        Blocks of the tested rows.
     inner : slice
-        Which of the rows given they are.
+        The tested rows among the given ones.
+
+    Returns
+    -------
+    Defects
+        Defects of the tested rows; positions count from the first of these.
     """
     black, white = levels[0].astype(np.float32), levels[1]
     found: list[tuple[int, int, int, str]] = []
@@ -169,14 +176,14 @@ def find_defects(
 
 
 def joined(strips: Sequence[Defects], tops: Sequence[int]) -> Defects:
-    """Defects of strips of rows in one, without their masks.
+    """Join the defects of strips of rows, without their masks.
 
     Parameters
     ----------
     strips : sequence of Defects
-        From the top down.
+        Strips from top to bottom.
     tops : sequence of int
-        First row of each.
+        First row of each strip.
     """
     counts = {kind: sum(each.counts[kind] for each in strips) for kind in DEFECT_KINDS}
     listed = [
@@ -187,25 +194,25 @@ def joined(strips: Sequence[Defects], tops: Sequence[int]) -> Defects:
 
 
 def _where(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """As `numpy.argwhere`, in a third of its time where little is true."""
+    """Same result as `numpy.argwhere`, in a third of its time if few elements are true."""
     return np.stack(np.divmod(np.flatnonzero(mask), mask.shape[1]), 1)
 
 
 def _departure(plane: NDArray[np.float32], departure: NDArray[np.float32]) -> None:
-    """Each pixel less the mean of its eight neighbours, the plane mirrored at its edges, into an array."""
+    """Write each pixel minus the mean of its eight neighbours to `departure`; the plane is mirrored at its edges."""
     padded = np.pad(plane, 1, mode="reflect")
     rows = padded[:-2] + padded[1:-1]
     rows += padded[2:]
     np.add(rows[:, :-2], rows[:, 1:-1], out=departure)
     departure += rows[:, 2:]
-    # Less the neighbours and the pixel itself, a ninth one.
+    # This subtracts the mean of nine pixels, which includes the pixel itself; the factor 9/8 corrects for it.
     departure *= np.float32(-1 / 9)
     departure += plane
     departure *= np.float32(9 / 8)
 
 
 def _neighbours(plane: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
-    """The eight neighbours of some pixels, shape (k, 8), mirrored at the edges."""
+    """Values of the eight neighbours of pixels, shape (k, 8); the plane is mirrored at its edges."""
     height, width = plane.shape
     steps = np.array(NEIGHBOURS)
     y, x = np.abs(at[:, 0, None] + steps[:, 0]), np.abs(at[:, 1, None] + steps[:, 1])
@@ -223,7 +230,7 @@ def _extreme(
     blocks: Blocks,
     inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
-    """Pixels whose mean is far above or below their neighbours'."""
+    """Positions (y, x) of pixels far above (hot) and far below (dead) their neighbours."""
     size = np.abs(departure[inner])
     spread = np.maximum(1.4826 * blocks.medians(size), FLOOR_DN)
     limit = (SCENE_SIGMAS if structured else SIGMAS) * spread
@@ -245,7 +252,7 @@ def _extreme(
 
 
 def _without_farthest(around: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Neighbours, (k, 8), without the one farthest from their median, (k, 7): it may be a bad pixel too."""
+    """Remove the neighbour farthest from the median, which may be a bad pixel too; shape (k, 8) to (k, 7)."""
     far = np.abs(around - np.median(around, axis=1, keepdims=True)).argmax(1)
     kept = np.arange(around.shape[1] - 1) + (np.arange(around.shape[1] - 1) >= far[:, None])
     return np.asarray(np.take_along_axis(around, kept, 1))
@@ -254,11 +261,10 @@ def _without_farthest(around: NDArray[np.float32]) -> NDArray[np.float32]:
 def _alone(
     at: NDArray[np.intp], index: int, departures: NDArray[np.float32], where: Sequence[tuple[int, int]]
 ) -> NDArray[np.intp]:
-    """Of some pixels those beside which at most one pixel of another plane departs from its neighbours the same way.
+    """Keep pixels with at most one neighbour in another plane that departs from its neighbours the same way.
 
-    The same cell and the eight around it hold all pixels of the mosaic that touch the pixel; of
-    cells larger than 2×2 those within `TOUCHING` pixels count.  Light falls on two or more of them; one is a bad
-    pixel beside a bad pixel.
+    Light falls on two or more neighbours; a single one is another bad pixel.  All adjacent pixels of the mosaic are
+    in the same cell or the eight cells around it; of cells larger than 2×2, pixels within `TOUCHING` count.
     """
     if not len(at):
         return at
@@ -285,14 +291,17 @@ def _unsteady(
     blocks: Blocks,
     inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
-    """Pixels whose temporal variance is far above that around them; `signal` of a scene, above black."""
+    """Positions (y, x) of pixels with far more temporal variance than their surroundings.
+
+    `signal` is the mean above black in DN if the frames show a scene, otherwise None.
+    """
     free = max(frames - 1, 1)
     high = ALLOWANCE * float(scipy.special.chdtri(free, UNLIKELY)) / free
     limit = (high * np.maximum(typical, 1 / 12)).astype(np.float32)
     at = blocks.beyond(variance[inner], limit) + np.array((inner.start, 0))
     if signal is not None and len(at):
         around = _neighbours(variance, at).mean(1)
-        # A glint has the photon noise of its own light: at most this many times its neighbours'.
+        # Photon noise of a glint exceeds its neighbours' by at most the ratio of their light.
         beside = np.maximum(_neighbours(signal, at).mean(1), 1.0)
         around *= np.maximum(signal[tuple(at.T)] / beside, 1.0)
         at = at[variance[tuple(at.T)] > ALLOWANCE * _rare_ratio(UNLIKELY, free, 8 * free) * around]
@@ -302,10 +311,10 @@ def _unsteady(
 def _steady(
     at: NDArray[np.intp], unsteady: NDArray[np.intp], departure: NDArray[np.float32], variance: NDArray[np.float32]
 ) -> NDArray[np.intp]:
-    """Pixels of some that are no telegraph pixels: these are unsteady, and depart by less than 3 of their own σ.
+    """Remove telegraph pixels: those that are unsteady and depart by less than 3 of their own σ.
 
-    A telegraph pixel's mean lies between its two levels: it departs by p·A with σ = A√(p(1 − p)).  A hot pixel's
-    own noise is that of its dark current, which is small beside it.
+    A telegraph pixel that is on for a fraction p of the time departs by p·A with σ = A√(p(1 − p)).  A hot pixel's
+    noise is that of its dark current, which is small compared with its departure.
     """
     if not len(at) or not len(unsteady):
         return at
@@ -323,8 +332,8 @@ def _stuck(
     blocks: Blocks,
     inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
-    """Pixels that never change, in blocks of noise that is far above the frames' drift."""
-    # The likeliest code of rounded normal noise has at most the chance 1/√(2πσ²).
+    """Positions (y, x) of pixels that never change, in blocks whose noise is far above the frames' drift."""
+    # The most likely code of rounded normal noise has a probability of at most 1/√(2πσ²).
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
     could = ((frames - 1) * np.log(likeliest) < np.log(UNLIKELY)) & (drift_variance < 0.01 * typical)
     if not could.any():
@@ -334,7 +343,7 @@ def _stuck(
 
 
 def _rare_ratio(chance: float, above: float, below: float) -> float:
-    """The ratio of two variances that is exceeded with a chance: F's upper quantile."""
-    # scipy.stats has it too, and takes half a second and 40 MB in every worker process.
+    """Ratio of two variances that is exceeded with probability `chance`: the upper quantile of F."""
+    # scipy.stats provides it too, but costs half a second and 40 MB in every worker process.
     part = float(scipy.special.betainccinv(above / 2, below / 2, chance))
     return below * part / (above * (1 - part))

@@ -1,4 +1,4 @@
-"""Whether the scene of a burst really is static, and where it is not."""
+"""Test whether the scene of a burst is static, and find where it moves."""
 
 import math
 from collections.abc import Sequence
@@ -14,27 +14,28 @@ from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 __all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "fine_gain", "frame_shift", "frame_shifts"]
 
 FALSE_ALARM = 1e-3
-"""Chance that a static scene of white noise shows one moving block or more."""
+"""Chance that at least one block of a static scene with white noise is found moving."""
 MOST = 0.25
-"""Part of one frame's blocks beyond which the whole scene, or the camera, is said to move; twice
-as much of all frames' together."""
+"""The scene moves as a whole if more than this fraction of the blocks moves in one frame, or twice as much in all
+frames together."""
 EXPLAINED = 0.01
-"""Part of a frame's difference from the mean that a shift must explain to matter."""
+"""Fraction of a frame's squared difference from the mean that a shift must explain to count."""
 LINES = 8
-"""Blocks that a row or column of blocks needs for its median to be taken off."""
+"""Smallest number of blocks in a row or column of blocks whose median is subtracted."""
 MARGIN = 1.25
-"""The threshold is wider by this than white noise of the measured variance needs."""
+"""Factor on the threshold that white noise of the measured variance needs."""
 UNCLEAR = 2.0
-"""Largest spread of the residuals over that of white noise that is taken for noise."""
+"""Residuals that spread up to this many times as much as white noise still count as noise."""
 ENOUGH = 1 << 18
-"""Residuals that tell their spread to 0.3 %."""
+"""Number of residuals that gives their spread to 0.3 %."""
 
 
 ROWS = 64
-"""Rows of a plane that are looked at, evenly spread."""
+"""Number of rows of a plane that are sampled, evenly spread."""
 SAMPLED = 8
 """One pixel in this many is used to estimate the spread."""
 WILD = 6.0
+"""Pixels that depart by more than this many robust σ are left out of the fit of a shift."""
 
 BELOW_CLIP = 0.9
 """Part of the code at which a frame clips up to which its noise does not reach it."""
@@ -46,18 +47,18 @@ standard errors and part by which one may differ from their median, and the shar
 
 @dataclass(frozen=True)
 class Shift:
-    """Shift of a frame's plane against the mean of the other frames.
+    """Shift of a frame's plane relative to the mean of the other frames.
 
     Parameters
     ----------
     chi2 : float
-        χ² of the two components, on two degrees of freedom, if nothing moves.
+        Test statistic of the two components; χ² with two degrees of freedom if nothing moves.
     part : float
-        Share of the squared difference that the shift explains.
+        Fraction of the squared difference that the shift explains.
     size : float
-        Length, pixels of the plane.
+        Length in pixels of the plane.
     gain, gain_error : float
-        Of `fine_gain`.
+        Gain and its standard error, from `fine_gain`.
     """
 
     chi2: float
@@ -68,16 +69,21 @@ class Shift:
 
 
 def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequence[int]) -> list[list[Shift]]:
-    """Shift of some frames' planes, each against the mean of the other frames.
+    """Measure the shifts of frames, each relative to the mean of the other frames.
 
     Parameters
     ----------
     stack : PackedFrames
         Frames of one scene.
-    mean : ndarray, shape (4, h, w)
+    mean : ndarray, shape (C, h, w)
         Mean of all frames, DN.
     numbers : sequence of int
-        Numbers of the frames.
+        Numbers of the frames to measure.
+
+    Returns
+    -------
+    list of list of Shift
+        For each frame, the shift of each plane; empty for planes smaller than 8 pixels.
     """
     height, width = stack.shape
     shifts: list[list[Shift]] = [[] for _ in numbers]
@@ -90,7 +96,7 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
     for plane in range(len(mean)):
         middle = mean[plane][around].reshape(len(at), 3, width)
         for found, number in zip(shifts, numbers, strict=True):
-            # Mean of the others less the frame itself, and from it that mean.
+            # From the mean of all frames and this one, compute the mean of the others and the frame minus that.
             step = middle - stack.frames[number].planes[plane][around].reshape(middle.shape)
             others = middle + own * step
             step = (step * -(1 + own))[:, 1]
@@ -157,28 +163,28 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
 
 
 def sample_rows(height: int) -> NDArray[np.intp]:
-    """The rows of a plane that are looked at."""
+    """Rows of a plane of this height that are sampled."""
     return np.unique(np.linspace(1, height - 2, min(ROWS, height - 2)).astype(np.intp))
 
 
 def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
-    """Fit frame − mean = o + g·mean − δ·∇mean by least squares.
+    """Fit the shift δ in frame − mean = o + g·mean − δ·∇mean by least squares.
 
-    ∇ is the central difference, which does not see the pixel itself: noise in the mean is
-    independent of the difference at the pixel, and δ is zero but for chance when nothing
-    moves.  The gain takes up flicker, which a ramp would show as a shift.  χ² is by the
-    sandwich estimate, since noise grows with the signal.  Pixels off by more than 6 robust σ
-    (hot, or of something that moves by itself) are left out.
+    ∇ is the central difference, which does not contain the pixel itself.  So noise of the mean is
+    independent of the difference at the pixel, and the expected δ is 0 if nothing moves.  The
+    gain g absorbs flicker, which would look like a shift on a ramp.  χ² uses the sandwich
+    estimate of the covariance, since noise grows with the signal.  Pixels that depart by more
+    than 6 robust σ (hot, or on something that moves by itself) are left out.
 
     Parameters
     ----------
     step : ndarray, shape (k, w)
-        Frame less mean on some rows, DN.
+        Frame minus mean of the others on sampled rows, DN.
     mean : ndarray, shape (k, 3, w)
-        On these rows, the one above and the one below, DN.
+        Mean of the others on the row above, the sampled row and the row below, DN.
     """
     r = step[:, 1:-1]
-    # A part of the pixels tells the spread well enough.
+    # A sample of the pixels is enough for the spread.
     some = r.ravel()[::SAMPLED]
     middle = np.median(some)
     spread = float(np.median(np.abs(some - middle)))
@@ -206,10 +212,9 @@ def frame_shift(step: NDArray[np.float32], mean: NDArray[np.float32]) -> Shift:
 
 
 def _products(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Inner products of images, shapes (i, k, w) and (j, k, w) to (i, j): rows in float32, their sum in float64.
+    """Inner products of images, shapes (i, k, w) and (j, k, w) to (i, j), with rows summed in float32.
 
-    Not by BLAS, whose threads wait for each other where each process has a processor to itself, and whose
-    sums hang on their number.
+    BLAS is avoided: its threads compete with the processes of an ingest, and its sums depend on their number.
     """
     products: NDArray[np.float64] = np.einsum("irk,jrk->ijr", a, b).sum(-1, dtype=np.float64)
     return products
@@ -217,23 +222,23 @@ def _products(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.floa
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Where a burst moves.
+    """Motion found in a burst.
 
     Parameters
     ----------
     blocks : ndarray of bool, shape `grid`
-        Blocks that move in any frame, with their neighbours; all of them if the scene moves
+        Blocks that move in any frame, and their neighbours; all blocks if the scene moves
         as a whole.
     whole : bool
-        Whether it moves as a whole.
+        Whether the scene or the camera moves as a whole.
     part : float
-        Fraction of the blocks that were seen to move, neighbours not counted.
+        Fraction of the blocks that move, without neighbours.
     frames : tuple of int
-        Frames in which most of the moving was seen.
+        Frames with most of the motion.
     shift : float
-        Largest shift of a whole frame that is sure, pixels of a plane.
+        Largest significant shift of a whole frame, in pixels of a plane.
     chi2 : float
-        Mean square of the block means' residuals over what white noise allows; about 1.
+        Mean square of the block residuals relative to white noise; about 1 for a static scene.
     """
 
     blocks: NDArray[np.bool_]
@@ -247,31 +252,31 @@ class Motion:
 def find_motion(
     residuals: NDArray[np.float64], variance: NDArray[np.float64], flows: Sequence[Sequence[Shift]]
 ) -> Motion:
-    """Test the block means of frames that offset and gain were taken off.
+    """Test block means of a burst for motion, after offset and gain of each frame are removed.
 
-    A block's residual is normal, its variance known from the temporal variance of its own
-    pixels or of others of the same signal, whichever is less: a block that moves as a whole
-    has residuals of up to √N = 16 times what its pixels' own variance predicts.  Row and
-    column noise and lamp bands of a rolling shutter are common to a row or column of blocks,
-    and drop out with its median.  Noise that is still correlated widens all residuals; a
-    robust spread of up to twice that of white noise is taken for noise and divided by.  The
-    threshold is Bonferroni's over all blocks, planes and frames.
+    The residual of a static block is normal.  Its variance follows from the temporal variance of
+    the block's own pixels or of blocks with the same signal, whichever is smaller; a block that
+    moves as a whole has residuals of up to √N = 16 times that.  Row and column noise, and lamp
+    bands of a rolling shutter, are common to a row or column of blocks and are removed with its
+    median.  Remaining correlated noise widens all residuals: a robust spread of up to twice that
+    of white noise counts as noise, and the threshold is scaled by it.  The threshold is
+    Bonferroni's over all blocks, planes and frames.
 
-    A small shift of the whole frame raises all blocks' variances alike and hides in them: it
-    is seen as optical flow, one sum over the frame, and counts where it is sure (Bonferroni
-    again) and explains 1 % or more of the difference.
+    A small shift of the whole frame raises the variance of all blocks and would stay hidden.  It
+    is found as optical flow over the whole frame, and counts if it is significant (Bonferroni
+    again) and explains at least 1 % of the squared difference.
 
     Parameters
     ----------
     residuals : ndarray, shape (n, C, *grid)
-        DN, from `fit_drift`.
+        Residuals in DN, from `fit_drift`.
     variance : ndarray, shape (C, *grid)
         Variance of a block mean of one frame, DN²; infinite for blocks to ignore.
     flows : sequence of sequence of Shift
-        Frame by frame, plane by plane.
+        Shifts of each frame's planes.
     """
     n = len(residuals)
-    # Around the middle of two frames half of the variance is left; the median of more adds its own.
+    # Relative to the median of two frames half of the variance remains; the median of more frames adds its own.
     factor = 0.5 if n == 2 else 1 + np.pi / (2 * n)
     z = residuals / np.sqrt(factor * variance)
     if z.shape[3] >= LINES:
@@ -299,13 +304,13 @@ def find_motion(
 
 
 def with_neighbours(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Blocks, and the eight around each of them.
+    """Extend a mask of blocks to the eight blocks around each.
 
     >>> with_neighbours(np.array([[True, False, False], [False, False, False]])).astype(int)
     array([[1, 1, 0],
            [1, 1, 0]])
     """
-    # scipy.ndimage has it too, and takes longer to import than all the rest of the test.
+    # scipy.ndimage provides it too, but takes longer to import than the rest of the test to run.
     spread: NDArray[np.bool_] = blocks.copy()
     for axis in (0, 1):
         along = np.moveaxis(spread, axis, 0)

@@ -1,4 +1,4 @@
-"""The frames of one scene, each packed to planes."""
+"""The frames of one scene, each packed into planes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +16,20 @@ __all__ = ["PackedFrame", "PackedFrames", "same_exposure_twice", "same_setting"]
 
 @dataclass(frozen=True, eq=False)
 class PackedFrame:
-    """One frame, its mosaic packed to planes.
+    """One frame whose mosaic is packed into planes.
 
     Parameters
     ----------
     image : RawImage
-        Setting and shape; its mosaic takes no memory and holds nothing.
+        Levels, metadata and shape; its mosaic is a placeholder without pixels.
     levels : ndarray, shape (C,)
         Mean of each plane, DN.
     planes : ndarray of uint16, shape (C, h, w)
-        Codes, DN: in memory, or the pages of a file.
+        Codes in DN, in memory or mapped from a file.
     source_blake3 : str
-        Checksum of the file that it was read from.
+        Checksum of the frame's file.
     pixels : str
-        `pixel_checksum` of its mosaic.
+        `pixel_checksum` of the mosaic.
     """
 
     image: RawImage
@@ -41,23 +41,23 @@ class PackedFrame:
 
 @dataclass(frozen=True, eq=False)
 class PackedFrames:
-    """Frames of one scene at one setting of the camera.
+    """Frames of one scene, taken with one setting of the camera.
 
     Parameters
     ----------
     frames : sequence of PackedFrame
-        One or more.
+        At least one frame.
 
     Raises
     ------
     RawError
-        The frames have different settings, or two hold the same exposure.
+        If the frames have different settings, or two have the same pixels.
     """
 
     frames: Sequence[PackedFrame]
 
     def __post_init__(self) -> None:
-        """Refuse frames of different settings, and the same exposure twice."""
+        """Refuse frames with different settings, and the same exposure twice."""
         first: dict[str, PackedFrame] = {}
         for frame in self.frames:
             same_setting(self.frames[0].image, frame.image)
@@ -67,7 +67,7 @@ class PackedFrames:
 
     @property
     def setting(self) -> RawImage:
-        """The setting of all frames."""
+        """The first frame's levels, metadata and shape, which stand for those of all frames."""
         return self.frames[0].image
 
     @property
@@ -82,12 +82,12 @@ class PackedFrames:
 
     @property
     def levels(self) -> NDArray[np.float64]:
-        """Mean of each frame's planes, DN, shape (n, C)."""
+        """Mean of each frame's planes in DN, shape (n, C)."""
         return np.array([frame.levels for frame in self.frames])
 
 
 def same_exposure_twice(first: str, other: str) -> RawError:
-    """The error for two files that hold the same pixels.
+    """Make the error for two files with the same pixels.
 
     Parameters
     ----------
@@ -95,20 +95,20 @@ def same_exposure_twice(first: str, other: str) -> RawError:
         The files.
     """
     return RawError(
-        f"{other}: holds the same pixels as {first}: one exposure in two files, whose noise would be 0 in each "
-        "other's clean signal; keep one of them"
+        f"{other}: has the same pixels as {first}: this is one exposure in two files, and would be part of its own "
+        "clean signal; keep one of them"
     )
 
 
 def same_setting(first: RawImage, other: RawImage, *, exposure: bool = True) -> None:
-    """Refuse frames of different settings in one scene.
+    """Refuse frames with different settings in one scene.
 
     Parameters
     ----------
     first, other : RawImage
         The frames.
     exposure : bool
-        Whether the exposure time must be the same.
+        Whether the exposure times must be equal.
 
     Raises
     ------
@@ -123,5 +123,5 @@ def same_setting(first: RawImage, other: RawImage, *, exposure: bool = True) -> 
     if not same or setting(replace(first, exposure_s=None)) != setting(replace(other, exposure_s=None)):
         raise RawError(
             f"{other.source}: {setting(other)} differs from {setting(first)} of {first.source}; a burst needs "
-            "one camera, ISO, exposure and size: put other settings into a folder of their own"
+            "one camera, ISO, exposure and size: put frames with other settings into a folder of their own"
         )

@@ -1,4 +1,4 @@
-"""Over the frames of a scene: their mean, their temporal variance, their block means, a strip of rows at a time."""
+"""Mean, temporal variance and block means over the frames of a scene, computed strip by strip."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,42 +17,44 @@ from noiseflow.raw.inspection import shares_of_noise
 __all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_shares", "strips", "sum_strip"]
 
 MOST_FRAMES = 2**16
-"""Number of 16-bit frames whose sum is still exact in 32 bits."""
+"""Largest number of 16-bit frames whose sum is exact in 32 bits."""
 
 SATURATED = 0.9
-"""Part of the white level above which noise and flicker may reach it."""
+"""A block whose highest value exceeds this fraction of the clip level counts as saturated."""
 
 HALO = 2
-"""Rows beside a strip that are looked at with it: a defect is told from its neighbours, and they from theirs."""
+"""Rows on either side of a strip that are used too: a defect is compared with its neighbours, and these with theirs."""
 
 ROWS_COMPARED, VALUES_COMPARED = 32, 1 << 24
-"""Most rows of a plane, and values in all, by which frames' noise is compared."""
+"""Largest number of rows of a plane, and of values in all, used to compare the noise of frames."""
 
 LIT_DN, MOST_LIGHT = 16.0, 2.0
-"""Light above black from which on, and factor up to which, rows are brought to one light."""
+"""Rows brighter than the first value, in DN above black, are scaled to the same light, by up to the second factor."""
 
 UNLIKE_DN = 0.8
-"""Difference of the light of two frames' dim rows from which these are not compared: 5 % of `LIT_DN`."""
+"""Dim rows of two frames are not compared if their light differs by more than this, 5 % of `LIT_DN`."""
 
 BYTES_AT_ONCE = 1 << 20
-"""So much of the frames' one row of blocks is worked on at a time: what stays in the processor's cache."""
+"""Bytes of a row of blocks, over several frames, processed at a time; this much fits into the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """What some rows of all frames show, by plane and by block.
+    """Statistics of a strip of rows over all frames, by plane and by block.
 
     Parameters
     ----------
-    mean : ndarray of float32, shape (4, rows, w)
+    mean : ndarray of float32, shape (C, rows, w)
         Temporal mean, DN.
     defects : Defects
         Defective pixels in the strip.
-    middles : ndarray of float32, shape (n, 4, *grid)
-        Block means (`Blocks.middles`) of each frame less the frames' mean, DN.
-    signal, contrast, highest, variance : ndarray, shape (4, *grid)
-        Of the temporal mean: mean of each block; standard deviation over its quarters; its largest
-        value; and the mean temporal variance of its pixels.  DN, DN².
+    middles : ndarray of float32, shape (n, C, *grid)
+        Block means (as `Blocks.middles`) of each frame minus the mean over the frames, DN.
+    signal, contrast, highest : ndarray, shape (C, *grid)
+        Statistics of the temporal mean in DN: mean of each block, standard deviation over its quarters,
+        and largest value.
+    variance : ndarray, shape (C, *grid)
+        Mean temporal variance of the pixels of each block, DN².
     """
 
     mean: NDArray[np.float32]
@@ -64,21 +66,23 @@ class Strip:
     variance: NDArray[np.float64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All but the pixels, by name."""
+        """The block statistics, by name."""
         names = ("middles", "signal", "contrast", "highest", "variance")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseShares:
-    """Noise variance of each frame of a scene over what frames of its light have; NaN where it cannot be told.
+    """Noise variance of each frame of a scene, relative to the variance expected for its light.
 
-    With r times the others' light the variance grows with a power of r from 0, read noise, to 1, shot noise.
+    A frame with r times the light of the others has a variance between that of the others (read noise) and r times
+    it (shot noise).
 
     Parameters
     ----------
     of_least, of_most : ndarray, shape (n,)
-        Over the least, min(1, r), and over the most, max(1, r), times that of the middle frame.
+        Ratio to the least expected variance, min(1, r) times that of the median frame, and to the most, max(1, r)
+        times it; NaN if unknown.
     """
 
     of_least: NDArray[np.float64]
@@ -86,24 +90,29 @@ class NoiseShares:
 
 
 def strips(shape: tuple[int, int]) -> list[Blocks]:
-    """The rows of blocks of planes that are worked on together."""
+    """Strips of blocks in which planes of a shape (h, w) are processed."""
     return list(Blocks(shape).strips())
 
 
 def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip:
-    """Sum some rows of all frames, and look for defects in them.
+    """Compute the statistics of a strip of rows over all frames, and find defects in it.
 
-    The temporal variance is about the frames' means, so that drift of the whole frame is none
-    of a pixel's.
+    The temporal variance is taken relative to the means of the frames, so that drift of a whole frame
+    does not count as noise of its pixels.
 
     Parameters
     ----------
     stack : PackedFrames
         Frames of one scene.
     blocks : Blocks
-        The rows.
+        Blocks of the strip.
     structured : bool
         Whether the frames show a scene; darks do not.
+
+    Raises
+    ------
+    RawError
+        If there are more than `MOST_FRAMES` frames.
     """
     count, rows = len(stack.frames), blocks.rows
     if count > MOST_FRAMES:
@@ -142,10 +151,15 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
 
 
 def noise_shares(stack: PackedFrames) -> NoiseShares:
-    """`shares_of_noise` of the frames, by some rows of each plane, over what frames of their light have.
+    """Compare the noise of the frames of a scene, in some rows of each plane.
 
-    Neighbours in a row are subtracted, so that rows have no part in it.  The scene's structure has none either: rows
-    are brought to one light, as a lamp on alternating current changes it.
+    Differences of neighbours in a row are used, which removes row noise.  Rows are scaled to the same light first,
+    since a lamp on alternating current changes it; this removes the structure of the scene.
+
+    Parameters
+    ----------
+    stack : PackedFrames
+        Frames of one scene.
     """
     count, (planes, height, width) = len(stack.frames), stack.cube
     pairs = width // 2
@@ -153,7 +167,7 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     rows = np.unique(np.linspace(0, height - 1, most).astype(int))
     steps = np.empty((count, planes, len(rows), pairs), np.float32)
     light = np.empty((count, planes, len(rows), 1), np.float32)
-    # What is clipped in one frame has no noise there, and nothing is wrong with it.
+    # Skip pixels that clip in any frame: they have no noise there.
     seen = np.ones((planes, len(rows), pairs), np.bool_)
     for step, lit, frame in zip(steps, light, stack.frames, strict=True):
         pixels = frame.planes[:, rows, : 2 * pairs].astype(np.float32)
@@ -164,7 +178,7 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     usual = np.median(light, 0)
     ratio = light / np.maximum(usual, LIT_DN)
     bright = usual > LIT_DN
-    # Rows that cannot be brought to one light show the scene's structure as noise that differs.
+    # Skip rows that cannot be scaled to the same light, since the scene's structure would look like noise.
     seen &= ~(bright & ((ratio < 1 / MOST_LIGHT) | (ratio > MOST_LIGHT)).any(0))
     if count == 2 and not bright.all() and abs(float(np.diff(light, axis=0)[0][~bright].mean())) > UNLIKE_DN:
         seen &= bright
@@ -178,9 +192,9 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
 def _summed(
     stack: PackedFrames, blocks: Blocks, around: slice, inner: slice, shifts: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
-    """Temporal mean and variance of some rows, (4, rows, w), and each frame's block quarters, (n, 4, *grid, 4).
+    """Temporal mean and variance of some rows, (C, rows, w), and each frame's block quarters, (n, C, *grid, 4).
 
-    `shifts` are the frames' means less the mean of all, DN, shape (n, 4).
+    `shifts` are the frames' means minus the mean of all frames in DN, shape (n, C).
     """
     count, (planes, _, width) = len(stack.frames), stack.cube
     mean = np.empty((planes, around.stop - around.start, width), np.float32)
@@ -198,7 +212,7 @@ def _summed(
             total = np.zeros_like(first)
             square = np.zeros_like(total)
             for group in groups:
-                # From the first frame, so that neither sums nor squares are of large numbers.
+                # Relative to the first frame, to keep sums and squares small.
                 steps = np.empty((group.stop - group.start, *total.shape), np.float32)
                 for step, each in zip(steps, pixels[group], strict=True):
                     np.subtract(each, first, out=step)
@@ -208,7 +222,7 @@ def _summed(
                 total += np.add.reduce(steps, 0)
                 square += np.einsum("nij,nij->ij", steps, steps)
             place += part is not None
-            # The codes are whole: as long as their sum fits into a float32 the mean is exact.
+            # Codes are integers, so the mean is exact as long as their sum fits into a float32.
             np.multiply(first, np.float32(count), out=mean[plane, piece])
             mean[plane, piece] += np.rint(total)
             mean[plane, piece] /= np.float32(count)
@@ -221,7 +235,7 @@ def _summed(
 
 
 def _pieces(blocks: Blocks, inner: slice, rows: int) -> Iterable[tuple[Blocks | None, slice]]:
-    """Each row of blocks with its pixels' rows, and the rows beside them."""
+    """Yield each row of blocks with its rows of pixels, and the halo rows with None."""
     if inner.start:
         yield None, slice(0, inner.start)
     for part in blocks.strips(1):
@@ -232,21 +246,40 @@ def _pieces(blocks: Blocks, inner: slice, rows: int) -> Iterable[tuple[Blocks | 
 
 
 def drift_variance(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance of the frames' means, DN², shape (4,)."""
+    """Variance in DN² of the frames' means `levels`, shape (n, C) to (C,)."""
     return np.asarray(np.var(levels, axis=0, ddof=1) if len(levels) > 1 else np.zeros(levels.shape[1]))
 
 
 class Sums:
-    """What all rows show: the strips put together, without their pixels.
+    """Block statistics of whole frames, joined from their strips.
 
     Parameters
     ----------
     stack : PackedFrames
-        Frames that were summed.
+        The frames.
     found : sequence of mapping
-        `Strip.arrays`, from the top down.
+        `Strip.arrays` of each strip, from top to bottom.
     defects : sequence of Defects
-        Defective pixels, strip by strip.
+        Defective pixels of each strip.
+
+    Attributes
+    ----------
+    count : int
+        Number of frames.
+    levels : ndarray, shape (n, C)
+        Mean of each frame's planes, DN.
+    black, white : ndarray and float
+        Levels as from `RawImage.levels`, DN.
+    blocks : Blocks
+        Blocks of a whole plane.
+    middles, signal, contrast, variance : ndarray
+        As in `Strip`; `signal` is above black, and `variance` at least 1/12 DN².
+    saturated : ndarray of bool, shape (C, *grid)
+        Blocks that reach the clip level.
+    constant : bool
+        Whether no pixel changes, although not all are clipped.
+    defects : Defects
+        Defective pixels, without their mask.
     """
 
     def __init__(
@@ -264,7 +297,7 @@ class Sums:
         self.saturated = whole["highest"] > SATURATED * clips_at
         clipped = bool(self.saturated.all()) or not whole["highest"].any()
         self.constant = not whole["variance"].any() and not clipped
-        # At least that of rounding.
+        # At least the variance of rounding.
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]
         self.defects = joined(defects, tops)

@@ -1,9 +1,9 @@
-"""CRVD, indoor: 11 scenes of 7 still frames at 5 ISOs, each with 10 noisy frames and a clean one.
+"""CRVD, indoor: 11 scenes with 7 still positions at 5 ISOs, each with 10 noisy frames and a clean one.
 
-``indoor_raw_noisy/[indoor_raw_noisy_scene1/]scene1/ISO1600/frame1_noisy0.tiff`` with
-``indoor_raw_gt/[indoor_raw_gt_scene1/]scene1/ISO1600/frame1_clean_and_slightly_denoised.tiff``:
-mosaics of 12 bits of an IMX385, without levels, which stand in the manifest.  The mean that the authors
-did not denoise, ``frame1_clean.tiff`` among the noisy ones, is the better clean signal where it is there.
+``indoor_raw_noisy/[indoor_raw_noisy_scene1/]scene1/ISO1600/frame1_noisy0.tiff`` belongs to
+``indoor_raw_gt/[indoor_raw_gt_scene1/]scene1/ISO1600/frame1_clean_and_slightly_denoised.tiff``.  The files
+are 12-bit mosaics of an IMX385 without levels; these are in the manifest.  If the mean that the authors did
+not denoise, ``frame1_clean.tiff``, is among the noisy frames, it is used as the clean signal instead.
 
 References
 ----------
@@ -25,7 +25,7 @@ NOISY, CLEAN = "indoor_raw_noisy", "indoor_raw_gt"
 PUBLISHED = manifest("crvd")
 SCENES = range(1, PUBLISHED["scenes"] + 1)
 TEST_SCENES: tuple[int, ...] = tuple(PUBLISHED["test"])
-"""Numbers of the indoor scenes that the paper tests on."""
+"""Numbers of the indoor scenes used for testing in the paper."""
 ISOS: tuple[int, ...] = tuple(PUBLISHED["isos"])
 FRAMES = range(1, PUBLISHED["frames"] + 1)
 
@@ -39,19 +39,16 @@ PLACE = r"scene(\d+)/ISO(\d+)/frame(\d+)_"
 NOISY_NAME, CLEAN_NAME = (re.compile(PLACE + kind + r"\.tiff?$", re.IGNORECASE) for kind in (r"noisy\d+", r"clean\w*"))
 
 Place = tuple[int, int, int]
-"""Scene, ISO, frame."""
+"""Numbers of scene, ISO and frame."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds the noisy and the clean indoor frames."""
+    """Whether a folder contains the folders of noisy and of clean indoor frames."""
     return (path / NOISY).is_dir() and (path / CLEAN).is_dir()
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the noisy frames into scenes, one for each frame, with the published split.
-
-    What is missing of the published list is reported.
-    """
+    """Make a scene of each still position at each ISO, with the published split; missing frames are reported."""
     noisy, denoised = _found(path / NOISY, NOISY_NAME), _found(path / CLEAN, CLEAN_NAME)
     averaged = _found(path / NOISY, CLEAN_NAME)
     clean = denoised | averaged
@@ -71,20 +68,21 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     missing = published - {place for place in noisy if place in clean}
     report = [f"{path}: published split by scene, {TEST_SCENES[0]} to {TEST_SCENES[-1]} for testing"]
     report.append(
-        f"{path}: the clean signal of {len(averaged.keys() & noisy.keys())} frames is the mean of the authors "
-        f"(frameN_clean), of {len((noisy.keys() & clean.keys()) - averaged.keys())} that mean slightly denoised"
+        f"{path}: the clean signal of {len(averaged.keys() & noisy.keys())} frames is the authors' mean "
+        f"(frameN_clean); of {len((noisy.keys() & clean.keys()) - averaged.keys())} frames it is that mean, slightly "
+        "denoised"
     )
     if missing:
         first = sorted(missing)[0]
         report.append(f"{path}: {len(missing)} of {len(published)} published frames missing, the first {first}")
     alone = len([place for place in noisy if place not in clean])
     if alone:
-        report.append(f"{path}: {alone} noisy frames without their clean one left out")
+        report.append(f"{path}: {alone} noisy frames left out because their clean frame is missing")
     return Collection(scenes, report=tuple(report))
 
 
 def _found(folder: Path, pattern: re.Pattern[str]) -> dict[Place, list[Path]]:
-    """Files of a kind by scene, ISO and frame."""
+    """Find files whose names match, by scene, ISO and frame."""
     found: dict[Place, list[Path]] = defaultdict(list)
     for below, names, _ in walk(folder):
         for name in names:

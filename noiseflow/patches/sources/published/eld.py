@@ -1,8 +1,8 @@
 """ELD: 10 scenes of 16 frames for each of four cameras; frames 1, 6, 11 and 16 are references.
 
-``ELD/SonyA7S2/scene-1/IMG_0001.ARW``: the other frames are low-light ones at three ISOs and two
-exposure ratios; the nearest reference by number is their clean signal.  Files as the cameras named them are numbered
-in the order of their names, as the authors do.
+Files are named ``ELD/SonyA7S2/scene-1/IMG_0001.ARW``.  The other frames are low-light frames at three ISOs and two
+exposure ratios; their clean signal is the reference with the nearest number.  Files with the cameras' own names are
+numbered in order of name, as the authors do.
 
 References
 ----------
@@ -31,21 +31,19 @@ NAME = re.compile(r"IMG_(\d{4})\.\w+", re.IGNORECASE)
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is one camera's, or holds some."""
+    """Whether a folder is that of one camera, or contains such folders."""
     return path.is_dir() and any(_scenes(path))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the low-light frames into scenes by their reference; all of them are for testing.
-
-    Missing frames are reported.
+    """Make a scene of each reference with its low-light frames; all are for testing, missing frames are reported.
 
     Raises
     ------
     RawError
-        No scene has a reference and a low-light frame.
+        If no scene has a reference and a low-light frame.
     """
-    scenes, report = [], [f"{path}: a set for testing; train on another one"]
+    scenes, report = [], [f"{path}: this data set is for testing; train on another one"]
     for name, folder in _scenes(path):
         files, note = _numbered(folder)
         report += note
@@ -69,28 +67,28 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             for reference, shorts in sorted(noisy.items())
         ]
     if not scenes:
-        raise RawError(f"{path}: folders of ELD, but no low-light frame with its reference (1, 6, 11, 16) in them")
+        raise RawError(
+            f"{path}: has the folders of ELD, but no low-light frame together with its reference (1, 6, 11, 16)"
+        )
     return Collection(tuple(scenes), report=tuple(report))
 
 
 def _numbered(folder: Path) -> tuple[dict[int, Path], list[str]]:
-    """The frames of a scene by number, and remarks about it."""
+    """Frames of a scene by number, and remarks about it."""
     raws = [file for file in sorted(folder.iterdir()) if is_raw(file)]
     named = {int(match[1]): file for file in raws if (match := NAME.fullmatch(file.name)) and int(match[1]) in FRAMES}
     if named or not raws:
         return named, []
     if len(raws) != len(FRAMES):
         return {}, [
-            f"{folder}: {len(raws)} raw files that are not called IMG_0001 to IMG_{FRAMES[-1]:04d}; which are the "
-            "references cannot be told; left out"
+            f"{folder}: left out: its {len(raws)} raw files are not named IMG_0001 to IMG_{FRAMES[-1]:04d}, so the "
+            "references are unknown"
         ]
-    return dict(zip(FRAMES, raws, strict=True)), [
-        f"{folder}: files numbered 1 to {len(raws)} in the order of their names"
-    ]
+    return dict(zip(FRAMES, raws, strict=True)), [f"{folder}: files were numbered 1 to {len(raws)} in order of name"]
 
 
 def _scenes(path: Path) -> Iterator[tuple[str, Path]]:
-    """Name and folder of each scene of each camera."""
+    """Yield name and folder of each scene of each camera."""
     cameras = [path] if path.name in CAMERAS else [path / camera for camera in CAMERAS if (path / camera).is_dir()]
     for camera in cameras:
         found = [(int(match[1]), folder) for folder in camera.iterdir() if (match := SCENE.fullmatch(folder.name))]

@@ -1,8 +1,8 @@
-"""LRID (of PMN): bursts of 10 still frames of an IMX686 at ISO 6400, for several digital gains.
+"""LRID (from PMN): bursts of 10 still frames of an IMX686 at ISO 6400, for several digital gains.
 
-``LRID/indoor_x5/6400/1/000/*.dng``: subset, ISO, digital gain (how much too dark the exposure is),
-scene.  The references are arrays of fused frames in units of their own (``npy/GT_align_ours``), and are not
-read: a frame's clean signal is the mean of the other nine.
+Folders are named ``LRID/indoor_x5/6400/1/000/*.dng``: subset, ISO, digital gain (how much too dark the exposure is),
+scene.  The published references (``npy/GT_align_ours``) are fused frames in a unit of their own and are not
+used: a frame's clean signal is the mean of the other nine.
 
 References
 ----------
@@ -22,16 +22,16 @@ __all__ = ["FRAMES", "SUBSETS", "gather", "recognises"]
 ISO = str(manifest("lrid")["iso"])
 FRAMES: int = manifest("lrid")["frames"]
 SUBSETS = manifest("lrid")["subsets"]
-"""Subsets; of each the scenes that the authors' code evaluates on, and those taken with a hot sensor."""
+"""Subset → numbers of the scenes used for evaluation in the authors' code, and of those taken with a hot sensor."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is a subset, or holds some."""
+    """Whether a folder is a subset, or contains subsets."""
     return path.is_dir() and any(_bursts(path))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the bursts into scenes with the authors' split; the gains of one scene stay in one split."""
+    """Make a scene of each burst, with the authors' split; all gains of a scene are in one split."""
     scenes, report = [], ["the authors' evaluation scenes are for testing, the others for training"]
     short = 0
     for subset, gain, folder in _bursts(path):
@@ -53,7 +53,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
 
 def _bursts(path: Path) -> Iterator[tuple[str, str, Path]]:
-    """Subset, digital gain and folder of each burst."""
+    """Yield subset, digital gain and folder of each burst."""
     subsets = [path] if path.name in SUBSETS else [path / name for name in SUBSETS]
     for subset in subsets:
         if (subset / ISO).is_dir():

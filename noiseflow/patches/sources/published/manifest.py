@@ -1,4 +1,4 @@
-"""The manifests beside the readers: what is published about a data set, with its sources."""
+"""Manifests of published data sets: facts about each set, with their sources, in TOML files in this folder."""
 
 import sys
 from collections.abc import Mapping
@@ -16,8 +16,15 @@ __all__ = ["manifest"]
 
 @cache
 def manifest(name: str) -> Mapping[str, Any]:
-    """The table of the manifest ``NAME.toml``.
+    """Read the manifest ``NAME.toml``.
 
+    Parameters
+    ----------
+    name : str
+        Name of the data set, in lower case.
+
+    Examples
+    --------
     >>> manifest("crvd")["cfa"]
     'GBRG'
     """

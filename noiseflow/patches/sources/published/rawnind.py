@@ -1,8 +1,8 @@
 """RawNIND: scenes of one camera at several ISOs, with clean frames in a folder ``gt``.
 
-``RawNIND/src/Bayer/SCENE/*.CR2`` with ``…/SCENE/gt/*.CR2``; ``X-Trans`` beside ``Bayer``, whose
-planes need a store of their own.  As it is downloaded the set is one flat folder of files
-``Bayer_SCENE_[GT_]ISO100_sha1=….arw``, which is read as it is.
+``RawNIND/src/Bayer/SCENE/*.CR2`` are the noisy frames, ``…/SCENE/gt/*.CR2`` the clean ones.  ``X-Trans``, next to
+``Bayer``, has other planes and needs a store of its own.  The download is one flat folder of files
+``Bayer_SCENE_[GT_]ISO100_sha1=….arw``, which can be read directly.
 
 References
 ----------
@@ -30,7 +30,7 @@ NAME = re.compile(rf"({'|'.join(KINDS)})_(.+?)_(GT_)?ISO\d+_sha1=[0-9a-f]+\.\w+"
 
 
 class Found(NamedTuple):
-    """Noisy and clean files of one scene of one kind of sensor."""
+    """Noisy and clean files of one scene, taken with one kind of sensor."""
 
     kind: str
     name: str
@@ -39,23 +39,25 @@ class Found(NamedTuple):
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds scenes with clean frames, sorted into folders or by the names of its files."""
+    """Whether a folder contains scenes with clean frames, in folders or by file name."""
     return path.is_dir() and bool(_scenes(path))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the frames of each scene beside the first of its clean ones, of the Bayer cameras if they are there.
+    """Make a scene of each set of noisy frames with the first of its clean frames.
+
+    Scenes of Bayer cameras are used if there are any, otherwise those of X-Trans cameras.
 
     Raises
     ------
     RawError
-        No scene has a noisy and a clean frame.
+        If no scene has both a noisy and a clean frame.
     """
     found = _scenes(path)
     kinds = [kind for kind in KINDS if any(scene.kind == kind for scene in found)]
     whole = [scene for scene in found if scene.kind == kinds[0] and scene.noisy and scene.clean]
     if not whole:
-        raise RawError(f"{path}: named as RawNIND, but no scene with a noisy and a clean frame")
+        raise RawError(f"{path}: is named like RawNIND, but has no scene with both a noisy and a clean frame")
     scenes = tuple(
         Scene(
             name=scene.name,
@@ -69,11 +71,11 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     )
     report = [
         f"{path}: {len(scenes)} scenes; those named {TEST_MARK}… are for testing, as the authors hold them out",
-        "the clean signal is the first file of gt/, brought to each frame by the ratio of exposure and ISO; frames "
+        "the clean signal is the first file in gt/, scaled to each frame by the ratio of exposure time × ISO; frames "
         "are not aligned: check for motion",
     ]
     report += [
-        f"{path / kind}: left out: another colour filter array needs a store of its own: "
+        f"{path / kind}: left out, since another colour filter array needs a store of its own: "
         + (
             "ingest this folder"
             if (path / kind).is_dir()
@@ -90,7 +92,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
 
 def _scenes(path: Path) -> list[Found]:
-    """The scenes of a folder: sorted into folders, or else by the names of its files."""
+    """Find scenes in folders, or else by the names of the files."""
     roots = [path] if path.name in KINDS else [path / kind for kind in KINDS if (path / kind).is_dir()]
     found = [
         Found(root.name, folder.name, raw_files(folder.iterdir())[0], raw_files((folder / CLEAN).iterdir())[0])
@@ -102,7 +104,7 @@ def _scenes(path: Path) -> list[Found]:
 
 
 def _by_name(path: Path) -> list[Found]:
-    """The scenes of a flat folder."""
+    """Find the scenes of a flat folder by the names of its files."""
     files: dict[tuple[str, str], tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
     for file in sorted(path.iterdir()):
         if match := NAME.fullmatch(file.name):

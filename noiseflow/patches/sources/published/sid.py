@@ -1,7 +1,7 @@
-"""SID (See-in-the-Dark): short exposures with a long one of the same scene, as its lists pair them.
+"""SID (See-in-the-Dark): short exposures with a long exposure of the same scene, paired by the published lists.
 
-``Sony_train_list.txt`` has lines ``./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8``;
-likewise ``…_val_list.txt`` and ``…_test_list.txt``, and ``Fuji_…`` for the X-Trans camera, whose
+``Sony_train_list.txt`` has lines ``./Sony/short/00001_00_0.04s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8``.
+``…_val_list.txt`` and ``…_test_list.txt`` have the same form, as have ``Fuji_…`` for the X-Trans camera, whose
 planes need a store of their own.
 
 References
@@ -23,26 +23,25 @@ __all__ = ["gather", "recognises"]
 SPLITS = ("train", "val", "test")
 CAMERAS = {code: f"{camera['name']}, {camera['cfa']}" for code, camera in manifest("sid")["cameras"].items()}
 MISALIGNED = frozenset(manifest("sid")["misaligned"])
-"""Pictures of the Sony whose long exposure does not lie on the short ones, as the authors say."""
+"""Pictures of the Sony whose long exposure is not aligned with the short ones, according to the authors."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds one of the lists, or is the folder of one camera beside them."""
+    """Whether a folder contains one of the lists, or is the folder of one camera next to them."""
     return path.is_dir() and any(_lists(*_root(path)))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the short exposures into scenes by their long one, with the published split.
+    """Make a scene of each long exposure with its short ones, with the published split.
 
-    Of the dataset's folder the Bayer camera is taken, if it is there; of the folder of one camera
-    that one.  Files that the lists name and that are not there are reported, as are lists of another
-    length than the published ones, a camera that is left out, and the pictures that the authors
-    call misaligned, which are left out.
+    From the folder of the data set, the Bayer camera is used if it is there; from the folder of one
+    camera, that camera.  Pictures that the authors call misaligned are left out.  The report names these,
+    missing files, lists that are longer or shorter than the published ones, and a camera that was left out.
 
     Raises
     ------
     RawError
-        A line that cannot be understood, or no pair of which both files are there.
+        If a line cannot be parsed, or no pair has both files.
     """
     report: list[str] = []
     pairs: dict[Path, list[Path]] = defaultdict(list)
@@ -53,7 +52,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     chosen = chosen or next(camera for camera, *_ in _lists(path))
     for camera, split, file in _lists(path):
         if camera != chosen:
-            report.append(f"{file}: left out: {CAMERAS[camera]}, needs a store of its own: ingest {path / camera}")
+            report.append(f"{file}: left out: {CAMERAS[camera]} needs a store of its own: ingest {path / camera}")
             continue
         listed = list(_pairs(path, file))
         report += _unlike_the_published(file, camera, split, listed)
@@ -69,14 +68,14 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             splits[long] = split
     if misaligned:
         names = ", ".join(sorted(misaligned))
-        report.append(f"{path}: pictures {names} left out: their long exposure is misaligned, as the authors say")
+        report.append(f"{path}: pictures {names} left out: the authors call their long exposure misaligned")
     if missing:
         count, first = len(set(missing)), min(missing)
-        # A list may name files anywhere.
+        # Lists may name files outside the folder.
         first = first.relative_to(path) if first.is_relative_to(path) else first
         report.append(f"{path}: {count} listed file(s) missing, the first {first}")
     if not pairs:
-        raise RawError(f"{path}: lists of SID, but no pair of which both files are there; {'; '.join(report)}")
+        raise RawError(f"{path}: has lists of SID, but no pair with both files; {'; '.join(report)}")
     scenes = tuple(
         Scene(
             name=long.stem,
@@ -92,12 +91,12 @@ def gather(path: Path, settings: RawSettings) -> Collection:
 
 
 def _picture(file: Path) -> str:
-    """Number of the picture in a file's name, its first digit the split."""
+    """Number of the picture from a file's name; its first digit gives the split."""
     return file.stem.split("_")[0]
 
 
 def _unlike_the_published(file: Path, camera: str, split: str, listed: Sequence[tuple[Path, Path]]) -> Iterator[str]:
-    """Whether a list is longer or shorter than the published one."""
+    """Yield a remark if a list is longer or shorter than the published one."""
     published = manifest("sid")["lists"][camera].get(split)
     found = {"short": len(listed), "long": len({long for _, long in listed})}
     if published not in (None, found):
@@ -108,12 +107,12 @@ def _unlike_the_published(file: Path, camera: str, split: str, listed: Sequence[
 
 
 def _root(path: Path) -> tuple[Path, str]:
-    """The dataset's folder, and the camera whose folder `path` is; empty if it is the dataset's."""
+    """Folder of the data set, and the camera if `path` is a camera's folder; otherwise empty."""
     return (path.parent, path.name) if path.name in CAMERAS else (path, "")
 
 
 def _lists(path: Path, chosen: str = "") -> Iterator[tuple[str, str, Path]]:
-    """Camera, split and file of each list that is there, of one camera or of all."""
+    """Yield camera, split and file of each existing list, of one camera or of all."""
     for camera in [chosen] if chosen else CAMERAS:
         for split in SPLITS:
             file = path / f"{camera}_{split}_list.txt"
@@ -122,7 +121,7 @@ def _lists(path: Path, chosen: str = "") -> Iterator[tuple[str, str, Path]]:
 
 
 def _pairs(path: Path, listing: Path) -> Iterator[tuple[Path, Path]]:
-    """Short and long file of each line."""
+    """Yield the short and the long file of each line."""
     for number, line in enumerate(listing.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         words = line.split()
         if not words:
@@ -135,6 +134,6 @@ def _pairs(path: Path, listing: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _there(file: Path) -> Path:
-    """The file, or the one whose suffix is in the other case, as some programs copy it."""
+    """The file, or the one with its suffix in the other case if only that exists."""
     other = file.with_suffix(file.suffix.swapcase())
     return other if other.is_file() and not file.is_file() else file

@@ -1,8 +1,8 @@
-"""SMID (Seeing Motion in the Dark): short static videos with a long exposure of each.
+"""SMID (Seeing Motion in the Dark): short static videos, each with a long exposure.
 
-``SMID/short/0001/*.ARW`` with ``SMID/long/0001/*.ARW``; ``train_list.txt``, ``val_list.txt`` and
-``test_list.txt`` beside them, if they are there, hold the numbers of each split; without them the
-published ones count.
+``SMID/short/0001/*.ARW`` belongs to ``SMID/long/0001/*.ARW``.  If ``train_list.txt``, ``val_list.txt`` and
+``test_list.txt`` exist next to them, they give the numbers of each split; otherwise the published
+split is used.
 
 References
 ----------
@@ -23,27 +23,27 @@ __all__ = ["gather", "recognises"]
 SPLITS = ("train", "val", "test")
 NUMBER = re.compile(r"\d{4}")
 PUBLISHED = {f"{number:04d}": split for split, numbers in manifest("smid")["split"].items() for number in numbers}
-"""Split of each video, as the authors' code lists them."""
+"""Number of a video → its split in the authors' code."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds numbered folders of short and of long exposures."""
+    """Whether a folder contains numbered folders of short and of long exposures."""
     return bool(_numbered(path / "short")) and bool(_numbered(path / "long"))
 
 
 def gather(path: Path, settings: RawSettings) -> Collection:
-    """Sort the frames of each short video into a scene with the first of its long exposures.
+    """Make a scene of each short video with the first of its long exposures.
 
     Raises
     ------
     RawError
-        No video has a long exposure.
+        If no video has a long exposure.
     """
     short, long = _numbered(path / "short"), _numbered(path / "long")
     splits = _splits(path)
     report = [
-        "split by the lists beside the folders" if splits else f"{path}: no list of a split; the published one counts",
-        "the clean signal is the first long exposure, brought to the short one by the ratio of exposure and ISO",
+        "split by the lists next to the folders" if splits else f"{path}: no split lists; the published one is used",
+        "the clean signal is the first long exposure, scaled to the short one by the ratio of exposure time × ISO",
     ]
     alone = sorted(short.keys() - long.keys())
     if alone:
@@ -61,7 +61,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         if number in long
     )
     if not scenes:
-        raise RawError(f"{path}: folders of SMID, but no short video with a long exposure of the same number")
+        raise RawError(f"{path}: has the folders of SMID, but no short video with a long exposure of the same number")
     return Collection(scenes, report=tuple(report))
 
 
@@ -74,7 +74,7 @@ def _numbered(path: Path) -> dict[str, list[Path]]:
 
 
 def _splits(path: Path) -> dict[str, str]:
-    """Split of each number, by the lists."""
+    """Number of each video → its split, from the lists; empty if there are none."""
     splits: dict[str, str] = {}
     for split in SPLITS:
         listing = path / f"{split}_list.txt"

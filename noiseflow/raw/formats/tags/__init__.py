@@ -1,1 +1,1 @@
-"""What the directories of TIFF-based files say: metadata, levels, all in one look."""
+"""Read the tags of TIFF-based files: metadata, levels, colour filter array."""

@@ -1,4 +1,4 @@
-"""Metadata that a file made from a raw file takes over from it: when, by which lens, which way up, in which colours."""
+"""Copy metadata from a raw file to a DNG made from it: date, lens, orientation, colour matrices."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from noiseflow.raw.guards import decoding
 __all__ = ["NOISE_REDUCTION", "Carried", "carried_from", "noise_reduction"]
 
 NOISE_REDUCTION = 0xC6F7
-"""NoiseReductionApplied of a DNG: 0 for none, 1 for the most."""
+"""DNG tag NoiseReductionApplied: 0 for none, 1 for the maximum."""
 
 FIRST = {
     0x0112: "Orientation",
@@ -32,7 +32,7 @@ FIRST = {
     0xC714: "ForwardMatrix1",
     0xC715: "ForwardMatrix2",
 }
-"""Of the first directory."""
+"""Tags copied from the first directory."""
 
 EXIF = {
     0x829D: "FNumber",
@@ -58,42 +58,53 @@ EXIF = {
     0xA433: "LensMake",
     0xA434: "LensModel",
 }
-"""Of the Exif directory; maker notes, serial numbers and places are left out."""
+"""Tags copied from the Exif directory; maker notes, serial numbers and GPS positions are not copied."""
 
 COLOUR_MATRIX, ILLUMINANT, D65 = 0xC621, 0xC65A, 21
 
 KINDS = {2: "ascii", 3: "short", 4: "long", 5: "rational", 10: "srational"}
-"""TIFF types that are taken over."""
+"""TIFF type codes that are copied, and their names."""
 
 MOST = 1000
-"""Values, or characters, of one tag."""
+"""Tags with more values, or characters, than this are not copied."""
 
 Entry = tuple[int, str, Any]
-"""Tag, type, values, as `noiseflow.raw.formats.dng` writes them."""
+"""Tag, type name, values, as `noiseflow.raw.formats.dng` writes them."""
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Entries for the first and the Exif directory of a file that is written.
+    """Entries for the first and the Exif directory of a DNG to be written.
 
     Parameters
     ----------
     first, exif : tuple of (int, str, values)
-        Tag, type and values.
+        Tag, type name and values of each entry.
     """
 
     first: tuple[Entry, ...] = ()
     exif: tuple[Entry, ...] = ()
 
     def with_noise_reduction(self, strength: float) -> "Carried":
-        """The same and how much noise was taken off, 0 to 1."""
+        """Add the tag NoiseReductionApplied.
+
+        Parameters
+        ----------
+        strength : float
+            How much noise was removed, 0 to 1.
+        """
         return Carried((*self.first, (NOISE_REDUCTION, "rational", [(round(1000 * strength), 1000)])), self.exif)
 
 
 def carried_from(path: str | Path) -> Carried:
-    """What a raw file says of the shot and its colours, as far as it can be taken over; nothing if it says nothing.
+    """Read the tags of a raw file that can be copied to a DNG; no entries if it has no readable tags.
 
-    A file without a colour matrix gets the one that LibRaw knows of its camera.
+    If the file has no colour matrix, LibRaw's matrix of its camera is used.
+
+    Parameters
+    ----------
+    path : path
+        The raw file.
     """
     import exifread
 
@@ -110,7 +121,7 @@ def carried_from(path: str | Path) -> Carried:
 
 
 def noise_reduction(path: str | Path) -> float:
-    """How much noise a DNG says was taken off it already, 0 to 1; 0 if it does not say."""
+    """Value of NoiseReductionApplied in a DNG, 0 to 1; 0 without the tag."""
     path = Path(path)
     try:
         with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:

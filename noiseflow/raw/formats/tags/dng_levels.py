@@ -1,4 +1,4 @@
-"""Black and white levels of a DNG, by the specification's formula, and what its masked pixels say."""
+"""Black and white levels of a DNG by the specification's formula, compared with its masked pixels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,38 +28,39 @@ BLACK_REPEAT, BLACK, DELTA_H, DELTA_V, WHITE, ACTIVE_AREA, MASKED_AREAS = (
 LINEARIZATION = 50712
 
 RARE = 0.05
-"""Fraction of a table's steps that say nothing of a curve: the shortest and the longest."""
+"""Fraction of a table's steps ignored at each end, the shortest and the longest, when looking for a curve."""
 
 DIFFERENT_DN, DIFFERENT_PART = 2.0, 0.002
-"""Masked pixels contradict the tags if they differ by more than both: DN, and part of the range above black."""
+"""Masked pixels contradict the tags if they differ from them by more than both limits: DN, and fraction of the range
+above black."""
 
 NO_BLACK = (
-    "no tag says the black level, which is then 0 by the specification, but no code lies below {:g}: give --black if 0 "
-    "is wrong"
+    "no tag gives the black level; 0 was taken, the specification's default, but no code is below {:g}: give --black "
+    "if 0 is wrong"
 )
 
 Spans = tuple[tuple[int, int, int, int], ...]
-"""Areas as DNG lists them: top, left, bottom, right."""
+"""Areas as in the DNG: top, left, bottom, right, in pixels."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """What the directory of a raw image says of its levels.
+    """Levels from the tags of a raw image.
 
     Parameters
     ----------
     black : BlackMap or None
-        From the active area's first pixel; None if no tag says it.
+        Black level in DN, starting at the active area's first pixel; None without a tag.
     white : float or None
-        DN; None if no tag says it.
+        White level in DN; None without a tag.
     area : tuple of int
-        Active area: top, left, bottom, right, from the first stored pixel.
+        Active area: top, left, bottom, right, counted from the first stored pixel.
     masked : tuple
-        Areas of masked pixels, likewise.
+        Areas of masked pixels, in the same form.
     said_by : str
-        Names of the tags of the black level.
+        Names of the tags that give the black level.
     cautions : tuple of str
-        What is doubtful about the levels, in sentences for the user.
+        Doubts about the levels, as sentences for the user.
     """
 
     black: BlackMap | None
@@ -72,20 +73,30 @@ class Levels:
     def black_at(
         self, pixels: NDArray[Any], cfa: str, top: int, left: int, shape: tuple[int, int]
     ) -> tuple[BlackMap | tuple[float, ...], str, tuple[str, ...]]:
-        """Black level of an area of the stored pixels, where it came from, and cautions.
+        """Black level of an area of the stored pixels.
 
-        By the tags, or else by the masked pixels, or else 0, the specification's default.
+        It comes from the tags, otherwise from the masked pixels, otherwise it is 0, the default of the
+        specification.
 
         Parameters
         ----------
         pixels : ndarray
-            All stored pixels, masked ones included.
+            All stored pixels in DN, masked ones included.
         cfa : str
             Phase at row `top`, column `left`.
         top, left : int
             First row and column of the area.
         shape : tuple of int
             (H, W) of the area.
+
+        Returns
+        -------
+        black : BlackMap or tuple of float
+            Black level in DN of each pixel, or of each plane.
+        source : str
+            Where it came from.
+        cautions : tuple of str
+            Doubts, as sentences for the user.
         """
         means = masked_means(pixels, cfa, top, left, self.masked)
         if self.black is None:
@@ -102,28 +113,29 @@ class Levels:
             limit = max(DIFFERENT_DN, DIFFERENT_PART * ((self.white or 0.0) - said))
             if abs(found - said) > limit:
                 cautions += (
-                    f"the masked pixels have a mean of {found:.5g} DN, but {self.said_by} says a black level of "
+                    f"the masked pixels have a mean of {found:.5g} DN, but {self.said_by} gives a black level of "
                     f"{said:.5g} DN, which was taken; give --black if the masked pixels are right",
                 )
         return black, self.said_by, cautions
 
 
 def levels_of(page: tifffile.TiffPage, first: tifffile.TiffPage | None = None) -> Levels:
-    """Read the level tags of a page, and of the file's first one where the page has none.
+    """Read the level tags of a page, or of the file's first page where this one has none.
 
     black(y, x) = BlackLevel[y mod R, x mod C] + BlackLevelDeltaV[y] + BlackLevelDeltaH[x]
 
     Parameters
     ----------
     page : TiffPage
-        The raw image's.
+        Page of the raw image.
     first : TiffPage, optional
-        Some writers put levels there, and LibRaw takes them.
+        First page of the file; some writers put the levels there, and LibRaw uses them.
 
     Raises
     ------
     RawError
-        As many levels as fit no repeating cell; row or column deltas of another length than the active area.
+        If there are fewer levels than the repeating cell needs, or fewer row or column deltas than the active
+        area has rows or columns.
 
     References
     ----------
@@ -136,9 +148,9 @@ def levels_of(page: tifffile.TiffPage, first: tifffile.TiffPage | None = None) -
     for tag, what, length in ((DELTA_V, "V", area[2] - area[0]), (DELTA_H, "H", area[3] - area[1])):
         values = tuple(numbers(of_black, tag))
         if values and (len(values) < length or not np.isfinite(values).all()):
-            found = f"{len(values)} values" if len(values) < length else "a ratio to 0"
+            found = f"{len(values)} values" if len(values) < length else "a ratio with denominator 0"
             raise RawError(
-                f"BlackLevelDelta{what} holds {found}; expected {length} numbers, one for each "
+                f"BlackLevelDelta{what} contains {found}; expected {length} numbers, one for each "
                 f"{'row' if what == 'V' else 'column'} of the active area"
             )
         deltas[what] = values[:length]
@@ -147,10 +159,10 @@ def levels_of(page: tifffile.TiffPage, first: tifffile.TiffPage | None = None) -
     black = BlackMap(base or ((0.0,),), deltas["V"], deltas["H"]) if names else None
     areas = [int(value) for value in numbers(page, MASKED_AREAS)]
     listed = tuple(zip(areas[::4], areas[1::4], areas[2::4], areas[3::4], strict=False))
-    # Without an active area all pixels are stored for the picture, the masked ones among them.
+    # Without an ActiveArea the active area is the whole image, which includes the masked pixels.
     spans = tuple(part for span in listed for part in _outside(span, area)) if ACTIVE_AREA in page.tags else listed
     if black is None and _pixels(spans) < _pixels(listed):
-        cautions = (*cautions, "MaskedAreas reaches into the active area; only what lies outside of it was taken")
+        cautions = (*cautions, "MaskedAreas overlaps the active area; only the part outside it was used")
     white, words = _white(_with_any(page, first, (WHITE,)))
     said_by = " + ".join(names) + (" of IFD0" if names and of_black is not page else "")
     if any(tag in page.tags for tag in OPCODE_LISTS):
@@ -160,28 +172,28 @@ def levels_of(page: tifffile.TiffPage, first: tifffile.TiffPage | None = None) -
 
 
 def _with_any(page: tifffile.TiffPage, first: tifffile.TiffPage | None, tags: tuple[int, ...]) -> tifffile.TiffPage:
-    """The page, or the first one if only that has one of the tags."""
+    """Return the first page if only that page has any of the tags, otherwise the page."""
     alone = first is not None and not any(tag in page.tags for tag in tags) and any(tag in first.tags for tag in tags)
     return first if alone and first is not None else page
 
 
 def _white(page: tifffile.TiffPage) -> tuple[float | None, tuple[str, ...]]:
-    """The white level, the least of several, and cautions."""
+    """White level in DN, the smallest if there are several, and cautions."""
     levels = numbers(page, WHITE)
     if not levels:
         return None, ()
     if not all(level > 0 for level in levels):
         listed = ", ".join(f"{level:g}" for level in levels)
-        return None, (f"WhiteLevel says {listed}, which is no level; it was not taken: give --white",)
+        return None, (f"WhiteLevel is {listed}, which cannot be a white level; it was ignored: give --white",)
     if len(set(levels)) > 1:
         listed = ", ".join(f"{level:g}" for level in levels)
-        return min(levels), (f"WhiteLevel lists {listed} for one sample a pixel; the least was taken",)
+        return min(levels), (f"WhiteLevel lists {listed} for one sample per pixel; the smallest was taken",)
     return levels[0], ()
 
 
 def _table_words(table: list[float]) -> tuple[str, ...]:
-    """A sentence if a LinearizationTable stretches some codes more than others, as those of compressed codes do."""
-    # Without the last one, which may lead to a clip level, and the rarest: a curve has long steps for many codes.
+    """Caution if a LinearizationTable has steps of different lengths, as it has for compressed codes."""
+    # Ignore the last step, which may lead to a clip level, and rare ones: a curve has long steps for many codes.
     steps = np.diff(table)[:-1]
     steps = steps[steps > 0]
     if not steps.size:
@@ -191,7 +203,7 @@ def _table_words(table: list[float]) -> tuple[str, ...]:
         return ()
     return (
         f"LinearizationTable has steps of {low:.4g} to {high:.4g} DN: the codes were compressed by a "
-        "curve, whose rounding counts as noise (of a step s, s²/12)",
+        "curve, and its rounding counts as noise (variance s²/12 for a step of s DN)",
     )
 
 
@@ -200,7 +212,7 @@ def _pixels(spans: Spans) -> int:
 
 
 def _outside(span: tuple[int, int, int, int], area: tuple[int, int, int, int]) -> Spans:
-    """The parts of a rectangle above, below, left and right of another."""
+    """Parts of a rectangle that lie above, below, left and right of another rectangle."""
     (y0, x0, y1, x1), (top, left, bottom, right) = span, area
     within = (max(y0, top), min(y1, bottom))
     parts = (
@@ -220,17 +232,17 @@ def _area(page: tifffile.TiffPage) -> tuple[int, int, int, int]:
 
 
 def _cell(page: tifffile.TiffPage) -> tuple[tuple[tuple[float, ...], ...] | None, tuple[str, ...], str]:
-    """The repeating cell of BlackLevel, cautions, and its name for messages; None without the tag."""
+    """Repeating cell of BlackLevel in DN or None without the tag, cautions, and a name for messages."""
     levels = numbers(page, BLACK)
     if not levels:
         return None, (), ""
     if not np.isfinite(levels).all():
-        return None, ("BlackLevel holds a ratio to 0, which is no level; it was not taken: give --black",), ""
+        return None, ("BlackLevel contains a ratio with denominator 0; it was ignored: give --black",), ""
     repeat = [max(int(value), 1) for value in numbers(page, BLACK_REPEAT)]
     rows, columns = (repeat[0], repeat[-1]) if repeat else (1, 1)
     cautions: tuple[str, ...] = ()
     if not repeat and len(levels) == 4:
-        # The specification's default is one level; writers of four mean the 2×2 cell.
+        # The specification's default is one level; writers who list four mean the 2×2 cell.
         rows, columns = 2, 2
         cautions = ("BlackLevel lists 4 levels without BlackLevelRepeatDim; they were taken as a 2×2 cell",)
     if len(levels) < rows * columns and len(set(levels)) > 1:
@@ -247,18 +259,18 @@ def _cell(page: tifffile.TiffPage) -> tuple[tuple[tuple[float, ...], ...] | None
 
 
 def masked_means(pixels: NDArray[Any], cfa: str, top: int, left: int, masked: Spans) -> tuple[float, ...] | None:
-    """Mean code in DN of each plane over the masked pixels; None if they do not hold every plane.
+    """Mean code in DN of each plane over the masked pixels; None if a plane has none.
 
     Parameters
     ----------
     pixels : ndarray, shape (H, W)
-        All stored pixels.
+        All stored pixels in DN.
     cfa : str
-        Phase at row `top`, column `left`.
+        Colour filter array with its phase at row `top`, column `left`.
     top, left : int
-        Row and column of the pixel that `cfa` is the phase of.
+        Row and column to which `cfa` refers.
     masked : tuple
-        Top, left, bottom, right of each area.
+        Top, left, bottom, right of each masked area.
     """
     side = 1 if cfa == MONO else cell_side(cfa)
     levels = []

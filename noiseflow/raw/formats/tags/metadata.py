@@ -1,4 +1,4 @@
-"""ISO, exposure time, make, model and noise profile, wherever a file's directories keep them."""
+"""Read ISO, exposure time, make, model and noise profile from any directory of a file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ __all__ = ["Metadata", "of_exif", "of_tiff"]
 EXIF, NOISE_PROFILE = 34665, 51041
 
 ISO_SATURATED = 65535
-"""What the 16-bit tag says of every ISO that it cannot hold."""
+"""Value of the 16-bit ISO tag for every ISO that does not fit into it."""
 
 SAME_ISO = 0.05
 """Part by which two tags of one ISO may differ: one is rounded to a third of a step, 100 or 102."""
 
 SENSITIVITIES = {1: "StandardOutputSensitivity", 2: "RecommendedExposureIndex", 3: "ISOSpeed"}
-"""SensitivityType (Exif 2.3, table 7) and the 32-bit tag that it names."""
+"""SensitivityType (Exif 2.3, table 7) → the 32-bit ISO tag that it refers to."""
 
 NAMED = {
     "iso": {34855: "ISOSpeedRatings"},
@@ -34,10 +34,10 @@ NAMED = {
     "RecommendedExposureIndex": {34866: "RecommendedExposureIndex"},
     "ISOSpeed": {34867: "ISOSpeed"},
 }
-"""What is looked for: code and name of each tag."""
+"""Field → code and name of the tag that gives it."""
 
 RATIOS = frozenset(("ExposureTime",))
-"""Tags whose type is a ratio."""
+"""Tags stored as a ratio of two integers."""
 
 Values = Mapping[str, list[float]]
 """Name of a tag → its numbers."""
@@ -45,22 +45,22 @@ Values = Mapping[str, list[float]]
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the directories of a file say of a frame.
+    """Metadata of a frame from the directories of its file.
 
     Parameters
     ----------
     iso : float or None
         ISO, if the file states it.
     exposure_s : float or None
-        Seconds; 0 where the file says 0, as for bias frames.
+        Exposure time in seconds, if the file states it; may be 0, as for bias frames.
     make, model : str
         Maker and model of the camera; empty if the file does not state them.
     noise_profile : tuple of (float, float)
-        (S, O) as `RawImage` has them.
+        (S, O) as in `RawImage`.
     where : mapping
         Field → directory and tag that it was taken from.
     cautions : tuple of str
-        What is doubtful about the metadata, in sentences for the user.
+        Doubts about the metadata, as sentences for the user.
     """
 
     iso: float | None = None
@@ -73,7 +73,13 @@ class Metadata:
 
 
 def of_tiff(tiff: tifffile.TiffFile) -> Metadata:
-    """From the Exif directory, the first directory and every sub-directory of a TIFF file, in that order."""
+    """Read metadata from the Exif directory, the first directory and all sub-directories of a TIFF file, in that order.
+
+    Parameters
+    ----------
+    tiff : TiffFile
+        The open file.
+    """
     pages = list(all_pages(tiff.pages))
     if not pages:
         return Metadata()
@@ -84,12 +90,18 @@ def of_tiff(tiff: tifffile.TiffFile) -> Metadata:
 
 
 def of_exif(path: Path) -> Metadata:
-    """From the Exif data of a file of any container, by exifread; empty if there are none."""
+    """Read metadata from the Exif data of a file in any container, with exifread; empty if there are none.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
     try:
         with decoding(path, "Exif"), path.open("rb") as file:
             tags: dict[str, Any] = dict(exifread.process_file(file, details=False))
     except RawError:
-        # Without its Exif a file may still be whole: LibRaw decides.
+        # A file with damaged Exif data may still be complete: LibRaw decides.
         return Metadata()
     places: list[tuple[str, Values]] = []
     for prefix, name in (("EXIF", "Exif"), ("Image", "IFD0")):
@@ -120,14 +132,14 @@ def _directories(pages: list[tifffile.TiffPage]) -> Iterator[tuple[str, Values]]
 
 
 def _tag_numbers(name: str, value: Any) -> list[float]:
-    """Values of a tag as tifffile has it: a ratio is a pair of whole numbers, as are two sensitivities."""
+    """Values of a tag from tifffile, which returns a pair of integers both for a ratio and for two ISO values."""
     if name in RATIOS and isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value):
         return [value[0] / value[1]] if value[1] else []
     return _numbers(value)
 
 
 def _numbers(value: Any) -> list[float]:
-    """Values of a tag; none if it is absent or damaged, such as a ratio to 0."""
+    """Values of a tag; empty if it is absent or damaged, such as a ratio with denominator 0."""
     try:
         return [float(each) for each in np.ravel(np.asarray(value, dtype=object))]
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
@@ -147,7 +159,7 @@ def _metadata(places: list[tuple[str, Values]], profile: list[float], make: str,
 
 
 def _first(places: list[tuple[str, Values]], tag: str, *, least: float) -> tuple[float | None, str]:
-    """The first value of a tag that is finite and not below `least`, and its directory."""
+    """First value of a tag that is finite and at least `least`, and its directory; (None, "") if there is none."""
     for place, values in places:
         for value in values.get(tag, []):
             if least <= value < np.inf:
@@ -156,10 +168,10 @@ def _first(places: list[tuple[str, Values]], tag: str, *, least: float) -> tuple
 
 
 def _iso(places: list[tuple[str, Values]]) -> tuple[float | None, str, tuple[str, ...]]:
-    """ISO speed, its tag, and cautions.
+    """ISO, the tag it came from, and cautions.
 
-    The 16-bit tag if it is not saturated; else the 32-bit tag that SensitivityType names, or
-    any other that is there.
+    Uses the 16-bit tag unless it is saturated, then the 32-bit tag that SensitivityType refers to, then
+    any other 32-bit ISO tag.
 
     References
     ----------
@@ -167,7 +179,7 @@ def _iso(places: list[tuple[str, Values]]) -> tuple[float | None, str, tuple[str
     """
     iso, place = _first(places, "ISOSpeedRatings", least=1.0)
     kind, _ = _first(places, "SensitivityType", least=0.0)
-    # Types 4 to 7 name two or three tags, which are then equal.
+    # Types 4 to 7 refer to two or three tags, which then have equal values.
     order = [SENSITIVITIES[int(kind)]] if kind in SENSITIVITIES else []
     if iso is not None and iso != ISO_SATURATED:
         named = _first(places, order[0], least=1.0)[0] if order else None
@@ -185,5 +197,5 @@ def _iso(places: list[tuple[str, Values]]) -> tuple[float | None, str, tuple[str
             return value, f"{tag} of {there}", ()
     if iso is None:
         return None, "", ()
-    limit = f"the 16-bit ISO tag is at its limit of {ISO_SATURATED} and no other says more; give the ISO by --iso"
+    limit = f"the 16-bit ISO tag is at its limit of {ISO_SATURATED} and no other tag gives the ISO; give it with --iso"
     return iso, f"PhotographicSensitivity of {place}", (limit,)

@@ -1,4 +1,4 @@
-"""All that the directories of a TIFF-based raw file say, in one look."""
+"""Read all directories of a TIFF-based raw file at once: metadata, raw image, end of the pixel data."""
 
 import os
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from noiseflow.raw.guards import decoding
 __all__ = ["TiffFacts", "data_end", "tiff_facts"]
 
 PANASONIC_NOWHERE, PANASONIC_DATA = 0xFFFFFFFF, 280
-"""StripOffsets of an RW2 file, whose pixels begin where RawDataOffset (0x118) says."""
+"""An RW2 file has this StripOffsets value; the tag RawDataOffset (0x118) gives the start of its pixels instead."""
 
 
 @dataclass(frozen=True)
 class TiffFacts:
-    """What a TIFF-based file says beside its pixels.
+    """Contents of the directories of a TIFF-based file.
 
     Parameters
     ----------
     metadata : Metadata
-        Camera, ISO and exposure by the tags.
+        Camera, ISO and exposure time from the tags.
     page : PageFacts or None
         Facts of the raw image, if the file is a DNG.
     data_end : int
-        Byte after the last of its pixel data.
+        Offset in bytes just after the last pixel data.
     """
 
     metadata: Metadata
@@ -39,12 +39,17 @@ class TiffFacts:
 
 
 def tiff_facts(path: Path) -> TiffFacts | None:
-    """What a file says; None if it is no TIFF, or TIFF in a maker's own dialect, which LibRaw may read.
+    """Read the directories of a file; None if tifffile cannot read it, which includes some makers' variants of TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
 
     Raises
     ------
     RawError
-        A DNG whose level tags contradict each other.
+        If the file is a DNG whose level tags contradict each other.
     """
     status = os.stat(path)
     return _facts(path, status.st_size, status.st_mtime_ns)
@@ -73,7 +78,7 @@ def _facts(path: Path, size: int, modified_ns: int) -> TiffFacts | None:
 
 
 def data_end(tiff: tifffile.TiffFile) -> int:
-    """Byte after the last strip or tile of all directories."""
+    """Offset in bytes just after the last strip or tile of all directories."""
     end = 0
     for page in all_pages(tiff.pages):
         offsets = page.dataoffsets

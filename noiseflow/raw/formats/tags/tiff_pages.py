@@ -1,4 +1,4 @@
-"""What the directories of a TIFF or DNG file say, by tifffile."""
+"""Find the pages of a TIFF or DNG file and read their numeric tags, with tifffile."""
 
 import math
 from collections.abc import Iterator
@@ -25,17 +25,17 @@ __all__ = [
 
 CFA_REPEAT, CFA_PATTERN, CFA_LAYOUT, DNG_VERSION, NEW_SUBFILE_TYPE = 33421, 33422, 50711, 50706, 254
 RAW_PHOTOMETRICS = (32803, 34892)
-"""CFA and LinearRaw."""
+"""PhotometricInterpretation of a mosaic (CFA) and of LinearRaw."""
 
 MAX_PAGES = 64
-"""Directories that are looked at; a camera's file has fewer than ten."""
+"""Directories per level that are read at most; a camera's file has fewer than ten."""
 
 RATIONALS = (5, 10)
-"""TIFF types of two integers each."""
+"""TIFF types that store a value as two integers."""
 
 
 def all_pages(pages: tifffile.TiffPages) -> Iterator[tifffile.TiffPage]:
-    """Pages and their sub-directories, depth first, at most `MAX_PAGES` of each."""
+    """Yield pages and their sub-directories, depth first, at most `MAX_PAGES` per level."""
     for index, page in enumerate(pages):
         if index == MAX_PAGES:
             return
@@ -47,17 +47,17 @@ def all_pages(pages: tifffile.TiffPages) -> Iterator[tifffile.TiffPage]:
 
 
 def is_dng(path: Path) -> bool:
-    """Whether a file is TIFF and says that it is a DNG."""
+    """Whether a file is a TIFF with the tag DNGVersion."""
     try:
         with decoding(path, "a TIFF file"), tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
             return isinstance(page, tifffile.TiffPage) and DNG_VERSION in page.tags
-    except RawError:  # Damaged: its reader says how.
+    except RawError:  # Damaged: the reader of the format reports how.
         return False
 
 
 def raw_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage | None:
-    """The page of a DNG that holds the full raw image, or None."""
+    """Page of a DNG with the full-size raw image; None if there is none."""
     for page in all_pages(tiff.pages):
         kind = page.tags.get(NEW_SUBFILE_TYPE)
         if page.photometric in RAW_PHOTOMETRICS and (kind is None or kind.value == 0):
@@ -66,14 +66,14 @@ def raw_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage | None:
 
 
 def pattern_of(page: tifffile.TiffPage) -> str:
-    """The rows of a page's CFAPattern as text, for messages; empty without the tag, or for one value."""
+    """Rows of a page's CFAPattern as text, for messages; empty without the tag, or if it has one value."""
     layout = numbers(page, CFA_LAYOUT)
-    staggered = f" of CFALayout {layout[0]:g}, no rectangle," if layout not in ([], [1.0]) else ""
+    staggered = f" with the staggered CFALayout {layout[0]:g}" if layout not in ([], [1.0]) else ""
     return "/".join(_pattern(page)) + staggered
 
 
 def cfa_of(page: tifffile.TiffPage) -> str | None:
-    """The array of a page's CFAPattern; `MONO` without the tag, None if it is not supported."""
+    """Colour filter array from a page's CFAPattern; `MONO` without the tag, None if it is not supported."""
     rows = _pattern(page)
     if not rows:
         return MONO
@@ -81,7 +81,7 @@ def cfa_of(page: tifffile.TiffPage) -> str | None:
 
 
 def _pattern(page: tifffile.TiffPage) -> list[str]:
-    """Colours of CFAPattern row by row: R, G, B, and C, M, Y, W by TIFF/EP's numbers 3 to 6."""
+    """Colours of CFAPattern row by row: R, G, B, C, M, Y, W for the TIFF/EP codes 0 to 6, ``?`` for others."""
     codes = [int(value) for value in numbers(page, CFA_PATTERN)]
     if len(codes) < 2:
         return []
@@ -92,7 +92,17 @@ def _pattern(page: tifffile.TiffPage) -> list[str]:
 
 
 def numbers(page: tifffile.TiffPage, tag: int) -> list[float]:
-    """Values of a numeric tag, rationals divided out, a ratio to 0 being NaN; empty if the page has none."""
+    """Values of a numeric tag; empty if the page lacks it.
+
+    Rationals are divided; a ratio with denominator 0 is NaN.
+
+    Parameters
+    ----------
+    page : TiffPage
+        The page.
+    tag : int
+        Code of the tag.
+    """
     entry = page.tags.get(tag)
     if entry is None:
         return []
