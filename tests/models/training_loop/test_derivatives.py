@@ -35,7 +35,9 @@ def difference(function, at: Tensor, direction: Tensor) -> Tensor:  # type: igno
 
 
 CASES = [(name, {}) for name in TRAINED] + [
-    ("physics_flow", {"couplings": 3, "column_noise": True, "row_flicker": True})
+    ("physics_flow", {"couplings": 3, "column_noise": True, "row_flicker": True}),
+    ("physics_flow", {"telegraph": True, "bend": True, "row_memory": True}),
+    ("physics_flow", {"neighbours": "mosaic", "neighbour_rows": True}),
 ]
 
 
