@@ -24,7 +24,7 @@ __all__ = ["TEST_TOOLS", "lower_bounds"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "markdown-it-py")
 """What the quick tests need beside the package; tests of references and extras that are absent are skipped."""
 
 
