@@ -125,7 +125,11 @@ RAW_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "black": (
         "--black",
-        {"callback": _levels, "metavar": "DN[,…]", "help": "Black level in DN; one, or four for R, G1, G2, B."},
+        {
+            "callback": _levels,
+            "metavar": "DN[,…]",
+            "help": "Black level in DN: one, or one for each pixel of the CFA cell (R, G1, G2, B).",
+        },
     ),
     "white": ("--white", {"type": float, "help": "White level in DN."}),
     "iso": ("--iso", {"type": float, "help": "ISO of the frames."}),

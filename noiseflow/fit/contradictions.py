@@ -46,6 +46,9 @@ OFF = 0.1
 APART = 0.2
 """Relative spread of the variances of frames at the same light from which their gains are doubted."""
 
+RARE = 50.0
+"""Squares of noise are limited to this multiple of their median in a patch, 4.8 σ of Gaussian noise."""
+
 CLIPPED = 1e-3
 """Part of a camera's codes at 0 from which a mean is that of a clipped tail."""
 
@@ -183,19 +186,27 @@ class _Frames:
     frame: NDArray[np.int64]
     span: float
 
-    def means(self, values: Array) -> Array:
-        """Mean over the patches of each frame."""
-        return np.stack([values[self.frame == each].mean(0) for each in range(self.frame.max() + 1)])
+    def sums(self, values: Array) -> Array:
+        """Sum over the patches of each frame."""
+        return np.stack([values[self.frame == each].sum(0) for each in range(self.frame.max() + 1)])
 
 
 def _means(part: _Frames, planes: Sequence[str]) -> Iterator[str]:
-    count = part.seen.sum((2, 3)).clip(1)
-    mean, square = (part.means(each.sum((2, 3)) / count) for each in (part.noise, part.noise**2))
-    sigma = np.sqrt(np.quantile(square, 0.25, axis=0))
-    weight = 1 / square
-    centre = (weight * mean).sum(0) / weight.sum(0)
-    values = np.bincount(part.frame)[:, None] * part.noise[0, 0].size
-    error = np.sqrt((weight**2 * np.maximum((mean - centre) ** 2, square / values)).sum(0)) / weight.sum(0)
+    count = part.sums(part.seen.sum((2, 3)))
+    mean, square = (part.sums(each.sum((2, 3))) / count.clip(1) for each in (part.noise, part.noise**2))
+    # Codes are rounded: no variance is below that, and a frame that is masked has none.
+    square = np.maximum(square, 1 / 12 / part.span**2)
+    weight = (count > 0) / square
+    total = weight.sum(0)
+    sigma = np.sqrt(
+        [
+            np.quantile(one[have], 0.25) if have.any() else np.inf
+            for one, have in zip(square.T, count.T > 0, strict=True)
+        ]
+    )
+    centre = (weight * mean).sum(0) / np.where(total > 0, total, np.inf)
+    scatter = np.maximum((mean - centre) ** 2, square / count.clip(1))
+    error = np.hypot(np.sqrt((weight**2 * scatter).sum(0)) / np.where(total > 0, total, 1), _of_pattern(part))
     for plane in map(int, np.flatnonzero((np.abs(centre) > SURE * error) & (np.abs(centre) > OFF * sigma))):
         yield (
             f"the noise of plane {planes[plane]} has a mean of {part.span * centre[plane]:+.3g} ± "
@@ -204,29 +215,52 @@ def _means(part: _Frames, planes: Sequence[str]) -> Iterator[str]:
         )
 
 
+def _of_pattern(part: _Frames) -> float:
+    """Error of a plane's mean by a fixed pattern, which is the same in all frames: scatter of patches over places.
+
+    n patches of a frame lie in about √n columns and √n rows, whose fixed offsets they share; planes are pooled.
+    """
+    each = part.noise.sum((2, 3)) / part.seen.sum((2, 3)).clip(1)
+    patches = np.bincount(part.frame)
+    of_frame = (part.sums(each) / patches[:, None])[part.frame]
+    if patches.max() < 2:
+        return float(each.std(0).max())
+    variance = float(((each - of_frame) ** 2).sum(0).mean()) / max(int((patches - 1).sum()), 1)
+    return math.sqrt(variance / math.sqrt(float(np.median(patches))))
+
+
 def _gains(part: _Frames) -> Iterator[str]:
-    """Whether frames whose light is alike differ in variance, within rows, beyond what half of their neighbours do."""
+    """Whether frames of similar light differ in variance, relative to one line of variance over light."""
+    seen = part.seen.sum((1, 2, 3))
     about = part.noise - part.noise.sum(3, keepdims=True) / part.seen.sum(3, keepdims=True).clip(1)
-    variance = part.means((about**2 * part.seen).sum((1, 2, 3)) / part.seen.sum((1, 2, 3)).clip(1))
-    light = part.means(part.clean.mean((1, 2, 3)))
+    square = np.where(part.seen, about**2, np.nan).reshape(len(about), -1)
+    # A few pixels hit by particles, or that jump, must not count as the noise of their frame.
+    typical = np.array([np.nanmedian(one) if have else 0.0 for one, have in zip(square, seen, strict=True)])
+    kept = np.nan_to_num(np.minimum(square, RARE * typical[:, None])).sum(1)
+    count = part.sums(seen)
+    variance = part.sums(kept)[count > 0] / count[count > 0]
+    light = (part.sums((part.clean * part.seen).sum((1, 2, 3)))[count > 0]) / count[count > 0]
+    if len(light) < FRAMES or not (variance > 0).all():
+        return
+    line = np.maximum(np.polyval(np.polyfit(light, variance, 1, w=1 / variance), light), 0.1 * variance.min())
     order = np.argsort(light)
     pairs = [(a, b) for a, b in itertools.pairwise(order) if abs(light[a] - light[b]) <= 0.1 * abs(light[b]) + 1e-3]
     if len(pairs) < FRAMES // 2:
         return
-    ratio = np.array([np.log(variance[b] / variance[a]) for a, b in pairs])
+    ratio = np.array([np.log(variance[b] / line[b] / (variance[a] / line[a])) for a, b in pairs])
     spread = float(np.sqrt((ratio**2).mean() / 2))
     # A few frames that moved are no second gain.
     if spread > APART and float((np.abs(ratio) > APART).mean()) > 0.25:
         yield (
             f"the variance of frames of the same light differs by {100 * spread:.0f} % (standard deviation): frames of "
-            "several gains under one ISO, or that moved. A model has one gain an ISO: give each gain an ISO of its own"
+            "several gains under one ISO, or that moved. A model has one gain per ISO: give each gain its own ISO"
         )
 
 
 def _rows_of_planes(part: _Frames) -> Iterator[str]:
     """Whether the two planes of a row share less than each has: an offset of each, or of one of them."""
     # In the darkest quarter of the frames, where offsets are the largest part.
-    square = part.means((part.noise**2).mean((1, 2, 3)))
+    square = part.sums((part.noise**2).sum((1, 2, 3))) / part.sums(part.seen.sum((1, 2, 3))).clip(1)
     dark = square[part.frame] <= np.quantile(square, 0.25)
     x = part.noise[dark] - part.noise[dark].mean((2, 3), keepdims=True)
     x = x / np.sqrt((x**2).mean((2, 3), keepdims=True).clip(1e-300))

@@ -46,8 +46,8 @@ BASELINES = ("gaussian", "nlf")
 START_PATCHES = 8192
 """Number of patches that refine a model's start, in whole sensor rows: see `whole_bands`."""
 
-LOOKED_AT = 2048
-"""Patches in which noise is looked for that no model has."""
+LOOKED_AT = 8_000_000
+"""Values in which `beyond_models` looks for noise that no model has: 2,000 patches of 4×32×32."""
 
 START_CHECK = 256
 """Largest number of held-out patches on which a start is compared with `gaussian`."""
@@ -187,7 +187,7 @@ def _fit(
     levels = levels_of(store)
     for text in contradictions(statistics, levels):
         notes.warn(text)
-    some = whole_bands(store, train_rows, LOOKED_AT, settings.seed)
+    some = whole_bands(store, train_rows, max(LOOKED_AT // math.prod(store.patch_shape), 32), settings.seed)
     looked = beyond_models(store.read(some), places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
     for text in looked:
         notes.warn(text)

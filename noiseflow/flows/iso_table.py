@@ -43,8 +43,8 @@ STEEPEST = 2.0
 """Largest d ln β₂ / d ln ISO: that of read noise before the amplifier."""
 
 ONE_ISO_LAW = (
-    f"shot variance goes with ISO^{SHOT_SLOPE:g} as in every camera whose gain follows the dial, read variance with "
-    f"ISO^{READ_SLOPE:g} by a rule; fit a second ISO to measure both"
+    f"shot variance is proportional to ISO^{SHOT_SLOPE:g}, as in cameras whose gain is so too; read variance "
+    f"to ISO^{READ_SLOPE:g}, by a rule; fit a second ISO to measure both"
 )
 """The single-ISO rule in words, for warnings."""
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from noiseflow.ops.graph_nodes import node_of
-from noiseflow.ops.libraries.build import build, keep_memory_of_steps, say_once
+from noiseflow.ops.libraries.build import build, say_once
 from noiseflow.ops.readable import readable
 
 __all__ = ["OPERATIONS", "PART", "Kernels", "Operation", "Source", "compiled", "contiguous"]
@@ -375,8 +375,6 @@ class Operation:
         for value, checked in zip(arguments, self._checked, strict=True):
             if isinstance(value, Tensor) and not _fits(value, checked, grad):
                 return None
-        if grad:
-            keep_memory_of_steps()
         defines = self.built_for(*arguments)
         return None if defines is None else _built(self.source, tuple(sorted(defines.items())))
 

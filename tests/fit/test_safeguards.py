@@ -2,6 +2,8 @@
 
 import math
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,11 +148,23 @@ def batch_of(seed: int, kind: str) -> tuple[PatchBatch, np.ndarray]:
         noise[:, 2] += 0.7
     if kind == "black that drifts":
         noise += rng.standard_normal(12)[frame][:, None, None, None]
+    if kind == "fixed columns":
+        noise += (
+            2
+            * rng.standard_normal((1, 4, 1, 64))[..., np.add.outer(16 * (np.arange(144) % 4), np.arange(16))][
+                0, :, 0
+            ].swapaxes(0, 1)[:, :, None]
+        )
+    if kind == "particles":
+        noise += np.where(rng.random(noise.shape) < 5e-5, 200 * rng.exponential(size=noise.shape), 0)
+    if kind == "dim ramp":
+        noise *= np.sqrt(1 + 0.5 * frame)[:, None, None, None] / sigma
     if kind == "two gains":
         noise *= np.where(frame // 2 % 2, 1.3, 0.8)[:, None, None, None]
     table = np.zeros(144, fields(4))
     table["black"], table["white"] = 64.0, 1063.0
-    clean = np.broadcast_to(np.where(frame % 2, 0.5, 0.0)[:, None, None, None], noise.shape)
+    light = np.where(frame % 2, 0.5, 0.0) if kind != "dim ramp" else frame * 5e-4
+    clean = np.broadcast_to(light[:, None, None, None], noise.shape)
     parts = (torch.from_numpy(np.ascontiguousarray(each)).float() for each in (noise / 999, clean))
     return PatchBatch(*parts, torch.full((144,), 100.0), torch.zeros(144, dtype=torch.long), table), frame
 
@@ -170,8 +184,30 @@ def test_noise_that_no_model_has_is_said(kind: str, said: str) -> None:
     assert re.search(said, text)
 
 
-@pytest.mark.parametrize("kind", ["plain", "rows", "neighbours", "black that drifts"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "plain",
+        "rows",
+        "neighbours",
+        "black that drifts",
+        "fixed columns",
+        "particles",
+        "dim ramp",
+    ],
+)
 def test_noise_that_models_have_is_not_doubted(kind: str) -> None:
     """Ten draws each and ten statements a draw, at five standard errors: a false alarm in 10,000 runs."""
     for seed in range(10):
         assert beyond_models(*batch_of(seed, kind), ("One",), ("R", "G1", "G2", "B")) == []
+
+
+def test_a_masked_frame_does_not_hide_a_wrong_black_level() -> None:
+    batch, frame = batch_of(1, "black of G2")
+    observed = torch.ones(batch.noise.shape, dtype=torch.bool)
+    observed[torch.from_numpy(frame == 3), 2] = False
+    observed[torch.from_numpy(frame == 5)] = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (text,) = beyond_models(replace(batch, observed=observed), frame, ("One",), ("R", "G1", "G2", "B"))
+    assert "plane G2 has a mean of +0." in text

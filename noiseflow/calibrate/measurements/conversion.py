@@ -109,7 +109,7 @@ def gain_notes(settings: Sequence[Setting]) -> list[str]:
         One sentence per switch of the conversion gain, and one if K is constant above some ISO.
     """
     notes = [
-        f"the read noise in DN falls by a factor of {step.factor:.2f} between ISO {step.below:g} and {step.above:g}: "
+        f"between ISO {step.below:g} and {step.above:g} the read noise in DN falls to {step.factor:.2f} of its value: "
         "the conversion gain is switched there (dual gain); do not interpolate the read noise in between"
         for step in conversion_steps(settings)
     ]

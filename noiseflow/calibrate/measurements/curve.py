@@ -71,8 +71,8 @@ def linear_range(curve: Curve, part: float = 0.7) -> tuple[NDArray[np.bool_], in
     """Find the linear range of a curve, which the fit of K uses, and the saturation point.
 
     Saturation is where the temporal variance is largest (EMVA 1288 release 3.1, 6.5).  It counts as reached
-    if pixels of a later, brightest point clip, or if the variance of the brightest point is below 80 % of the
-    maximum.  If it is not reached, every unclipped point is used.
+    if the brightest point is not the maximum and has clipped pixels, or if the variance of the brightest point is
+    below 80 % of the maximum.  If it is not reached, every unclipped point is used.
 
     Parameters
     ----------

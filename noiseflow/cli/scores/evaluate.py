@@ -44,7 +44,7 @@ __all__ = ["evaluate"]
     "--body",
     type=PATH,
     help="Maps of the body from noiseflow calibrate --maps, for a store that was ingested without them: the fixed "
-    "pattern is subtracted from the noise, and hot pixels are moptional.",
+    "pattern is subtracted from the noise, and hot pixels are masked.",
 )
 @device_option
 @json_option

@@ -119,7 +119,7 @@ def _against(
         least = "at least " if ours else ""
         return "good", measure, f"{unit.of}{tested} is better than {other} by {least}{gain} ({over})."
     if difference.below(0) and ours:
-        text = f"{unit.of}the bound of {tested} is worse than {other} by {loss}; its true value may be better"
+        text = f"{unit.of}the bound of {tested} is worse than {other} by {loss}, but its true likelihood may not be"
         return "open", measure, f"{text} ({over})."
     if difference.below(0):
         least = "at least " if theirs else ""

@@ -81,7 +81,9 @@ class PitCalibrationPresenter(Presenter[PitCalibration]):
             return [Finding("open", "calibration", f"Too few scenes for a verdict on calibration: {numbers}.")]
         if _off(coverage):
             return [Finding("bad", "calibration", f"The density is not calibrated: {numbers}.")]
-        return [Finding("good", "calibration", f"The density is calibrated: at worst, {numbers}.")]
+        return [
+            Finding("good", "calibration", f"No quantile of the density is significantly off: at worst, {numbers}.")
+        ]
 
     def table(self, score: PitCalibration) -> Sequence[TableRow]:
         """Return the largest deviation from the levels."""
@@ -217,7 +219,7 @@ class QuantisationPresenter(Presenter[Quantisation]):
         if _coarse(worst):
             text = f"Quantisation is missing: {numbers}. Round samples to codes (`noiseflow sample` does)."
             return [Finding("bad", "quantisation", text)]
-        text = f"The samples are not rounded to codes, which are too fine to matter: {numbers}."
+        text = f"The samples are not rounded to codes, but the codes are too fine for this to matter: {numbers}."
         return [Finding("good", "quantisation", text)]
 
     def table(self, score: Quantisation) -> Sequence[TableRow]:

@@ -208,7 +208,7 @@ class StructurePresenter(Presenter[Structure]):
             )
         if faults:
             return [Finding("bad", "planes", f"The planes of the samples are off: {'; '.join(faults)}.")]
-        text = "Variances and correlations of the planes are the same in the samples as in the data."
+        text = "Variances and correlations of the planes agree between samples and data."
         return [Finding("good", "planes", text)]
 
     def table(self, score: Structure) -> Sequence[TableRow]:

@@ -112,7 +112,7 @@ class ColumnNoise(LineNoise):
         return x + (d * offsets).reshape(x.shape)
 
     def _bring_up(self, weights: dict[str, Tensor], prefix: str) -> None:
-        """Earlier versions knew no r: their row and column whitenings simply multiplied."""
+        """Earlier versions had no r: their row and column whitenings simply multiplied."""
         weights.setdefault(f"{prefix}log_rows", torch.full_like(self.log_rows, math.log(NO_ROWS)))
 
 

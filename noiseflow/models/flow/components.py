@@ -20,7 +20,7 @@ from noiseflow.flows.transform import Transform
 __all__ = ["COMPONENTS", "MOST", "Component", "Kept", "Seen", "Sizes", "choose"]
 
 SURE = 3.0
-"""A component is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
+"""A component is kept if its held-out gain exceeds this many standard errors; if the true gain is 0, 1 in 700 does."""
 
 HELD_OUT = 4
 """One patch in this many is held out for the decision; the others are fitted."""

@@ -68,11 +68,13 @@ ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
 STRONG, ROUNDS, BOUND = 1.0, 3, 0.999
-"""Variance of lines over the read noise's from which that is found within them; rounds of it, since each is bounded;
-and the part of its bound from which a factor says nothing."""
+"""Ratio of line to read-noise variance above which the read noise is estimated within lines; number of rounds, because
+each step is bounded; fraction of the bound above which a factor counts as undetermined."""
 
-FAINT = 0.25
-"""Largest variance of lines over that of read noise up to which a pixel alone shows the shape of its own noise."""
+FAINT = 0.02
+"""Largest ratio of line to read-noise variance at which training uses the exact probability of each single code.
+
+Lines are Gaussian, so a single code has excess kurtosis κ/(1 + ratio)²; κ, which is used, is at most 4 % larger."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -212,9 +214,10 @@ class PhysicsFlow(ResidualFlow):
 
     def _start_within_lines(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
         """Fit shot and read noise again, within rows, and within columns if there are; offsets keep their DN."""
-        head, within = self.shot_read, noise
+        head, within, observed = self.shot_read, noise, cond.observed
         for axis in ("row", "column") if any(isinstance(each, ColumnNoise) for each in lines) else ("row",):
-            within = within_lines(within, self.planes, cond.observed, axis)
+            within, observed = within_lines(within, self.planes, observed, axis)
+        cond = replace(cond, observed=observed)
         before = head.log_beta2 + head.plane_beta2.mean(1)
         for _ in range(ROUNDS):
             start_planes(head, within, cond)
@@ -376,18 +379,20 @@ class PhysicsFlow(ResidualFlow):
         keep_offsets(self.shot_read, lines, before - passed.log())
 
     def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
-        """Latent of each value by itself, line noise part of its variance; None beside strong lines or couplings."""
+        """Latent of each value alone, line noise in its variance; None for strong or trained lines, and couplings."""
         lines = [each for each in self.flow.transforms if isinstance(each, LineNoise)]
         rest: list[Any] = [each for each in self.flow.transforms[1:] if not isinstance(each, LineNoise)]
         offsets = torch.stack([each.offset_variance() for each in lines]).sum(0)
-        if bool((offsets > FAINT).any()) or not all(each.elementwise for each in rest):
+        # One pixel does not show the strength of lines: parameters that are trained need the joint density.
+        trained = any(parameter.requires_grad for each in lines for parameter in each.parameters())
+        if trained or bool((offsets > FAINT).any()) or not all(each.elementwise for each in rest):
             return None
         lights = [each.light_variance() for each in lines if isinstance(each, RowNoise)]
         knots = lines[0].log_isos.to(offsets)
         tables = (offsets, sum(lights, torch.zeros_like(offsets)))
         share, light = (at_iso(each[cond.camera], knots, cond.iso)[:, None, None, None] for each in tables)
-        found = self.shot_read.noise_parameters(cond)
-        wide = NoiseParameters(found.clean, found.beta1, found.beta2 * (1 + share), observed=found.observed)
+        found = self.flow.shared_features(cond) or self.shot_read.noise_parameters(cond)
+        wide = replace(found, beta2=found.beta2 * (1 + share))
         z = noise * (wide.variance() + light * found.clean.square()).rsqrt()
         for each in rest:
             z, _ = each(z, cond, wide)

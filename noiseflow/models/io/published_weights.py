@@ -84,7 +84,7 @@ def read_variables(path: str | Path) -> dict[str, NDArray[Any]]:
         for name, value in found.items():
             if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
                 raise ModelError(
-                    f"{path}: {name}: expected finite numbers; got {value.dtype} with NaN, infinity or text"
+                    f"{path}: {name}: expected finite numbers; got {value.dtype}, or values that are NaN or infinite"
                 )
         return found
     prefix = path.with_suffix("") if path.suffix == ".index" else path

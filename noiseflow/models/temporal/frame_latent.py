@@ -57,7 +57,7 @@ def as_frame_model(model: NoiseModel) -> FrameModel:
 
 
 def sigma_of(model: FrameModel, cond: Resolved) -> Tensor:
-    """Noise σ of the frame at each pixel under resolved conditions, (B, C, H, W), normalised; a flow's head's σ."""
+    """Normalised noise σ at each pixel of the frame, (B, C, H, W), under resolved conditions; of a flow, its head's."""
     if isinstance(model, HasSigma):
         return model.approximate_sigma(cond)
     assert isinstance(model, HasScale)

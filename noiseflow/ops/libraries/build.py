@@ -4,7 +4,6 @@ The environment variable ``NOISEFLOW_KERNELS`` selects: ``auto`` (default: from 
 (always built here, for this processor) or ``off``.  ``CXX`` names the compiler.
 """
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -18,12 +17,9 @@ from noiseflow.core.errors import NoiseflowError
 from noiseflow.ops.libraries import command
 from noiseflow.ops.libraries.kernel_cache import library_of
 
-__all__ = ["available", "build", "can_compile", "has_prebuilt", "keep_memory_of_steps", "say_once"]
+__all__ = ["available", "build", "can_compile", "has_prebuilt", "say_once"]
 
 CHOICES = ("auto", "build", "off")
-
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": (-1, 1 << 30), "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20)}
-"""Variable of the environment → number and value, in bytes, of the same option of glibc's `mallopt`."""
 
 
 def chosen() -> str:
@@ -93,23 +89,6 @@ WITHOUT = (
 def say_once(text: str) -> None:
     """Warn with this text, once per process."""
     warnings.warn(text, RuntimeWarning, stacklevel=4)
-
-
-@cache
-def keep_memory_of_steps() -> None:
-    """Let glibc keep up to 1 GiB of what is freed at the end of its heap: a step of training leaves it for the next.
-
-    Otherwise the system takes tensors back as they are freed and zeroes their pages anew in each step: 52,000 pages
-    and an eighth of the time of a training step of 512 patches.  Blocks above 32 MiB, the most that glibc allows here,
-    still come from the system.  Limits in the environment hold.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    # Other C libraries of Linux have no such function.
-    if (set_option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        for name, (option, value) in ALLOCATOR.items():
-            if name not in os.environ:
-                set_option(option, value)
 
 
 @cache

@@ -276,7 +276,7 @@ def test_calibration(error: float, half: float, level: str) -> None:
     [
         (ON, True, "good", "are on the camera’s codes"),
         (0.99 * ON, True, "bad", "Quantisation is missing"),
-        (0.99 * ON, False, "good", "too fine to matter"),
+        (0.99 * ON, False, "good", "too fine for this to matter"),
     ],
 )
 def test_codes(step: int, on: float, coarse: bool, level: str, words: str) -> None:

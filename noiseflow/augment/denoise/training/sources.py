@@ -56,7 +56,9 @@ def trained_on(
         raise DataError("give clean signals with --frames or with --pictures, not both")
     if model is None:
         if frames is not None or pictures is not None:
-            raise DataError("--frames and --pictures need a noise model: give --model")
+            raise DataError(
+                "--frames and --pictures need a noise model: give --model, or leave them out to train on drawn cameras"
+            )
         return TrainedOn(drawn_cameras(side), held_out_cameras(side), "cameras drawn from the prior", "scikit-image")
     spec = model.spec
     if frames is not None:

@@ -18,7 +18,7 @@ FOLDS = 2
 """Folds of the bands for cross-validation: each fold is scored with the bend fitted to the other."""
 
 SURE = 3.0
-"""A bend is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
+"""A bend is kept if its held-out gain exceeds this many standard errors; if the true gain is 0, 1 in 700 does."""
 
 WORTH = 1e-4
 """Smallest held-out gain for which a bend is kept, nats/dim; rows that flicker by 0.4 % gain half of that."""

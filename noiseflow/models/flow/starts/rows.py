@@ -42,7 +42,7 @@ FEWEST = 2 * FOLDS
 """Fewest bands for trying a memory."""
 
 SURE = 3.0
-"""A component is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
+"""A component is kept if its held-out gain exceeds this many standard errors; if the true gain is 0, 1 in 700 does."""
 
 WORTH = 1e-5
 """Smallest held-out gain for which a component is kept, nats/dim."""
@@ -345,10 +345,12 @@ def _peak(data: _Bands) -> float:
     return float(torch.logit(torch.tensor(min(max(place, 0.02), 0.98))))
 
 
-def within_lines(noise: Tensor, planes: int, observed: Tensor | None = None, axis: str = "row") -> Tensor:
-    """Noise about the mean of its sensor row or column in the patch, times √(n/(n − 1)), so that its variance stays.
+def within_lines(
+    noise: Tensor, planes: int, observed: Tensor | None = None, axis: str = "row"
+) -> tuple[Tensor, Tensor | None]:
+    """Subtract the mean of each sensor row or column of a patch, and scale by √(n/(n − 1)) to keep the variance.
 
-    n is the number of the line's values that are observed; the others have no part in its mean.
+    n is the number of observed values of the line; masked values do not enter its mean.
 
     Parameters
     ----------
@@ -360,6 +362,13 @@ def within_lines(noise: Tensor, planes: int, observed: Tensor | None = None, axi
         As of `Conditions`.
     axis : str
         ``"row"`` or ``"column"``.
+
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+        The noise within lines.
+    Tensor of bool, shape (B, C, H, W), or None
+        `observed` without the values that are alone in their line: they equal its mean.
     """
     side = math.isqrt(planes)
     cells = noise.reshape(len(noise), side, side, *noise.shape[2:])
@@ -367,7 +376,8 @@ def within_lines(noise: Tensor, planes: int, observed: Tensor | None = None, axi
     along = ROWS if axis == "row" else COLUMNS
     count = seen.sum(along, keepdim=True)
     about = cells - (cells * seen).sum(along, keepdim=True) / count.clamp(min=1)
-    return (about * (count / (count - 1).clamp(min=1)).sqrt()).reshape(noise.shape)
+    within = (about * (count / (count - 1).clamp(min=1)).sqrt()).reshape(noise.shape)
+    return within, None if observed is None else observed & (count > 1).expand_as(cells).reshape(noise.shape)
 
 
 def less_offsets(log_beta2: Tensor, offsets: Tensor) -> Tensor:

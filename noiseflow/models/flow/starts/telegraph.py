@@ -14,7 +14,7 @@ from noiseflow.flows.signal_model import NoiseParameters
 __all__ = ["ChosenTails", "choose_tails"]
 
 SURE = 3.0
-"""The mixture is kept if its held-out gain exceeds this many standard errors; by chance that happens 1 in 700 times."""
+"""The mixture is kept if its held-out gain exceeds this many standard errors; if the true gain is 0, 1 in 700 does."""
 
 WORTH = 1e-4
 """Smallest held-out gain for which it is kept, nats/dim, because its samples take longer."""
