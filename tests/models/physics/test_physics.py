@@ -164,7 +164,9 @@ def test_a_switch_of_the_conversion_gain_is_not_interpolated_and_said():
     slope = math.log(6 / 4) / math.log(2)
     for iso, expected in ((640.0, 6.0), (800.0, 2.0), (1131.37, math.sqrt(6.0))):
         assert sigma_dn(iso) == pytest.approx(expected, rel=0.03)
-    with pytest.warns(ExtrapolationWarning, match=r"ISO 700 lies between ISO 640 and 800.* falls to 0\.33 times its value"):
+    with pytest.warns(
+        ExtrapolationWarning, match=r"ISO 700 lies between ISO 640 and 800.* falls to 0\.33 times its value"
+    ):
         assert sigma_dn(700.0) == pytest.approx(6.0 * (700 / 640) ** slope, rel=0.03)
 
 
