@@ -354,7 +354,7 @@ def test_an_iso_far_off_is_said_once(tmp_path: Path, clean: Path, run: Path) -> 
 
 def test_two_files_of_one_name_and_no_run(tmp_path: Path, clean: Path, run: Path) -> None:
     (clean / "a.tif").write_bytes((clean / "a.dng").read_bytes())
-    with pytest.raises(DataError, match=r"a\.tif: would be written under the name of .*a\.dng"):
+    with pytest.raises(DataError, match=r"a\.tif: its output would have the same name as that of .*a\.dng"):
         synthesize(clean, tmp_path / "set", [run], jobs=1)
     with pytest.raises(ModelError, match="no run folder given"):
         synthesize(clean, tmp_path / "set", [], jobs=1)

@@ -39,7 +39,7 @@ FAULTS = {
         {"noise": "planes"},
         {"noise": "turned"},
         "planes",
-        "in the wrong order: by their variance the samples’ planes fit the data’s as B, ",
+        "in the wrong order: by variance, the samples match the data in the order B, ",
     ),
     "mirrored sign": (
         {"noise": "skewed"},

@@ -71,7 +71,7 @@ def test_a_tree_is_not_written_into_a_folder_with_files(tmp_path: Path) -> None:
     real.write_bytes(b"real")
     refused = CliRunner().invoke(main, ["CRVD", str(tmp_path / "CRVD")])
     assert refused.exit_code == 1
-    assert "CRVD: holds" in refused.output
+    assert "CRVD: has no list of files" in refused.output
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [real]
     assert real.read_bytes() == b"real"
     made = CliRunner().invoke(main, ["CRVD", str(tmp_path / "new")])

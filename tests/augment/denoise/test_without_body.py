@@ -78,7 +78,7 @@ def test_a_hot_pixel_between_hot_and_clipped_ones_is_left() -> None:
 
 def test_what_the_maps_are_not_of_is_refused() -> None:
     body, noisy = body_of(), shot(body_of())
-    with pytest.raises(DataError, match=r"of Maker One; the body maps are of Other.*--camera"):
+    with pytest.raises(DataError, match=r"is from Maker One, but the body maps are from Other.*--camera"):
         without_body(noisy, replace(body, camera="Other"))
     assert without_body(noisy, replace(body, camera="Other"), camera="Other").mosaic.dtype == np.float32
     with pytest.raises(DataError, match="another camera, mode or crop"):

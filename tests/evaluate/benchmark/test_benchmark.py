@@ -69,7 +69,7 @@ def test_a_terminal_of_any_width_shows_whole_numbers(
         nll, kl = cells_of(row)[1], cells_of(row)[6]
         assert nll in text
         assert kl in text
-    assert ("Not shown for want of width: gaussian" in " ".join(text.split())) == (shown == 1)
+    assert ("Not shown, because the terminal is too narrow: gaussian" in " ".join(text.split())) == (shown == 1)
     assert "maf: failed: it is too large" in text
     assert "faults of nlf:" in text
 

@@ -97,5 +97,5 @@ def test_what_cannot_be_told_is_said_or_refused() -> None:
     with pytest.raises(DataError, match="at least one"):
         fit_temporal(model.frame, [])
     eld = from_profile("eld", shipped_profile("Sony A7S2"))
-    with pytest.raises(ModelError, match="it has none"):
+    with pytest.raises(ModelError, match="latent, which this model lacks"):
         fit_temporal(eld, [static])
