@@ -33,7 +33,7 @@ def test_each_half_is_judged_by_what_was_learnt_of_the_other(
     monkeypatch: pytest.MonkeyPatch, groups: int, turned: bool
 ) -> None:
     """Where real and sampled change places in the other half of the groups, all answers are wrong."""
-    monkeypatch.setattr(network, "STEPS", 40)
+    monkeypatch.setattr(network, "STEPS", 15)
     group = np.sort(np.arange(40) % groups)
     # Of groups 0, 2, 4 … and the others; of fewer than four groups, of the first half of the pairs and the second.
     other = (group % 2 == 1) if groups > 3 else np.arange(40) >= 20
@@ -64,7 +64,6 @@ def test_a_step_is_adamw_on_the_logistic_loss_with_a_rate_that_falls_as_a_cosine
     found = network._trained(pairs, rows, 5)
     draw = torch.Generator().manual_seed(5)
     of: Any = network._Network(2, draw)
-    assert not of(pairs[:, 0]).detach().any()
     assert [each.weight.std().item() for each in (of.first, of.second)] == pytest.approx(
         [math.sqrt(2 / (2 * 9)), math.sqrt(2 / (8 * 9))], rel=0.2
     )
@@ -86,6 +85,7 @@ def test_a_step_is_adamw_on_the_logistic_loss_with_a_rate_that_falls_as_a_cosine
 def test_the_network_s_answer_is_of_the_means_and_squares_of_its_maps() -> None:
     of: Any = network._Network(3, torch.Generator().manual_seed(1)).eval()
     with torch.no_grad():
+        assert not of(torch.ones(2, 3, 9, 8)).any()
         of.last.weight.normal_(generator=torch.Generator().manual_seed(2))
         x = torch.randn(4, 3, 9, 8, generator=torch.Generator().manual_seed(3))
         one = torch.nn.functional.conv2d(x, of.first.weight, of.first.bias).relu()
