@@ -1,6 +1,5 @@
 """What a SIDD folder has, or lacks, compared with what is published about the data set, for the report of a reader."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
