@@ -11,6 +11,7 @@ from noiseflow.calibrate.profiles.darktable import GREEN_RULE
 from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
+from noiseflow.core.output.ends import sealed_end, without_end
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes, write_text
 from noiseflow.core.text import json_text
@@ -209,5 +210,9 @@ def stamp_dng(
             caution(f"{dng}: is from {image.camera}, but the profile is of {profile.camera}; are they the same camera?")
         span = image.white - sum(image.black) / len(image.black)
         pairs = normalised_lines(profile, image.iso, span)
-        write_bytes(path, stamped(dng.read_bytes(), pairs, str(dng)), replace=overwrite)
+        content = dng.read_bytes()
+        before = without_end(content)
+        copy = stamped(content if before is None else before, pairs, str(dng))
+        # The end of a DNG of ours holds a checksum of its content.
+        write_bytes(path, copy if before is None else copy + sealed_end([copy]), replace=overwrite)
     return pairs

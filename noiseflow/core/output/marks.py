@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKSUM", "MARK", "MARKS", "NPY_MARK", "checksum_of", "has_mark", "sealed_html"]
+from noiseflow.core.output.ends import ENDED, ENDS, ends_well, png_is_as_written
+
+__all__ = ["CHECKSUM", "MARK", "MARKS", "checksum_of", "has_mark", "sealed_html"]
 
 MARK = "noiseflow"
 """Value of software, producer, generator or ``made_by`` in every file that noiseflow writes."""
-
-NPY_MARK = b"\nwritten by noiseflow\n"
-"""Mark after the array of an NPY file, whose header has no field for it; other readers ignore it."""
 
 CHECKSUM = "sha256"
 """Entry of a camera profile with the `checksum_of` its other entries."""
@@ -71,8 +70,8 @@ def _head(path: Path, size: int = HEAD) -> bytes:
 
 
 def _tiff(path: Path) -> bool:
-    """Whether the tag Software of the first directory is the mark, and no tag shows another program's edits."""
-    ours = False
+    """Whether the tag Software of the first directory is the mark, and nothing shows another program's edits."""
+    ours = sealed = False
     with path.open("rb") as file:
         order, number, at = struct.unpack("<2sHI", file.read(8))
         if (order, number) != (b"II", 42):
@@ -82,10 +81,11 @@ def _tiff(path: Path) -> bool:
         for tag, _, size, value in struct.iter_unpack("<HHII", file.read(12 * count)):
             if tag in OF_OTHERS:
                 return False
+            sealed = sealed or tag == ENDS[0]
             if tag == SOFTWARE:
                 file.seek(value)
                 ours = size < HEAD and file.read(size).rstrip(b"\0") == MARK.encode()
-    return ours
+    return ours and (not sealed or ends_well(path))
 
 
 def _hdf5(path: Path) -> bool:
@@ -95,19 +95,22 @@ def _hdf5(path: Path) -> bool:
 
     with h5py.File(path, "r") as file:
         is_store = {"schema", "layout", "pairing", "unit", "provenance", "fingerprint"} <= set(file.attrs)
-        return is_store or file.attrs.get("made_by") == MARK
+        ours, sealed = is_store or file.attrs.get("made_by") == MARK, ENDED in file.attrs
+    return bool(ours and (not sealed or ends_well(path)))
 
 
 def _npy(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
             return False
-        file.seek(-len(NPY_MARK), 2)
-        return file.read() == NPY_MARK
+    # The header has no field for a mark.
+    return ends_well(path)
 
 
 def _png(path: Path) -> bool:
-    return _head(path, 8) == b"\x89PNG\r\n\x1a\n" and b"tEXtSoftware\0" + MARK.encode() in _head(path)
+    content = path.read_bytes()
+    ours = content[:8] == b"\x89PNG\r\n\x1a\n" and b"tEXtSoftware\0" + MARK.encode() in content[:HEAD]
+    return ours and png_is_as_written(content)
 
 
 def _profile(path: Path) -> bool:
