@@ -12,7 +12,7 @@ from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.ends import sealed_end, without_end
-from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.marks import CHECKSUM, MARK, checksum_of
 from noiseflow.core.output.whole import write_bytes, write_text
 from noiseflow.core.text import json_text
 from noiseflow.raw import plane_names, read_raw
@@ -152,7 +152,8 @@ def write_darktable(profile: Profile, path: str | Path, *, units: str = "mosaic"
         The file exists, or cannot be written.
     """
     with writing(path, overwrite=overwrite) as path:
-        write_text(path, json_text(darktable_entry(profile, units=units)), replace=overwrite)
+        entry = darktable_entry(profile, units=units)
+        write_text(path, json_text({**entry, CHECKSUM: checksum_of(entry)}), replace=overwrite)
 
 
 def stamp_dng(

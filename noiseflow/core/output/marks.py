@@ -114,13 +114,15 @@ def _png(path: Path) -> bool:
 
 
 def _profile(path: Path) -> bool:
-    """Whether a JSON file has the mark; a profile must also match its checksum, or the user has changed it."""
+    """Whether a JSON file has the mark; its checksum, without which no camera profile is ours, must fit too."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         return False
+    said = content.pop(CHECKSUM, None)
     if str(content.get("schema")).startswith("noiseflow camera profile"):
-        return bool(content.pop(CHECKSUM, None) == checksum_of(content))
-    return content.get("made_by") == MARK
+        return bool(said == checksum_of(content))
+    # Profiles for darktable of earlier versions have no checksum.
+    return content.get("made_by") == MARK and said in (None, checksum_of(content))
 
 
 def _html(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Single files of ours that their user changed in place: `--overwrite` leaves them, and replaces those as written."""
 
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from builders import frame, gaussian_store
 from PIL import Image
 
 from noiseflow.augment import sample_frame, write_frame, write_preview
-from noiseflow.calibrate.profiles.exchange import stamp_dng
+from noiseflow.calibrate.profiles.exchange import stamp_dng, write_darktable
 from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.checks import check_output
@@ -145,6 +146,17 @@ def test_other_programs_read_what_ends_so(tmp_path: Path, name: str) -> None:
         assert read_raw(path).mosaic.shape == (32, 32)
 
 
+def test_profiles_for_darktable_that_got_another_camera_are_their_user_s(tmp_path: Path) -> None:
+    path, profile = tmp_path / "noiseprofiles.json", shipped_profile("Sony A7S2")
+    for overwrite in (False, True):
+        write_darktable(profile, path, overwrite=overwrite)
+    entry = json.loads(path.read_text())
+    entry["noiseprofiles"].append(entry["noiseprofiles"][0])
+    path.write_text(json.dumps(entry))
+    with pytest.raises(OutputError, match="or was changed since"):
+        write_darktable(profile, path, overwrite=True)
+
+
 def test_files_of_earlier_versions_are_ours(tmp_path: Path) -> None:
     """They have neither an end nor anything in them that announces one."""
     tiff, npy, hdf5 = (tmp_path / f"old{suffix}" for suffix in (".tiff", ".npy", ".h5"))
@@ -153,7 +165,9 @@ def test_files_of_earlier_versions_are_ours(tmp_path: Path) -> None:
     npy.write_bytes(npy.read_bytes() + END)
     with h5py.File(hdf5, "w") as file:
         file.attrs["made_by"] = "noiseflow"
-    for path in (tiff, npy, hdf5):
+    darktable = tmp_path / "noiseprofiles.json"
+    darktable.write_text(json.dumps({"made_by": "noiseflow", "noiseprofiles": []}))
+    for path in (tiff, npy, hdf5, darktable):
         check_output(path, overwrite=True)
 
 
