@@ -25,11 +25,14 @@ CHECKSUM = "sha256"
 SOFTWARE = 0x0131
 """TIFF tag Software."""
 
-OF_OTHERS = (0x02BC, 0x83BB, 0x8649)
-"""TIFF tags that we never write: XMP, IPTC and Photoshop, where programs that develop a DNG keep their user's work."""
+OF_OTHERS = (0x02BC, 0x4746, 0x4749, 0x83BB, 0x8649)
+"""TIFF tags that we never write: XMP, ratings, IPTC and Photoshop, where other programs keep the work of their user."""
+
+DESCRIPTION, OWN_DESCRIPTION = 0x010E, b'{"shape": '
+"""TIFF tag ImageDescription, and the start of the one that tifffile writes for us."""
 
 SEAL = b"\n<!-- sha256 "
-"""Stands behind a page, before the SHA-256 of all that is before it."""
+"""Start of the comment at the end of a page that holds the SHA-256 of everything before it."""
 
 HEAD = 1 << 16
 """Number of bytes at the start of a file that are searched for a mark."""
@@ -59,7 +62,7 @@ def checksum_of(entries: Mapping[str, Any]) -> str:
 
 
 def sealed_html(page: str) -> bytes:
-    """A page with the checksum behind it by which a later change is seen."""
+    """A page, and behind it the checksum that reveals a later change."""
     content = page.encode("utf-8", "backslashreplace")
     return content + SEAL + hashlib.sha256(content).hexdigest().encode() + b" -->\n"
 
@@ -82,9 +85,12 @@ def _tiff(path: Path) -> bool:
             if tag in OF_OTHERS:
                 return False
             sealed = sealed or tag == ENDS[0]
-            if tag == SOFTWARE:
+            if tag in (DESCRIPTION, SOFTWARE):
                 file.seek(value)
-                ours = size < HEAD and file.read(size).rstrip(b"\0") == MARK.encode()
+                text = file.read(min(size, HEAD)).rstrip(b"\0")
+                if tag == DESCRIPTION and not text.startswith(OWN_DESCRIPTION):
+                    return False
+                ours = ours or (tag == SOFTWARE and text == MARK.encode())
     return ours and (not sealed or ends_well(path))
 
 
@@ -126,12 +132,12 @@ def _profile(path: Path) -> bool:
 
 
 def _html(path: Path) -> bool:
-    """A page that does not fit its checksum is one that its user changed; those of earlier versions have none."""
+    """Whether a page has the mark and, except those of earlier versions, ends with the checksum of all before it."""
     content = path.read_bytes()
     if f"<meta name='generator' content='{MARK}'>".encode() not in content[:HEAD]:
         return False
     page, seal, said = content.rpartition(SEAL)
-    return not seal or (said.split()[:1] == [hashlib.sha256(page).hexdigest().encode()] and said.endswith(b" -->\n"))
+    return not seal or said == hashlib.sha256(page).hexdigest().encode() + b" -->\n"
 
 
 def _onnx(path: Path) -> bool:
