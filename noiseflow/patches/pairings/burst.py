@@ -231,8 +231,8 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
     if light[brightest] > MOST_LIGHT * light[darkest]:
         unlike = (
             f"; {scene.frames[darkest].path.name} has a mean of {light[darkest]:.3g} DN above black, "
-            f"{scene.frames[brightest].path.name} of {light[brightest]:.3g}: if that is light, they are of different "
-            "exposures and do not move, give those of each exposure a folder of their own"
+            f"{scene.frames[brightest].path.name} of {light[brightest]:.3g}: if the difference is light, the exposures "
+            "differ and nothing moves: put each exposure in its own folder"
         )
     if motion.whole:
         cautions.append(

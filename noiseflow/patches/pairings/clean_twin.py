@@ -152,8 +152,8 @@ def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_]
     share, doubt = -float(products.mean()) / power, float(products.std()) / np.sqrt(len(products)) / power
     if abs(share) > max(SHARED, SURE * doubt):
         yield (
-            f"{100 * share:.0f} % of the noise variance is correlated with the clean signal: is the clean signal noisy "
-            "(for example, a slightly longer exposure) or not aligned? Gain and noise are off by about this much"
+            f"{100 * share:.0f} % of the noise variance is explained by the clean signal: is it noisy itself (its "
+            "exposure only slightly longer than the frame's) or not aligned? Gain and noise are off by about this much"
         )
     within = np.where(good, noise, 0.0)
     within -= (within.sum(-1) / np.maximum(good.sum(-1), 1))[..., None]

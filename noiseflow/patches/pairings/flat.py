@@ -27,7 +27,7 @@ __all__ = ["FLAT"]
 Array = NDArray[np.float64]
 
 LEVELS_APART = 1.5
-"""Smallest ratio of the highest to the lowest level at which a pixel's offset is separated from its response."""
+"""Ratio of the highest to the lowest level above which a pixel's offset is separated from its response."""
 CLIPPED = 1e-3
 """A frame with more than this fraction of its pixels clipped is not used, since its level is unknown."""
 LIT_SIGMAS = 3.0

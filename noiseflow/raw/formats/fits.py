@@ -114,7 +114,7 @@ def _image(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _chosen(path: Path, images: list[Any]) -> Any:
-    """Choose the only image, the only one named SCI, IMAGE or DATA, or the only one of more than 8 bits (no mask)."""
+    """Choose the only image, the only one named SCI, IMAGE or DATA, or the only one that is not 8-bit (a mask)."""
     if not images:
         raise RawError(f"{path}: contains no image with two or three axes; expected the mosaic of a sensor")
     for group in (

@@ -149,7 +149,7 @@ def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
     Raises
     ------
     RawError
-        If the dataset is too large, is not numeric, refers to other files, or has chunks larger than itself.
+        If the dataset is too large, is not numeric, refers to other files, or has chunks far larger than itself.
     """
     check_size(path, *data.shape[-2:])
     if data.size > MAX_PIXELS:
@@ -159,7 +159,10 @@ def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
     if data.is_virtual or data.external:
         raise RawError(f"{path}: {data.name} stores its values in other files; expected them in this one")
     if data.chunks and np.prod(data.chunks, dtype=np.float64) > 2 * max(data.size, 1 << 20):
-        raise RawError(f"{path}: {data.name} claims chunks of {data.chunks}, larger than the dataset; copy it again")
+        raise RawError(
+            f"{path}: {data.name} has chunks of {data.chunks}, far larger than the dataset; rewrite it with "
+            "smaller chunks (h5repack)"
+        )
     return data
 
 

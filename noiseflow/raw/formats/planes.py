@@ -1,7 +1,7 @@
 """Read back the normalised planes that `noiseflow sample` writes to NPY and HDF5 files, as a mosaic in DN.
 
-In an NPY file the array is followed by one line of JSON with the `facts` of the frame and by noiseflow's mark; other
-readers of the format ignore both.  In an HDF5 file the facts are attributes of the dataset ``signal``.
+In an NPY file the array is followed by one line of JSON with the `facts` of the frame and by noiseflow's checksum and
+mark; other readers of the format ignore them.  In an HDF5 file the facts are attributes of the dataset ``signal``.
 """
 
 import json
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.core.output.marks import NPY_MARK
+from noiseflow.core.output.ends import without_end
 from noiseflow.core.reading.text import json_value
 from noiseflow.raw.bayer import unpack
 from noiseflow.raw.image import RawImage
@@ -55,7 +55,7 @@ def facts(image: RawImage, planes: int) -> dict[str, Any]:
 
 
 def npy_facts(image: RawImage, planes: int) -> bytes:
-    """Line of JSON with the `facts`, to be written after the array of an NPY file and before the mark.
+    """Line of JSON with the `facts`, to be written after the array of an NPY file and before its end.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def facts_of_npy(path: Path) -> dict[str, Any] | None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST))
         end = file.read(LONGEST)
-    if not end.endswith(NPY_MARK):
+    before = without_end(end)
+    if before is None:
         return None
-    before = end.removesuffix(NPY_MARK)
     line = before[before.rfind(b"\n") :]
     if not line.startswith(BEGINS):
         return {}
