@@ -132,8 +132,8 @@ def test_what_is_missing_or_extra_is_reported(tmp_path: Path) -> None:
     for line in (
         "55 of 56 published train scenes missing: 0011",
         "20 of 22 published test scenes missing: 0055",
-        "1 scene(s) that the data set does not have: 0999",
-        "2 scene(s) in neither the published training nor test list left out",
+        "1 scene that the data set does not have: 0999",
+        "2 scenes in neither the published training nor test list left out",
         "0054_NOISY_RAW_010.MAT: its ground truth is missing; left out",
         "0054_METADATA_RAW_011.MAT: cannot be read as a MAT file of version 5",
         "0159_NOISY_RAW_011.MAT: its metadata file is missing; left out",
@@ -153,7 +153,7 @@ def test_the_srgb_version_is_refused_with_a_reason(tmp_path: Path) -> None:
     folder = tmp_path / "SIDD_Medium_Srgb" / "Data" / TRAIN[0]
     folder.mkdir(parents=True)
     (folder / "0004_NOISY_SRGB_010.PNG").write_bytes(b"x")
-    with pytest.raises(RawError, match=r"1 SIDD scene folder\(s\), but no readable raw frame .*no noisy raw frame"):
+    with pytest.raises(RawError, match=r"1 SIDD scene folder, but no readable raw frame .*no noisy raw frame"):
         collect(tmp_path / "SIDD_Medium_Srgb")
 
 
