@@ -132,8 +132,8 @@ def test_what_is_missing_or_extra_is_reported(tmp_path: Path) -> None:
     for line in (
         "55 of 56 published train scenes missing: 0011",
         "20 of 22 published test scenes missing: 0055",
-        "1 scene(s) that the data set does not have: 0999",
-        "2 scene(s) in neither the published training nor test list left out",
+        "1 scene that the data set does not have: 0999",
+        "2 scenes in neither the published training nor test list left out",
         "0054_NOISY_RAW_010.MAT: its ground truth is missing; left out",
         "0054_METADATA_RAW_011.MAT: cannot be read as a MAT file of version 5",
         "0159_NOISY_RAW_011.MAT: its metadata file is missing; left out",
@@ -163,11 +163,11 @@ def test_departures_from_what_is_published_are_said(tmp_path: Path) -> None:
     write_metadata(data / TEST[0] / "0054_METADATA_RAW_010.MAT", other, SIZE, (1e-4, 1e-6))
     said = departures(root)
     for line in (
-        f"1 scene folder(s) do not have the published name, such as {renamed}, which is published as {TRAIN[0]}",
-        "2 scene(s) lack frame 010 or 011: 0004, 0054",
-        "frames 010 and 011 of each scene; 2 further frame(s) are used too",
-        f"metadata of 1 frame(s) give another ISO than the scene's name: {TEST[0]}/010 has 800 for 100",
-        f"metadata of 1 frame(s) give another exposure than the scene's name: {TEST[0]}/010 has 0.001 s for 0.00625 s",
+        f"1 scene folder not named as published, such as {renamed}, which is published as {TRAIN[0]}",
+        "2 scenes without frame 010 or 011: 0004, 0054",
+        "frames 010 and 011 of each scene; 2 frames more used too",
+        f"metadata of 1 frame give another ISO than the scene's name: {TEST[0]}/010 has 800 for 100",
+        f"metadata of 1 frame give another exposure than the scene's name: {TEST[0]}/010 has 0.001 s for 0.00625 s",
     ):
         assert line in said, line
 
@@ -184,7 +184,7 @@ def test_the_srgb_version_is_refused_with_a_reason(tmp_path: Path) -> None:
     folder = tmp_path / "SIDD_Medium_Srgb" / "Data" / TRAIN[0]
     folder.mkdir(parents=True)
     (folder / "0004_NOISY_SRGB_010.PNG").write_bytes(b"x")
-    with pytest.raises(RawError, match=r"1 SIDD scene folder\(s\), but no readable raw frame .*no noisy raw frame"):
+    with pytest.raises(RawError, match=r"1 SIDD scene folder, but no readable raw frame .*no noisy raw frame"):
         collect(tmp_path / "SIDD_Medium_Srgb")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
 from noiseflow.patches.pairings import PAIRINGS
@@ -97,10 +98,10 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
             rows.append((fact, value + frames, f"{source} and {more} more like it" if more else source))
         if len(found) > MOST_VALUES:
             rest = len(found) - MOST_VALUES
-            rows.append((fact, f"{rest} more value(s)", "other frames"))
+            rows.append((fact, counted(rest, "more value"), "other frames"))
     clipped, masked = sum(note.clipped for note in notes), sum(note.masked for note in notes)
     reasons = {"at code 0 or clipped": clipped, "too many pixels masked": masked}
-    rows += [("left out", f"{count} patch(es)", why) for why, count in reasons.items() if count]
+    rows += [("left out", counted(count, "patch", "patches"), why) for why, count in reasons.items() if count]
     rows += _of_values(notes)
     rows += [("left out", line, "see the sources") for line in plan.notes if "left out" in line]
     return tuple(rows)

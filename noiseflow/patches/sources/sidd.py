@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
 from noiseflow.patches.sources.sidd_departures import departures
 from noiseflow.patches.sources.sidd_published import facts_of, published, published_grid
@@ -41,14 +42,15 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     report: list[str] = []
     if listed and len(listed) < len(found):
         report.append(
-            f"{path}: {len(found) - len(listed)} scene(s) in neither the published training nor test list left out"
+            f"{path}: {counted(len(found) - len(listed), 'scene')} in neither the published training nor test list "
+            "left out"
         )
     scenes: list[Scene] = []
     for folder, name in (listed or found).items():
         scenes += _scenes(folder, name, settings, report, split=published().split.get(name.instance))
     if not scenes:
         raise RawError(
-            f"{path}: has {len(found)} SIDD scene folder(s), but no readable raw frame in them: "
+            f"{path}: has {counted(len(found), 'SIDD scene folder')}, but no readable raw frame in them: "
             f"{report[-1] if report else 'expected …NOISY_RAW….MAT files, the raw-RGB version of the data set'}"
         )
     if listed and path not in found:

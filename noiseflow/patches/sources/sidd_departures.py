@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from noiseflow.core.text import counted
 from noiseflow.patches.sources.scene import Scene
 from noiseflow.patches.sources.sidd_published import published
 from noiseflow.raw.formats.sidd import SceneName
@@ -55,12 +56,12 @@ def _instances(path: Path, found: Mapping[Path, SceneName]) -> Iterator[str]:
             yield f"{path}: {len(missing)} of {len(wanted)} published {split} scenes missing: {_short(missing)}"
     known = {int(name[:4]): name for name in published().scenes + published().blocks}
     if extra := sorted(numbers - known.keys()):
-        yield f"{path}: {len(extra)} scene(s) that the data set does not have: {_short(extra)}"
+        yield f"{path}: {counted(len(extra), 'scene')} that the data set does not have: {_short(extra)}"
     renamed = [(folder, name) for folder, name in found.items() if known.get(name.instance, folder.name) != folder.name]
     if renamed:
         folder, name = renamed[0]
         yield (
-            f"{path}: {len(renamed)} scene folder(s) do not have the published name, such as {folder.name}, which is "
+            f"{path}: {counted(len(renamed), 'scene folder')} not named as published, such as {folder.name}, which is "
             f"published as {known[name.instance]}; the folder's name gives the camera"
         )
 
@@ -72,9 +73,9 @@ def _frames(path: Path, scenes: Sequence[Scene]) -> Iterator[str]:
         of_instance.setdefault(int(scene.facts["instance"]), set()).add(scene.name.split("/")[1])
     listed = " and ".join(published().frames)
     if lacking := sorted(number for number, its in of_instance.items() if not wanted <= its):
-        yield f"{path}: {len(lacking)} scene(s) lack frame {listed.replace('and', 'or')}: {_short(lacking)}"
+        yield f"{path}: {counted(len(lacking), 'scene')} without frame {listed.replace('and', 'or')}: {_short(lacking)}"
     if further := sum(len(its - wanted) for its in of_instance.values()):
-        yield f"{path}: the published code uses frames {listed} of each scene; {further} further frame(s) are used too"
+        yield f"{path}: the published code uses frames {listed} of each scene; {counted(further, 'frame')} more used too"
 
 
 def _metadata(path: Path, scenes: Sequence[Scene]) -> Iterator[str]:
@@ -88,8 +89,8 @@ def _metadata(path: Path, scenes: Sequence[Scene]) -> Iterator[str]:
         if unlike:
             what = {"iso": "ISO", "exposure_s": "exposure"}[key]
             yield (
-                f"{path}: metadata of {len(unlike)} frame(s) give another {what} than the scene's name: {unlike[0]}; "
-                "the metadata are used"
+                f"{path}: the metadata of {counted(len(unlike), 'frame')} give another {what} than the scene's name: "
+                f"{unlike[0]}; the metadata are used"
             )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.marks import MARK
+from noiseflow.core.text import counted
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import mosaic_image
 from noiseflow.raw.guards import MAX_PIXELS, check_size, decoding, refuse_planes_last
@@ -88,7 +89,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
             return mosaic_image(path, _planes(path, data), _facts(path, data), settings)
         frames = int(data.shape[0]) if data.ndim == 3 else 1
         if not 0 <= frame < frames:
-            raise RawError(f"{path}: contains {frames} frame(s), numbered from 0; there is no frame {frame}")
+            raise RawError(f"{path}: contains {counted(frames, 'frame')}, numbered from 0; there is no frame {frame}")
         values = {key: place[key] for place in (file.attrs, data.attrs) for key in FIELDS if key in place}
         pixels = np.asarray(data[()] if data.ndim == 2 else data[frame])
     return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said_by(values, str(path)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.ends import without_end
 from noiseflow.core.reading.text import json_value
+from noiseflow.core.text import counted
 from noiseflow.raw.bayer import unpack
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import cell_side, cfa_name
@@ -137,7 +138,7 @@ def mosaic_image(path: Path, signal: NDArray[Any], known: Mapping[str, Any], set
         raise RawError(f"{path}: contains planes, but does not give their {', '.join(missing)}; give {flags}")
     planes, whole = len(signal), cell_side(cfa) ** 2
     if planes not in (1, whole) or len(black) not in (1, planes, whole) or known.get("planes", planes) != planes:
-        counts = f"{planes} planes and {len(black)} black level(s)"
+        counts = f"{counted(planes, 'plane')} and {counted(len(black), 'black level')}"
         said = f", but says {known['planes']} planes" if known.get("planes", planes) != planes else ""
         raise RawError(f"{path}: contains {counts}{said}; expected those of {cfa_name(cfa)}")
     levels = np.asarray(black if len(black) == len(signal) else [np.mean(black)] * len(signal), np.float64)
