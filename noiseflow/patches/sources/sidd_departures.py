@@ -75,7 +75,9 @@ def _frames(path: Path, scenes: Sequence[Scene]) -> Iterator[str]:
     if lacking := sorted(number for number, its in of_instance.items() if not wanted <= its):
         yield f"{path}: {counted(len(lacking), 'scene')} without frame {listed.replace('and', 'or')}: {_short(lacking)}"
     if further := sum(len(its - wanted) for its in of_instance.values()):
-        yield f"{path}: the published code uses frames {listed} of each scene; {counted(further, 'frame')} more used too"
+        yield (
+            f"{path}: the published code uses frames {listed} of each scene; {counted(further, 'frame')} more used too"
+        )
 
 
 def _metadata(path: Path, scenes: Sequence[Scene]) -> Iterator[str]:
