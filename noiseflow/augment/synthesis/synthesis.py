@@ -33,6 +33,7 @@ from noiseflow.core.output.manifest import (
 )
 from noiseflow.core.output.whole import move_new, private_folder
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.text import counted
 from noiseflow.core.version import __version__
 from noiseflow.models import load
 from noiseflow.models.io.named import profile_named
@@ -331,8 +332,8 @@ def _finish(partial: Path, out: Path, pairs: Sequence[PairTask], *, overwrite: b
     lines = [line for pair in pairs if (line := read_note(partial, pair)) is not None]
     if len(lines) < len(pairs):
         raise DataError(
-            f"{partial}: {len(pairs) - len(lines)} finished pair(s) are missing; check that the workers of the cluster "
-            "see this folder under the same path"
+            f"{partial}: the notes of {counted(len(pairs) - len(lines), 'finished pair')} are missing; check that "
+            "the workers of the cluster see this folder under the same path"
         )
     others = foreign(partial)
     if others:

@@ -10,7 +10,7 @@ import click
 from noiseflow.cli.options import PATH, json_option, out_option, overwrite_option, print_json, raw_options
 from noiseflow.cli.progress import shown
 from noiseflow.cli.streams import answer, say
-from noiseflow.core.text import LONGEST_LINE, TIED, plain_text
+from noiseflow.core.text import LONGEST_LINE, TIED, counted, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.calibrate.profiles.profile import Profile
@@ -105,7 +105,7 @@ def _print(profile: "Profile", out: Path) -> None:
     """Print all numbers of a profile with their 95 % intervals."""
     from noiseflow.calibrate.profiles.facts import fact_cells
 
-    answer(f"{out}: {plain_text(profile.camera)}, {len(profile.isos)} ISO(s), {profile.layout}")
+    answer(f"{out}: {plain_text(profile.camera)}, {counted(len(profile.isos), 'ISO')}, {profile.layout}")
     for setting in profile.settings:
         answer(f"{profile.name_of(setting)} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
