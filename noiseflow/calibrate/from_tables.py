@@ -17,6 +17,7 @@ from noiseflow.calibrate.measurements.photon_transfer import in_electrons
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.profiles.published import without_error
 from noiseflow.core.errors import DataError
+from noiseflow.core.text import counted
 from noiseflow.core.version import __version__
 
 __all__ = ["Table", "calibrate_tables", "read_tables"]
@@ -72,7 +73,7 @@ def calibrate_tables(tables: list[Table], camera: str | None) -> Calibration:
     for iso in np.unique(rows[:, 0]):
         flat, dark = rows[(rows[:, 0] == iso) & ~darks], rows[(rows[:, 0] == iso) & darks]
         if len(flat) < (3 if not len(dark) else 2):
-            where = f"ISO {iso:g}: {len(flat)} level(s) of light in the table are too few for a fit"
+            where = f"ISO {iso:g}: the table has only {counted(len(flat), 'level')} of light, too few for a fit"
             skipped.append(f"{where}; only the read noise is measured" if len(dark) else f"{where}; it is left out")
             if len(dark):
                 settings.append(

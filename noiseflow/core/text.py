@@ -14,6 +14,7 @@ __all__ = [
     "LONGEST_LINE",
     "OF_ONE_NUMBER",
     "TIED",
+    "counted",
     "csv_cell",
     "figure_text",
     "html_text",
@@ -45,6 +46,21 @@ LONGEST = 80
 
 FORMULA = ("=", "+", "-", "@")
 """Characters that start a formula in spreadsheets."""
+
+
+def counted(number_of: int, thing: str, things: str | None = None) -> str:
+    """Format a number of things: ``1 frame``, ``20,000 frames``.
+
+    Parameters
+    ----------
+    number_of : int
+        How many.
+    thing : str
+        One of them.
+    things : str, optional
+        More than one of them; by default `thing` and an s.
+    """
+    return f"{number_of:,} {thing if number_of == 1 else things or thing + 's'}"
 
 
 def plain_text(text: str, longest: int = LONGEST) -> str:

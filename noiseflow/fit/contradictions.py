@@ -41,22 +41,22 @@ SCALES = 1.3
 
 
 OFF = 0.1
-"""Mean of a plane's noise over its σ in the darkest frames from which its black level is doubted."""
+"""The black level of a plane is doubted if its noise has a mean of more than this many σ of the darkest frames."""
 
 APART = 0.2
-"""Relative spread of the variances of frames at the same light from which their gains are doubted."""
+"""The gains of frames are doubted if their variances at the same light spread by more than this fraction."""
 
 RARE = 50.0
 """Squares of noise are limited to this multiple of their median in a patch, 4.8 σ of Gaussian noise."""
 
 CLIPPED = 1e-3
-"""Part of a camera's codes at 0 from which a mean is that of a clipped tail."""
+"""Largest fraction of a camera's codes at 0 at which a mean is not that of a clipped tail."""
 
 OWN = 0.01
-"""Least variance of rows, over a pixel's, that planes do not share."""
+"""Row offsets that planes do not share are reported above this fraction of a pixel's variance."""
 
 FRAMES, VALUES, PATCHES = 8, 2000, 32
-"""Frames of a camera at an ISO from which they are compared, values of each, and patches in the dark for their rows."""
+"""Fewest frames of a camera at an ISO that are compared, fewest values of each, and fewest patches for their rows."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,9 @@ def _means(part: _Frames, planes: Sequence[str]) -> Iterator[str]:
     for plane in map(int, np.flatnonzero((np.abs(centre) > SURE * error) & (np.abs(centre) > OFF * sigma))):
         yield (
             f"the noise of plane {planes[plane]} has a mean of {part.span * centre[plane]:+.3g} ± "
-            f"{part.span * error[plane]:.1g} DN: its black level, or that of its clean frames, is off by that. The "
-            "noise of a model has no mean: its rows and variance would be wrong; correct the black level of the plane"
+            f"{part.span * error[plane]:.1g} DN: the black level of the frames or of their clean signal is wrong by "
+            "this amount. The noise of a model has no mean: its rows and variance would be wrong; correct the black "
+            "level of the plane"
         )
 
 
@@ -252,8 +253,8 @@ def _gains(part: _Frames) -> Iterator[str]:
     # A few frames that moved are no second gain.
     if spread > APART and float((np.abs(ratio) > APART).mean()) > 0.25:
         yield (
-            f"the variance of frames of the same light differs by {100 * spread:.0f} % (standard deviation): frames of "
-            "several gains under one ISO, or that moved. A model has one gain per ISO: give each gain its own ISO"
+            f"the variance of frames of the same light differs by {100 * spread:.0f} % (standard deviation): they have "
+            "several gains under one ISO, or the scene moved. A model has one gain per ISO: give each gain its own ISO"
         )
 
 
@@ -275,9 +276,9 @@ def _rows_of_planes(part: _Frames) -> Iterator[str]:
         value, error = float(excess.mean()), float(excess.std(ddof=1) / np.sqrt(len(excess)))
         if value > SURE * error and value > OWN:
             yield (
-                f"rows of planes {names} do not move together: {100 * value:.1f} % of the variance of a pixel, "
-                f"± {100 * error:.1g}, is an offset of one plane's row. A model's rows are those of the sensor: its "
-                "samples share them between planes"
+                f"row offsets differ between planes {names}: {100 * value:.1f} ± {100 * error:.1g} % of the variance "
+                "of a pixel is a row offset of one plane alone. A model's rows are those of the sensor: its samples "
+                "share them between planes"
             )
 
 

@@ -19,7 +19,7 @@ ROUNDING = 1 / 12
 """Variance of rounding, DN²."""
 
 COARSE = 0.02
-"""Codes are coarse if rounding is at least this fraction of the variance, which means σ below 2.04 DN.
+"""Codes are coarse if rounding is more than this fraction of the variance, which means σ below 2.04 DN.
 
 A density fitted to integers includes the rounding as noise.  Samples are rounded once more, so their variance is too
 large by this fraction.

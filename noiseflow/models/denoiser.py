@@ -16,6 +16,7 @@ from noiseflow.core.output.listed import write_listed
 from noiseflow.core.output.verified import check_file
 from noiseflow.core.reading.schema import ListOf, Number, Table, Text, checked
 from noiseflow.core.reading.text import read_json
+from noiseflow.core.text import counted
 from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.io.weights import building, fill, read_tensors, within_means
@@ -171,7 +172,9 @@ class Denoiser(nn.Module):
         cond = Conditions(noisy, iso, camera).resolve(self.spec.cameras)
         planes = self.level.planes
         if noisy.shape[1] != planes:
-            raise DataError(f"noisy: expected {planes} plane(s) ({self.spec.layout}); got shape {tuple(noisy.shape)}")
+            raise DataError(
+                f"noisy: expected {counted(planes, 'plane')} ({self.spec.layout}); got shape {tuple(noisy.shape)}"
+            )
         mean = local_mean(noisy)
         sigma = self.level.variance(Resolved(mean, cond.iso, cond.camera)).sqrt()
         off = (noisy - mean) / sigma

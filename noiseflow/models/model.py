@@ -14,6 +14,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError, ExtrapolationWarning, ModelError, NoiseflowError
 from noiseflow.core.reading.schema import ListOf, MapOf, Number, Plain, Table, Text, checked
 from noiseflow.core.reading.text import json_value
+from noiseflow.core.text import counted
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.flows.conditions import Conditions, Resolved, all_finite
 from noiseflow.flows.iso_table import conversion_steps, range_caution, switch_caution
@@ -296,7 +297,8 @@ def checked_conditions(model: NoiseModel, cond: Conditions) -> Resolved:
     known = cond.resolve(model.cameras)
     if known.clean.shape[1] != model.planes:
         raise DataError(
-            f"clean: expected {model.planes} plane(s) ({model.spec.layout}); got shape {tuple(known.clean.shape)}"
+            f"clean: expected {counted(model.planes, 'plane')} ({model.spec.layout}); "
+            f"got shape {tuple(known.clean.shape)}"
         )
     return in_own_precision(model, known)
 

@@ -13,7 +13,7 @@ A store of N patches with C planes of h×w pixels contains:
                                    are in ``source_blake3``
 attributes                         schema, layout, pairing, unit, provenance, truth
                                    (of simulated data), believed, fingerprint,
-                                   content_blake3
+                                   content_blake3, sealed
 ===========  ====================  ====================================================
 
 If the clean signal of a frame is the mean of the scene's other frames, storing it for each of n
@@ -46,7 +46,8 @@ the page cache at the offset that HDF5 gives.  ``table["crc32"]`` replaces HDF5'
 exist only for chunked datasets.
 
 The attribute ``content_blake3`` is a checksum of everything except the pixels: the table, the names,
-the checksums of the means, and the attributes.
+the checksums of the means, and the attributes.  A store with the attribute ``sealed`` ends with a mark, which the
+HDF5 library cuts off when it opens the file for writing: see `noiseflow.core.output.ends`.
 
 Schemas 4 and 5 are 6 and 7 without that attribute, so they are less protected.  Schemas 2 and 3 are 4
 and 5 with SHA-256 checksums of the files, ``source_sha256``, instead of ``source_blake3``.

@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["is_litter", "named_exposure_s", "named_iso", "walk", "without_settings"]
 
 NUMBER = r"(\d{1,7})(?!\d)(?!(?:[.,]\d+)?[\s_]?(?:us|µs|ms|sec|s)(?![a-z\d]))"
-"""A whole number without a unit of time behind it."""
+"""A whole number of at most seven digits without a unit of time behind it."""
 ISO = re.compile(
     rf"(?<![a-z])iso[\s_=-]*{NUMBER}|(?<![\d.,a-z])(\d{{2,7}})\s?iso(?![a-z\d])(?![\s_=-]*{NUMBER})", re.IGNORECASE
 )

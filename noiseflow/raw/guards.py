@@ -21,7 +21,7 @@ MAX_COLOURS = 4
 
 HOW_PLANES = (
     "if these are the planes of a packed mosaic, unpack it first: mosaic[0::2, 0::2], [0::2, 1::2], [1::2, 0::2] and "
-    "[1::2, 1::2] each take the plane of the pixels in that place of the 2×2 cell, in the order in which it was packed"
+    "[1::2, 1::2] each get the plane of the pixels at that place of the 2×2 cell, in the order in which it was packed"
 )
 """What to do with a packed mosaic: which plane is which, no file says."""
 

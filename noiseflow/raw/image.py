@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.raw.bayer import pack, plane_names, unpack
 from noiseflow.raw.black_levels import BlackMap
 from noiseflow.raw.patterns import BAYER_PHASES, CFAS, MONO, cell_side, cfa_name, layout_of, offsets
@@ -96,9 +97,9 @@ class RawImage:
             )
         planes = 1 if self.cfa == MONO else cell_side(self.cfa) ** 2
         if len(self.black) != planes:
-            raise RawError(f"{where}: expected {planes} black level(s) for {self.pattern}; got {self.black}")
+            raise RawError(f"{where}: expected {counted(planes, 'black level')} for {self.pattern}; got {self.black}")
         if not all(level < self.white for level in self.black):
-            raise RawError(f"{where}: white level {self.white} is not above the black level(s) {self.black}")
+            raise RawError(f"{where}: white level {self.white} is not above the black levels {self.black}")
 
     @property
     def whole(self) -> bool:

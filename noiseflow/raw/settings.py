@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.raw.black_levels import BlackMap, plane_levels
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.packed_bits import PACKINGS
@@ -236,7 +237,9 @@ def _levels(
         return plane_levels(black, cfa, (shape[0], shape[1]))
     planes = 1 if cfa == MONO else cell_side(cfa) ** 2
     if len(black) not in (1, planes) and len(set(black)) > 1:
-        raise RawError(f"{source}: {len(black)} black levels for {planes} plane(s); expected one, or one for each")
+        raise RawError(
+            f"{source}: {len(black)} black levels for {counted(planes, 'plane')}; expected one, or one for each"
+        )
     return tuple(float(level) for level in (black if len(black) == planes else black[:1] * planes)), None
 
 

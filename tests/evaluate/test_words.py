@@ -1,6 +1,7 @@
 import pytest
 
-from noiseflow.evaluate.presentation.formatting import cell_labels, count, join, number, plus_minus, significant
+from noiseflow.core.text import counted
+from noiseflow.evaluate.presentation.formatting import cell_labels, join, number, plus_minus, significant
 from noiseflow.evaluate.statistics.intervals import Interval
 
 
@@ -36,8 +37,8 @@ def test_significant_digits(value: float, words: str) -> None:
 
 
 def test_plurals_and_lists() -> None:
-    assert count(1, "frame") == "1 frame"
-    assert count(20_000, "frame") == "20,000 frames"
+    assert counted(1, "frame") == "1 frame"
+    assert counted(20_000, "frame") == "20,000 frames"
     assert join(["a"]) == "a"
     assert join(["a", "b", "c"]) == "a, b and c"
 

@@ -82,7 +82,7 @@ def test_what_sids_lists_miss_is_said(tmp_path: Path) -> None:
     found = collect(tmp_path)
     assert found.scenes[0].name == "00001_00_10s"
     assert len(found.scenes[0].frames) == 2
-    assert any("1 listed file(s) missing, the first Sony/short/00001_00_0.04s.ARW" in line for line in found.report)
+    assert any("1 listed file missing, the first Sony/short/00001_00_0.04s.ARW" in line for line in found.report)
     (tmp_path / "Sony_val_list.txt").write_text("./Sony/short/1.ARW")
     with pytest.raises(RawError, match=r"Sony_val_list\.txt: line 1: expected a short and a long file"):
         collect(tmp_path)
@@ -149,7 +149,7 @@ def test_smid(tmp_path: Path, lists: bool) -> None:
         ("0001", splits[0], 3),
         ("0002", splits[1], 3),
     ]
-    assert any("1 short video(s) without a long exposure left out: 0003" in line for line in found.report)
+    assert any("1 short video without a long exposure left out: 0003" in line for line in found.report)
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -17,7 +17,7 @@ from noiseflow.patches.sources.sidd_blocks import read_block
 from noiseflow.patches.sources.sidd_published import published, published_grid
 from noiseflow.raw import RawSettings
 from noiseflow.raw.formats.sidd import SceneName
-from tools.readers.make_sidd import make_blocks, make_tree
+from tools.readers.make_sidd import make_blocks, make_tree, write_metadata
 
 TRAIN = ["0004_001_S6_00100_00060_4400_L", "0035_002_GP_00800_00350_3200_N"]
 TEST = ["0054_003_N6_00100_00160_5500_N", "0159_007_IP_00100_00100_3200_L"]
@@ -132,11 +132,42 @@ def test_what_is_missing_or_extra_is_reported(tmp_path: Path) -> None:
     for line in (
         "55 of 56 published train scenes missing: 0011",
         "20 of 22 published test scenes missing: 0055",
-        "1 scene(s) that the data set does not have: 0999",
-        "2 scene(s) in neither the published training nor test list left out",
+        "1 scene that the data set does not have: 0999",
+        "2 scenes in neither the published training nor test list left out",
         "0054_NOISY_RAW_010.MAT: its ground truth is missing; left out",
         "0054_METADATA_RAW_011.MAT: cannot be read as a MAT file of version 5",
         "0159_NOISY_RAW_011.MAT: its metadata file is missing; left out",
+    ):
+        assert line in said, line
+
+
+def departures(root: Path) -> str:
+    """What is said of a folder, without the scenes of the published lists that a tiny one lacks."""
+    return "\n".join(line for line in collect(root).report if "scenes missing" not in line)
+
+
+def test_a_whole_published_tree_has_no_departures(tmp_path: Path) -> None:
+    names = [by_number()[number] for number in published().split]
+    root = make_tree(tmp_path, names, size=(4, 6), frames=(10, 11))
+    assert [line for line in collect(root).report if str(root) in line] == []
+
+
+def test_departures_from_what_is_published_are_said(tmp_path: Path) -> None:
+    """Each was taken without a word: another name, frames that the lists do not have, metadata of another picture."""
+    renamed = "0004_001_S6_00400_00060_4400_L"
+    root = make_tree(tmp_path, [renamed, TEST[0]], size=SIZE, frames=(10, 12))
+    make_tree(tmp_path, [TEST[1]], size=SIZE, frames=(10, 11))
+    data = root / "Data"
+    other = SceneName.parse("0054_003_N6_00800_01000_5500_N")
+    assert other is not None
+    write_metadata(data / TEST[0] / "0054_METADATA_RAW_010.MAT", other, SIZE, (1e-4, 1e-6))
+    said = departures(root)
+    for line in (
+        f"1 scene folder not named as published, such as {renamed}, which is published as {TRAIN[0]}",
+        "2 scenes without frame 010 or 011: 0004, 0054",
+        "frames 010 and 011 of each scene; 2 frames more used too",
+        f"metadata of 1 frame give another ISO than the scene's name: {TEST[0]}/010 has 800 for 100",
+        f"metadata of 1 frame give another exposure than the scene's name: {TEST[0]}/010 has 0.001 s for 0.00625 s",
     ):
         assert line in said, line
 
@@ -153,7 +184,7 @@ def test_the_srgb_version_is_refused_with_a_reason(tmp_path: Path) -> None:
     folder = tmp_path / "SIDD_Medium_Srgb" / "Data" / TRAIN[0]
     folder.mkdir(parents=True)
     (folder / "0004_NOISY_SRGB_010.PNG").write_bytes(b"x")
-    with pytest.raises(RawError, match=r"1 SIDD scene folder\(s\), but no readable raw frame .*no noisy raw frame"):
+    with pytest.raises(RawError, match=r"1 SIDD scene folder, but no readable raw frame .*no noisy raw frame"):
         collect(tmp_path / "SIDD_Medium_Srgb")
 
 
@@ -220,6 +251,7 @@ def test_benchmark_blocks_have_no_clean_signal(tmp_path: Path) -> None:
     collection = collect(tmp_path)
     assert (collection.scenes[0].clean, collection.scenes[0].split) == (None, "test")
     assert "BenchmarkGtBlocksRaw.mat is missing" in collection.report[0]
+    assert "has the shape 40×1×16×16; the published file has 40×32×256×256" in collection.report[1]
 
 
 def test_levels_of_the_user_win(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_previews_are_reported_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     collection = collect(tmp_path)
     assert [frame.path.suffix for frame in collection.scenes[0].frames] == [".dng", ".dng"]
-    assert collection.report == (f"{tmp_path}: 1 .png file(s) left out next to .dng files",)
+    assert collection.report == (f"{tmp_path}: 1 .png file left out next to .dng files",)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="mode bits")

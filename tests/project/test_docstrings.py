@@ -1,5 +1,6 @@
 """Every documented parameter says what it means."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,14 @@ def test_a_parameter_without_a_meaning_is_seen(tmp_path: Path) -> None:
     )
     (tmp_path / "made.py").write_text(source, encoding="utf-8")
     assert [(each.name, each.meaning) for each in documented_parameters(tmp_path)] == [("a", ""), ("b", "The other.")]
+
+
+def test_no_message_leaves_the_plural_to_its_reader() -> None:
+    """``1 frame`` and ``2 frames``, by `counted`; never ``2 frame(s)``."""
+    found = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in sorted((ROOT / "noiseflow").rglob("*.py"))
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\b(?!diag|float|sqrt)[a-z]{4,}\(e?s\)(?!\.)", line)
+    ]
+    assert found == []

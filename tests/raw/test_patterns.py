@@ -157,7 +157,7 @@ def test_blocks_that_were_not_decoded_and_clips_are_found(cfa: str) -> None:
 
 def test_black_levels_for_another_number_of_planes_are_refused() -> None:
     settings = RawSettings(cfa="XTRANS", black=(1.0, 2.0, 3.0, 4.0), white=100.0)
-    with pytest.raises(RawError, match=r"a: 4 black levels for 36 plane\(s\); expected one, or one for each"):
+    with pytest.raises(RawError, match=r"a: 4 black levels for 36 planes; expected one, or one for each"):
         settings.image(np.zeros((12, 12), np.uint16), "a")
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from noiseflow.augment import NoisyFrame, write_frame
 from noiseflow.cli import main
 from noiseflow.core.errors import RawError
-from noiseflow.core.output.marks import NPY_MARK
+from noiseflow.core.output.ends import END
 from noiseflow.models import ModelSpec, build, save
 from noiseflow.raw import RawImage, RawSettings, read_raw
 from noiseflow.raw.formats.dng import write_dng
@@ -73,7 +73,7 @@ def test_an_array_of_an_earlier_version_needs_flags(tmp_path: Path) -> None:
     signal = np.random.default_rng(1).random((4, 8, 8)).astype(np.float32)
     path = tmp_path / "old.npy"
     np.save(path, signal)
-    path.write_bytes(path.read_bytes() + NPY_MARK)
+    path.write_bytes(path.read_bytes() + END)
     with pytest.raises(RawError, match="but does not give their cfa, black, white; give --cfa --black --white"):
         read_raw(path)
     found = read_raw(path, RawSettings(cfa="RGGB", black=(64.0,), white=1023.0))
@@ -93,7 +93,7 @@ def test_a_stack_of_the_users_own_stays_a_stack(tmp_path: Path) -> None:
         (b'"white": 1023.0', b'"white": "many"', "white"),
         (b'"cfa": "RGGB"', b'"cfa": "MONO"', "4 black levels for 1 plane"),
         (b'{"planes": ', b'{"planes": {', "is not JSON"),
-        (b'{"planes": 4', b'{"planes": 1', r"contains 4 planes and 4 black level\(s\), but says 1 planes"),
+        (b'{"planes": 4', b'{"planes": 1', r"contains 4 planes and 4 black levels, but says 1 planes"),
         (b'"cfa": "RGGB", ', b"", "cfa"),
     ],
 )

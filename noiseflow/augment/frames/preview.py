@@ -1,5 +1,6 @@
 """Previews: raw frames in a simple sRGB development."""
 
+import io
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from noiseflow.augment.frames.mosaic import demosaic
 from noiseflow.augment.frames.write import written_whole
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import check_output, writing
+from noiseflow.core.output.ends import sealed_png
 from noiseflow.core.output.marks import MARK
 from noiseflow.raw.bayer import MONO, plane_names, unpack
 from noiseflow.raw.image import RawImage
@@ -64,7 +66,9 @@ def write_preview(path: str | Path, image: RawImage, *, overwrite: bool = False)
     about = PngInfo()
     about.add_text("Software", MARK)
     with writing(path, overwrite=overwrite), written_whole(path, overwrite=overwrite) as partial:
-        Image.fromarray(develop(image)).save(partial, format="PNG", pnginfo=about)
+        content = io.BytesIO()
+        Image.fromarray(develop(image)).save(content, format="PNG", pnginfo=about)
+        partial.write_bytes(sealed_png(content.getvalue()))
 
 
 def check_preview(path: str | Path, *, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:

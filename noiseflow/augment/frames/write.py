@@ -15,7 +15,8 @@ import tifffile
 from noiseflow.augment.frames.frame import NoisyFrame
 from noiseflow.core.errors import DataError, RawError
 from noiseflow.core.output.checks import check_output, writing
-from noiseflow.core.output.marks import MARK, NPY_MARK
+from noiseflow.core.output.ends import END, ENDED, ENDS, write_end
+from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import whole_file
 from noiseflow.core.registry import Registry
 from noiseflow.core.units import SIGNAL_UNIT
@@ -90,14 +91,18 @@ def write_as_dng(path: Path, frame: NoisyFrame) -> None:
 
 def write_as_tiff(path: Path, frame: NoisyFrame) -> None:
     """Write whole codes without tags as TIFF."""
-    tifffile.imwrite(path, frame.image.mosaic, photometric="minisblack", software=MARK)
+    tag, value = ENDS
+    ends = [(tag, "B", len(value), value, True)]
+    tifffile.imwrite(path, frame.image.mosaic, photometric="minisblack", software=MARK, extratags=ends)
+    write_end(path)
 
 
 def write_as_npy(path: Path, frame: NoisyFrame) -> None:
     """Write normalised planes, float32; the frame's levels and settings follow the array."""
     with path.open("wb") as file:
         np.save(file, frame.signal, allow_pickle=False)
-        file.write(npy_facts(frame.image, len(frame.signal)) + NPY_MARK)
+        file.write(npy_facts(frame.image, len(frame.signal)))
+    write_end(path)
 
 
 def write_as_hdf5(path: Path, frame: NoisyFrame) -> None:
@@ -106,12 +111,14 @@ def write_as_hdf5(path: Path, frame: NoisyFrame) -> None:
     # Built in memory, because HDF5 does not recover from a full disk and crashes when the process ends.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        file.attrs["made_by"] = MARK
+        file.attrs.update({"made_by": MARK, ENDED: True})
         data = file.create_dataset("signal", data=frame.signal)
         names = plane_names("mono" if len(frame.signal) == 1 else image.layout)
         data.attrs.update(unit=SIGNAL_UNIT, planes=names, cfa=image.cfa, black=image.black, white=image.white)
         times = {} if image.exposure_s is None else {"exposure_s": image.exposure_s}
         data.attrs.update(iso=image.iso or np.nan, camera=image.camera, **times)
+    content.seek(0, io.SEEK_END)
+    content.write(END)
     path.write_bytes(content.getbuffer())
 
 

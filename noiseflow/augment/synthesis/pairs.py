@@ -19,6 +19,7 @@ import torch
 from noiseflow.augment.distributions import Distribution
 from noiseflow.augment.frames.frame import sample_frame
 from noiseflow.core.errors import DataError, ExtrapolationWarning
+from noiseflow.core.output.ends import END, ENDED
 from noiseflow.core.output.leftovers import private_name
 from noiseflow.core.output.marks import MARK
 from noiseflow.models import NoiseModel, load
@@ -41,7 +42,7 @@ NOTES = ".pairs"
 
 @dataclass(frozen=True)
 class CameraChoice:
-    """A camera to choose from: name, run folder of its model, checksum of the run, and distribution of its ISO."""
+    """A camera to choose from: name, run folder or profile of its model, its checksum, and distribution of its ISO."""
 
     camera: str
     run: Path
@@ -244,8 +245,10 @@ def _write_hdf5(path: Path, image: RawImage) -> None:
     said = {name: getattr(image, name) for name in ("cfa", "black", "white", "iso", "exposure_s", "make", "model")}
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        file.attrs["made_by"] = MARK
+        file.attrs.update({"made_by": MARK, ENDED: True})
         data = file.create_dataset("mosaic", data=image.mosaic, compression="gzip", shuffle=True)
         data.attrs.update({name: value for name, value in said.items() if value is not None})
     # Written at once by Python, which reports a full disk better than HDF5.
+    content.seek(0, io.SEEK_END)
+    content.write(END)
     path.write_bytes(content.getbuffer())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate.body.body_maps import DEFECT_KINDS, BodyMaps, DarkMap, GainMap
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
+from noiseflow.core.output.ends import END, ENDED
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes
 from noiseflow.core.reading.hdf5 import own_dataset
@@ -97,6 +98,9 @@ def write_body(body: BodyMaps, path: str | Path, *, overwrite: bool = False) -> 
             for name, values in arrays.items():
                 file[name] = values
             file.attrs.update(schema=BODY_SCHEMA, made_by=MARK, facts=text, content_blake3=_checksum(arrays, text))
+            file.attrs[ENDED] = True
+        content.seek(0, io.SEEK_END)
+        content.write(END)
         write_bytes(path, content.getbuffer(), replace=overwrite)
 
 

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtr
 
 from noiseflow.core.errors import DataError
+from noiseflow.core.text import counted
 
 __all__ = ["CensoredDark", "censored_dark"]
 
@@ -75,7 +76,7 @@ def censored_dark(codes: NDArray[np.floating]) -> CensoredDark:
     seen = np.flatnonzero(counts)
     if len(seen) < 3:
         raise DataError(
-            f"the dark frames contain only {len(seen)} code(s), all at the black clip: black level and read "
+            f"the dark frames contain only {counted(len(seen), 'code')}, all at the black clip: black level and read "
             "noise cannot be separated; take darks at a higher ISO, or with a black offset"
         )
     total, number = counts[seen], counts.sum()

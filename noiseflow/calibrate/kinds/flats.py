@@ -18,6 +18,7 @@ from noiseflow.calibrate.measurements.signal_to_noise import decibels, dynamic_r
 from noiseflow.calibrate.sources import Group
 from noiseflow.calibrate.stack import Components, FrameStack, components, mean_error
 from noiseflow.core.errors import DataError
+from noiseflow.core.text import counted
 
 __all__ = ["measure", "present"]
 
@@ -74,7 +75,7 @@ def _curve(take: Take, found: Measured) -> Curve:
     _lights(series, found)
     left_out = len(series) - len(pairs)
     if left_out:
-        found.cautions.append(f"{left_out} exposure(s) with only one frame were left out: expected pairs")
+        found.cautions.append(f"{counted(left_out, 'exposure')} with only one frame left out: expected pairs")
     used: set[int] = set()
     rows, flicker = [], []
     for group in pairs:
@@ -208,7 +209,7 @@ def _range(curve: Curve, take: Take, found: Measured) -> tuple[NDArray[np.bool_]
         )
     if levels < 5:
         found.cautions.append(
-            f"only {levels} level(s) of light are within the linear range: linearity cannot be assessed"
+            f"only {counted(levels, 'level')} of light within the linear range: linearity cannot be assessed"
         )
     found.facts["levels_used"] = levels
     found.facts["range_used_dn"] = [float(curve.signal[chosen].min()), float(curve.signal[chosen].max())]

@@ -11,6 +11,7 @@ from noiseflow.calibrate.estimators.least_squares import weighted_fit
 from noiseflow.calibrate.measurement import Measurement, from_error, root
 from noiseflow.calibrate.measurements.photon_transfer import UNLIKELY
 from noiseflow.core.errors import DataError
+from noiseflow.core.text import counted
 
 __all__ = ["DarkSeries", "dark_series"]
 
@@ -77,7 +78,9 @@ def dark_series(exposure_s: Array, level: Array, level_error: Array, variance: A
         known = np.nan_to_num(error[first], nan=0.05 * square)
         noise_error = float(np.sqrt((known**2).sum())) / count
         noise = root(square, noise_error, "DN")
-        reason = f"dark frames of only {len(np.unique(exposure_s))} exposure time(s); a dark current needs three"
+        reason = (
+            f"dark frames of only {counted(len(np.unique(exposure_s)), 'exposure time')}; a dark current needs three"
+        )
         return DarkSeries(from_error(value, black_error, "DN"), None, noise, reason)
     (black, current), level_covariance, level_free = _line(exposure_s, level, level_error, level_error)
     (square, _), covariance, free = _line(exposure_s, variance, *_common(exposure_s, variance, error))

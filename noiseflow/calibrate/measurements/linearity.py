@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from noiseflow.calibrate.measurement import LEVEL, Measurement, quantile
 from noiseflow.calibrate.measurements.curve import Curve
 from noiseflow.calibrate.measurements.photon_transfer import PhotonTransfer
+from noiseflow.core.text import counted
 
 __all__ = ["Linearity", "linearity"]
 
@@ -126,8 +127,8 @@ def _no_linearity(exposure: Array, signal: Array, saturation: int | None, light_
         return "the light is not known from the exposure times: one time has several levels, or no time is known"
     if len(np.unique(exposure)) < LEVELS:
         return (
-            f"only {len(np.unique(exposure))} exposure(s) between 5 and 95 % of saturation; a linearity error needs "
-            f"{LEVELS}"
+            f"only {counted(len(np.unique(exposure)), 'exposure')} between 5 and 95 % of saturation; a linearity error "
+            f"needs {LEVELS}"
         )
     order = np.argsort(exposure, kind="stable")
     fall = float(np.max(np.maximum.accumulate(signal[order]) - signal[order]))

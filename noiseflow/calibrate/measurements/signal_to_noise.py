@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from noiseflow.calibrate.measurement import Measurement, from_error, quotient
 from noiseflow.calibrate.measurements.curve import Curve
+from noiseflow.core.text import counted
 
 __all__ = ["General", "decibels", "dynamic_range", "general_model", "linear_snr", "threshold"]
 
@@ -188,7 +189,7 @@ def general_model(
     inside = (curve.signal > 0) & (curve.signal <= top) & (curve.clipped < 1e-3) & (curve.exposure > 0)
     levels = len(np.unique(curve.exposure[inside]))
     if levels < LEVELS:
-        return f"only {levels} unsaturated exposure(s); a characteristic curve needs {LEVELS}"
+        return f"only {counted(levels, 'unsaturated exposure')}; a characteristic curve needs {LEVELS}"
     exposure, signal = curve.exposure[inside], curve.signal[inside]
     unit = float(exposure.max())
     powers = np.arange(1, max(1, min(MOST_DEGREE, levels // LEVELS_A_DEGREE)) + 1)

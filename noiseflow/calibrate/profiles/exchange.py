@@ -11,7 +11,8 @@ from noiseflow.calibrate.profiles.darktable import GREEN_RULE
 from noiseflow.calibrate.profiles.profile import Profile
 from noiseflow.core.errors import DataError
 from noiseflow.core.output.checks import writing
-from noiseflow.core.output.marks import MARK
+from noiseflow.core.output.ends import sealed_end, without_end
+from noiseflow.core.output.marks import CHECKSUM, MARK, checksum_of
 from noiseflow.core.output.whole import write_bytes, write_text
 from noiseflow.core.text import json_text
 from noiseflow.raw import plane_names, read_raw
@@ -151,7 +152,8 @@ def write_darktable(profile: Profile, path: str | Path, *, units: str = "mosaic"
         The file exists, or cannot be written.
     """
     with writing(path, overwrite=overwrite) as path:
-        write_text(path, json_text(darktable_entry(profile, units=units)), replace=overwrite)
+        entry = darktable_entry(profile, units=units)
+        write_text(path, json_text({**entry, CHECKSUM: checksum_of(entry)}), replace=overwrite)
 
 
 def stamp_dng(
@@ -209,5 +211,9 @@ def stamp_dng(
             caution(f"{dng}: is from {image.camera}, but the profile is of {profile.camera}; are they the same camera?")
         span = image.white - sum(image.black) / len(image.black)
         pairs = normalised_lines(profile, image.iso, span)
-        write_bytes(path, stamped(dng.read_bytes(), pairs, str(dng)), replace=overwrite)
+        content = dng.read_bytes()
+        before = without_end(content)
+        copy = stamped(content if before is None else before, pairs, str(dng))
+        # The end of a DNG of ours holds a checksum of its content.
+        write_bytes(path, copy if before is None else copy + sealed_end([copy]), replace=overwrite)
     return pairs

@@ -8,7 +8,7 @@ import click
 
 from noiseflow.cli.options import PATH, json_option, overwrite_option, print_json
 from noiseflow.cli.streams import answer, say
-from noiseflow.core.text import TIED, plain_text
+from noiseflow.core.text import TIED, counted, plain_text
 
 if TYPE_CHECKING:
     from noiseflow.calibrate.profiles.profile import Profile
@@ -93,7 +93,10 @@ def profiles(
     for known, profile in known_profiles.items():
         isos = profile.isos
         source = profile.provenance.get("source") or profile.provenance.get("method", "")
-        answer(f"{plain_text(known)}: {len(isos)} ISO(s), {isos[0]:g} to {isos[-1]:g}; {plain_text(str(source), 200)}")
+        answer(
+            f"{plain_text(known)}: {counted(len(isos), 'ISO')}, {isos[0]:g} to {isos[-1]:g}; "
+            f"{plain_text(str(source), 200)}"
+        )
         if name is not None:
             plane = plane_names(profile.layout)[0 if profile.layout == "mono" else 1]
             for iso in isos:
@@ -155,11 +158,11 @@ def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
         return
     for camera in shown:
         low, high = camera.full_electrons.interval
-        left = f"; {camera.left_out} physically impossible setting(s) left out" if camera.left_out else ""
+        left = f"; {counted(camera.left_out, 'physically impossible setting')} left out" if camera.left_out else ""
         answer(
             f"{plain_text(camera.name)}: ISO {camera.isos[0]:g} to {camera.isos[-1]:g}; "
             f"full scale {camera.full_electrons.value:,.0f} e- at ISO {camera.isos[0]:g} "
             f"({low:,.0f} to {high:,.0f}){left}"
         )
     if none:
-        say(f"noiseflow: {len(none)} camera(s) without a physically possible setting are left out")
+        say(f"noiseflow: {counted(len(none), 'camera')} without a physically possible setting left out")

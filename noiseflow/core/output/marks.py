@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKSUM", "MARK", "MARKS", "NPY_MARK", "checksum_of", "has_mark", "sealed_html"]
+from noiseflow.core.output.ends import ENDED, ENDS, ends_well, png_is_as_written
+
+__all__ = ["CHECKSUM", "MARK", "MARKS", "checksum_of", "has_mark", "sealed_html"]
 
 MARK = "noiseflow"
 """Value of software, producer, generator or ``made_by`` in every file that noiseflow writes."""
-
-NPY_MARK = b"\nwritten by noiseflow\n"
-"""Mark after the array of an NPY file, whose header has no field for it; other readers ignore it."""
 
 CHECKSUM = "sha256"
 """Entry of a camera profile with the `checksum_of` its other entries."""
@@ -26,11 +25,14 @@ CHECKSUM = "sha256"
 SOFTWARE = 0x0131
 """TIFF tag Software."""
 
-OF_OTHERS = (0x02BC, 0x83BB, 0x8649)
-"""TIFF tags that we never write: XMP, IPTC and Photoshop, where programs that develop a DNG keep their user's work."""
+OF_OTHERS = (0x02BC, 0x4746, 0x4749, 0x83BB, 0x8649)
+"""TIFF tags that we never write: XMP, ratings, IPTC and Photoshop, where other programs keep the work of their user."""
+
+DESCRIPTION, OWN_DESCRIPTION = 0x010E, b'{"shape": '
+"""TIFF tag ImageDescription, and the start of the one that tifffile writes for us."""
 
 SEAL = b"\n<!-- sha256 "
-"""Stands behind a page, before the SHA-256 of all that is before it."""
+"""Start of the comment at the end of a page that holds the SHA-256 of everything before it."""
 
 HEAD = 1 << 16
 """Number of bytes at the start of a file that are searched for a mark."""
@@ -60,7 +62,7 @@ def checksum_of(entries: Mapping[str, Any]) -> str:
 
 
 def sealed_html(page: str) -> bytes:
-    """A page with the checksum behind it by which a later change is seen."""
+    """A page, and behind it the checksum that reveals a later change."""
     content = page.encode("utf-8", "backslashreplace")
     return content + SEAL + hashlib.sha256(content).hexdigest().encode() + b" -->\n"
 
@@ -71,8 +73,8 @@ def _head(path: Path, size: int = HEAD) -> bytes:
 
 
 def _tiff(path: Path) -> bool:
-    """Whether the tag Software of the first directory is the mark, and no tag shows another program's edits."""
-    ours = False
+    """Whether the tag Software of the first directory is the mark, and nothing shows another program's edits."""
+    ours = sealed = False
     with path.open("rb") as file:
         order, number, at = struct.unpack("<2sHI", file.read(8))
         if (order, number) != (b"II", 42):
@@ -82,10 +84,14 @@ def _tiff(path: Path) -> bool:
         for tag, _, size, value in struct.iter_unpack("<HHII", file.read(12 * count)):
             if tag in OF_OTHERS:
                 return False
-            if tag == SOFTWARE:
+            sealed = sealed or tag == ENDS[0]
+            if tag in (DESCRIPTION, SOFTWARE):
                 file.seek(value)
-                ours = size < HEAD and file.read(size).rstrip(b"\0") == MARK.encode()
-    return ours
+                text = file.read(min(size, HEAD)).rstrip(b"\0")
+                if tag == DESCRIPTION and not text.startswith(OWN_DESCRIPTION):
+                    return False
+                ours = ours or (tag == SOFTWARE and text == MARK.encode())
+    return ours and (not sealed or ends_well(path))
 
 
 def _hdf5(path: Path) -> bool:
@@ -95,38 +101,43 @@ def _hdf5(path: Path) -> bool:
 
     with h5py.File(path, "r") as file:
         is_store = {"schema", "layout", "pairing", "unit", "provenance", "fingerprint"} <= set(file.attrs)
-        return is_store or file.attrs.get("made_by") == MARK
+        ours, sealed = is_store or file.attrs.get("made_by") == MARK, ENDED in file.attrs
+    return bool(ours and (not sealed or ends_well(path)))
 
 
 def _npy(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
             return False
-        file.seek(-len(NPY_MARK), 2)
-        return file.read() == NPY_MARK
+    # The header has no field for a mark.
+    return ends_well(path)
 
 
 def _png(path: Path) -> bool:
-    return _head(path, 8) == b"\x89PNG\r\n\x1a\n" and b"tEXtSoftware\0" + MARK.encode() in _head(path)
+    content = path.read_bytes()
+    ours = content[:8] == b"\x89PNG\r\n\x1a\n" and b"tEXtSoftware\0" + MARK.encode() in content[:HEAD]
+    return ours and png_is_as_written(content)
 
 
 def _profile(path: Path) -> bool:
-    """Whether a JSON file has the mark; a profile must also match its checksum, or the user has changed it."""
+    """Whether a JSON file has the mark; its checksum, without which no camera profile is ours, must fit too."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         return False
+    said = content.pop(CHECKSUM, None)
     if str(content.get("schema")).startswith("noiseflow camera profile"):
-        return bool(content.pop(CHECKSUM, None) == checksum_of(content))
-    return content.get("made_by") == MARK
+        return bool(said == checksum_of(content))
+    # Profiles for darktable of earlier versions have no checksum.
+    return content.get("made_by") == MARK and said in (None, checksum_of(content))
 
 
 def _html(path: Path) -> bool:
-    """A page that does not fit its checksum is one that its user changed; those of earlier versions have none."""
+    """Whether a page has the mark and, except those of earlier versions, ends with the checksum of all before it."""
     content = path.read_bytes()
     if f"<meta name='generator' content='{MARK}'>".encode() not in content[:HEAD]:
         return False
     page, seal, said = content.rpartition(SEAL)
-    return not seal or (said.split()[:1] == [hashlib.sha256(page).hexdigest().encode()] and said.endswith(b" -->\n"))
+    return not seal or said == hashlib.sha256(page).hexdigest().encode() + b" -->\n"
 
 
 def _onnx(path: Path) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import DataError
 from noiseflow.core.progress import Progress, silent
-from noiseflow.core.text import json_text
+from noiseflow.core.text import counted, json_text
 from noiseflow.evaluate.in_time.frame_correlation import FrameCorrelation
 from noiseflow.evaluate.in_time.given_the_past import GivenThePast
 from noiseflow.evaluate.in_time.mean_of_frames import MeanOfFrames
@@ -169,7 +169,7 @@ def rows_of(scores: TimeScores) -> dict[str, dict[str, str]]:
             name: f"{values[place]:.4f}" for name, values in correlation.values.items()
         }
     for place, count in enumerate(mean.counts):
-        rows[f"variance of the mean of {count} frame(s), relative to one"] = {
+        rows[f"variance of the mean of {counted(count, 'frame')}, relative to one"] = {
             name: f"{values[place]:.4f}" for name, values in mean.values.items()
         }
     first = {name: rows[label].get(name, "") for name in scores.measured.noise}

@@ -11,7 +11,6 @@ from noiseflow.evaluate.statistics.intervals import Interval
 __all__ = [
     "cell_labels",
     "cell_name",
-    "count",
     "join",
     "number",
     "percent",
@@ -75,11 +74,6 @@ def percent(part: float, decimals: int = 0) -> str:
 def times(value: float) -> str:
     """Format a factor with three digits: ``1.86 ×``."""
     return f"{value:.3g} ×" if math.isfinite(value) else "–"
-
-
-def count(number_of: int, thing: str, things: str | None = None) -> str:
-    """Format a number of things: ``1 frame``, ``20,000 frames``."""
-    return f"{number_of:,} {thing if number_of == 1 else things or thing + 's'}"
 
 
 def join(names: list[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from noiseflow.core.text import counted
 from noiseflow.evaluate.data_summary import COARSE, FEWEST_SCENES, SIGNAL_BINS
 from noiseflow.evaluate.metric import DATA, ORACLE, Kind
 from noiseflow.evaluate.metrics.likelihood import (
@@ -25,7 +26,7 @@ from noiseflow.evaluate.presentation.figures import (
     names_down,
     plate,
 )
-from noiseflow.evaluate.presentation.formatting import cell_labels, count, number, percent, plus_minus
+from noiseflow.evaluate.presentation.formatting import cell_labels, number, percent, plus_minus
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
 from noiseflow.evaluate.statistics.intervals import LEVEL, RESAMPLES, Interval
 
@@ -107,7 +108,7 @@ def _comparisons(score: LikelihoodScore, tested: str, unit: Unit) -> list[Findin
 def _against(
     unit: Unit, tested: str, other: str, difference: Interval, bounds: tuple[bool, bool], group_is: str
 ) -> tuple[Literal["good", "bad", "open"], str, str]:
-    measure, over = unit.measure, f"{percent(LEVEL)} interval over {count(difference.groups, group_is)}"
+    measure, over = unit.measure, f"{percent(LEVEL)} interval over {counted(difference.groups, group_is)}"
     gain, loss = (f"{plus_minus(each)} {unit.unit}" for each in (difference, -difference))
     ours, theirs = bounds
     if difference.low is None:
@@ -127,7 +128,7 @@ def _against(
     text = f"{unit.of}{tested} and {other} do not differ significantly in likelihood: {gain} ({over})."
     if difference.groups < FEWEST_SCENES:
         text = (
-            f"{text[:-1]}; {count(difference.groups, group_is)} cannot decide: score at least {FEWEST_SCENES} scenes."
+            f"{text[:-1]}; {counted(difference.groups, group_is)} cannot decide: score at least {FEWEST_SCENES} scenes."
         )
     return "open", measure, text
 

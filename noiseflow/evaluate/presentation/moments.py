@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
+from noiseflow.core.text import counted
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.metrics.moments import BINS, THRESHOLDS, Beyond, Bin, MeanVariance, Tails, TransferCurve
 from noiseflow.evaluate.presentation.figures import (
@@ -21,7 +22,7 @@ from noiseflow.evaluate.presentation.figures import (
     line,
     plate,
 )
-from noiseflow.evaluate.presentation.formatting import cell_labels, cell_name, count, number, percent, plus_minus
+from noiseflow.evaluate.presentation.formatting import cell_labels, cell_name, number, percent, plus_minus
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
 from noiseflow.evaluate.statistics.intervals import LEVEL, VERDICT, Interval
 
@@ -88,7 +89,7 @@ class MeanVariancePresenter(Presenter[MeanVariance]):
         if not enough:
             text = f"No intensity bin has {FEWEST_IN_BIN:,} values: no verdict on the variance by intensity."
             return [Finding("open", "mean_variance", text)]
-        bins = f"{count(len(enough), 'intensity bin')} of at least {FEWEST_IN_BIN:,} values"
+        bins = f"{counted(len(enough), 'intensity bin')} of at least {FEWEST_IN_BIN:,} values"
         if not off:
             largest = max(abs(_ratio(bin_, tested)[0] - 1) for _, bin_ in enough)
             text = f"The sampled variance follows the signal in all {bins}: off by at most {percent(largest, 1)}"

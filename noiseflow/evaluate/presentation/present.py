@@ -5,6 +5,7 @@ from typing import Any
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.core.registry import Registry
+from noiseflow.core.text import counted
 from noiseflow.evaluate.data_summary import FEWEST_SCENES
 from noiseflow.evaluate.metric import Score, Setup
 from noiseflow.evaluate.metrics.denoising import DenoisingCost
@@ -12,7 +13,7 @@ from noiseflow.evaluate.metrics.likelihood import CodeLikelihood, DensityLikelih
 from noiseflow.evaluate.presentation.denoising import DenoisingPresenter, cost_in_words
 from noiseflow.evaluate.presentation.distribution import ConditionalPresenter, MarginalPresenter
 from noiseflow.evaluate.presentation.figures import Pen
-from noiseflow.evaluate.presentation.formatting import count, join, percent
+from noiseflow.evaluate.presentation.formatting import join, percent
 from noiseflow.evaluate.presentation.likelihood import CodeLikelihoodPresenter, DensityLikelihoodPresenter, standing
 from noiseflow.evaluate.presentation.moments import MeanVariancePresenter, TailsPresenter
 from noiseflow.evaluate.presentation.presenter import Finding, Presenter, Record, TableRow
@@ -206,11 +207,11 @@ def notes(setup: Setup) -> tuple[str, ...]:
             "those of clipped noise."
         )
     if found.still:
-        patches = count(found.still, "patch", "patches")
+        patches = counted(found.still, "patch", "patches")
         sentences.append(f"The data contains {patches} without any noise, as when clipped throughout.")
     if found.groups < FEW_GROUPS:
         sentences.append(
-            f"The data contains only {count(found.groups, found.group_is)}: intervals are wide or missing, and faults "
-            f"may go undetected. Score at least {FEWEST_SCENES} scenes."
+            f"The data contains only {counted(found.groups, found.group_is)}: intervals are wide or missing, and "
+            f"faults may go undetected. Score at least {FEWEST_SCENES} scenes."
         )
     return tuple(sentences)

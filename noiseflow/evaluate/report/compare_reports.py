@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from noiseflow.evaluate.presentation.formatting import count, percent, plus_minus
+from noiseflow.core.text import counted
+from noiseflow.evaluate.presentation.formatting import percent, plus_minus
 from noiseflow.evaluate.presentation.present import MEASURES
 from noiseflow.evaluate.report.metrics_file import read_metrics
 from noiseflow.evaluate.statistics.intervals import LEVEL, Interval, bootstrap_ratio
@@ -62,7 +63,7 @@ class Comparison:
         second = self.models[1]
         sentences = list(self.notes)
         if self.gain is not None:
-            over = f"{percent(LEVEL)} interval, paired over {count(self.gain.groups, 'group')} of patches"
+            over = f"{percent(LEVEL)} interval, paired over {counted(self.gain.groups, 'group')} of patches"
             if self.gain.above(0):
                 sentences.append(f"The second, {second}, is better by {plus_minus(self.gain)} nats/dim ({over}).")
             elif self.gain.below(0):

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseflow.core.text import LONGEST_LINE, json_text, plain_text
+from noiseflow.core.text import LONGEST_LINE, counted, json_text, plain_text
 from noiseflow.core.units import NLL_UNIT
 from noiseflow.evaluate.examples import Example
 from noiseflow.evaluate.metric import DATA, Score, as_json
 from noiseflow.evaluate.presentation import present
 from noiseflow.evaluate.presentation.figures import pens_for
-from noiseflow.evaluate.presentation.formatting import count, renamed, shown_names
+from noiseflow.evaluate.presentation.formatting import renamed, shown_names
 from noiseflow.evaluate.presentation.html import render
 from noiseflow.evaluate.presentation.presenter import Finding, Record, TableRow
 
@@ -118,8 +118,8 @@ class Evaluation:
 
     @property
     def _title(self) -> str:
-        patches = count(self.data.patches, "patch", "patches")
-        groups = count(self.data.groups, self.data.group_is)
+        patches = counted(self.data.patches, "patch", "patches")
+        groups = counted(self.data.groups, self.data.group_is)
         return f"{', '.join(self.models)} on {Path(self.data.store).name}: {patches}, {groups}, {self.data.split}"
 
     def presentable(self) -> "Evaluation":

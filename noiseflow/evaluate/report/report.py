@@ -10,11 +10,11 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.folder import whole_folder
 from noiseflow.core.output.whole import write_text
 from noiseflow.core.progress import Progress, silent
-from noiseflow.core.text import csv_cell
+from noiseflow.core.text import counted, csv_cell
 from noiseflow.core.version import __version__
 from noiseflow.evaluate.metric import DATA, as_json
 from noiseflow.evaluate.presentation.figures import draw_examples, pens_for
-from noiseflow.evaluate.presentation.formatting import count, percent
+from noiseflow.evaluate.presentation.formatting import percent
 from noiseflow.evaluate.presentation.html import render
 from noiseflow.evaluate.presentation.present import LIKELIHOODS, sections
 from noiseflow.evaluate.presentation.presenter import Finding, Record
@@ -84,11 +84,11 @@ def page(evaluation: Evaluation, progress: Progress = silent) -> str:
     data = evaluation.data
     facts = {
         "Data": Path(data.store).name,
-        "Split": f"{data.split}, {count(data.patches, 'patch', 'patches')}"
+        "Split": f"{data.split}, {counted(data.patches, 'patch', 'patches')}"
         + (f" of {data.patches_in_split:,}, drawn at random" if data.patches < data.patches_in_split else ""),
         "Patch": f"{data.patch_shape[0]} × {data.patch_shape[1]} × {data.patch_shape[2]}, {data.layout}",
         "Frames": f"{data.frames:,}",
-        "Intervals over": f"{count(data.groups, data.group_is)} (of one camera and ISO)",
+        "Intervals over": f"{counted(data.groups, data.group_is)} (of one camera and ISO)",
         "Used by expensive checks": f"{data.close_values:,} of {data.patches * math.prod(data.patch_shape):,} values",
         "Clipped": f"{percent(data.clipped, 2)} of the pixels",
         "Cameras": ", ".join(data.cameras),

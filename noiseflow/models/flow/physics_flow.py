@@ -23,7 +23,7 @@ from noiseflow.flows.coupling import masks
 from noiseflow.flows.coupling.masked_affine import MaskedAffineCoupling
 from noiseflow.flows.coupling.spline import PixelSpline, spline_outputs
 from noiseflow.flows.flow import Flow
-from noiseflow.flows.iso_table import at_iso, conversion_steps
+from noiseflow.flows.iso_table import conversion_steps
 from noiseflow.flows.linear.householder import HouseholderConv1x1
 from noiseflow.flows.nets.conditional_net import ConditionalNet
 from noiseflow.flows.signal_model import NoiseParameters
@@ -31,6 +31,7 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
+from noiseflow.models.flow.single_values import latent_of_single_values
 from noiseflow.models.flow.starts.bend import choose_bend
 from noiseflow.models.flow.starts.codes import (
     keep_offsets,
@@ -70,11 +71,6 @@ OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 STRONG, ROUNDS, BOUND = 1.0, 3, 0.999
 """Ratio of line to read-noise variance above which the read noise is estimated within lines; number of rounds, because
 each step is bounded; fraction of the bound above which a factor counts as undetermined."""
-
-FAINT = 0.02
-"""Largest ratio of line to read-noise variance at which training uses the exact probability of each single code.
-
-Lines are Gaussian, so a single code has excess kurtosis κ/(1 + ratio)²; κ, which is used, is at most 4 % larger."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -380,23 +376,7 @@ class PhysicsFlow(ResidualFlow):
 
     def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
         """Latent of each value alone, line noise in its variance; None for strong or trained lines, and couplings."""
-        lines = [each for each in self.flow.transforms if isinstance(each, LineNoise)]
-        rest: list[Any] = [each for each in self.flow.transforms[1:] if not isinstance(each, LineNoise)]
-        offsets = torch.stack([each.offset_variance() for each in lines]).sum(0)
-        # One pixel does not show the strength of lines: parameters that are trained need the joint density.
-        trained = any(parameter.requires_grad for each in lines for parameter in each.parameters())
-        if trained or bool((offsets > FAINT).any()) or not all(each.elementwise for each in rest):
-            return None
-        lights = [each.light_variance() for each in lines if isinstance(each, RowNoise)]
-        knots = lines[0].log_isos.to(offsets)
-        tables = (offsets, sum(lights, torch.zeros_like(offsets)))
-        share, light = (at_iso(each[cond.camera], knots, cond.iso)[:, None, None, None] for each in tables)
-        found = self.flow.shared_features(cond) or self.shot_read.noise_parameters(cond)
-        wide = replace(found, beta2=found.beta2 * (1 + share))
-        z = noise * (wide.variance() + light * found.clean.square()).rsqrt()
-        for each in rest:
-            z, _ = each(z, cond, wide)
-        return z
+        return latent_of_single_values(self.flow, noise, cond)
 
     @property
     def tails(self) -> CubicTails | TelegraphTails:

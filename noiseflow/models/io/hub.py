@@ -88,7 +88,9 @@ def load_from_hub(source: str | Path) -> NoiseModel:
         folder, commit = spec.parent, spec.parent.name
         hub.hf_hub_download(found["repo"], WEIGHTS, revision=commit, **about)
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ModelError(f"{source}: cannot be fetched: {plain_text(str(error), 300)}") from error
+        # A path has one slash where the address has two.
+        address = re.sub("^hf:/{1,2}", "hf://", str(source))
+        raise ModelError(f"{address}: cannot be fetched: {plain_text(str(error), 300)}") from error
     if found["revision"] != commit:
         log.warning("hf://%s is at commit %s; add it as @revision to get the same model again", found["repo"], commit)
     return load_run(folder)

@@ -14,7 +14,7 @@ LEVELS = 256
 """Number of signal steps between black and the clip level of a plane."""
 
 PART = 1e-3
-"""If this fraction of the pixels of a step clip, the step and all brighter ones are masked."""
+"""If at least this fraction of the pixels of a step clip, the step and all brighter ones are masked."""
 
 FEWEST = 3
 """Fewest clipped pixels of a step that count; one or two may be defects."""
@@ -28,7 +28,7 @@ def clipping_signals(pair: FramePair, signal: NDArray[Any]) -> NDArray[np.float6
 
     Pixels must be masked by their clean signal, not by their own noise: masking only the pixels that clip, but not
     others with the same signal, would cut off the upper tail of the noise.  Below the returned signal fewer than
-    1 in 1000 pixels clip, which happens up to 3.1 σ below the clip level.
+    1 in 1000 pixels clip; for normal noise, these are signals more than 3.1 σ below the clip level.
 
     Parameters
     ----------

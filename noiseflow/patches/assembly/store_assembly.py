@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
+from noiseflow.core.output.ends import END, ENDED
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.assembly.parts import (
     PIXELS,
@@ -156,7 +157,9 @@ def assemble(
         list(run(copy_part, *zip(*((whole, *each) for each in copies), strict=True)) if copies else ())
         crcs = _place_means(run, whole, contents, means or (), corners, offsets.get("mean", 0))
         _conclude(whole, contents, crcs)
-        with whole.open("r+b") as file:
+        with whole.open("ab") as file:
+            file.write(END)
+            file.flush()
             os.fsync(file.fileno())
     return whole
 
@@ -269,7 +272,7 @@ def _describe(whole: Path, contents: Contents) -> dict[str, int]:
             truth=json.dumps(dict(header.truth)),
             believed=json.dumps(list(header.believed)),
             fingerprint="0" * 64,
-            **{CONTENT: "0" * 64},
+            **{CONTENT: "0" * 64, ENDED: True},
         )
         if "mean" in counts:
             file["mean_crc"] = np.zeros(counts["mean"], CRC_TYPE)

@@ -2,12 +2,13 @@
 
 import base64
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.assembly.parts import PartNote
 from noiseflow.patches.ingestion.plan import Plan
 from noiseflow.patches.pairings import PAIRINGS
@@ -22,6 +23,9 @@ CENSORED = 1e-3
 SURE_SIGMAS, LEAST_PART, FEWEST, LEAST_NOISE = 6.0, 0.01, 100, 1.0
 """Frames are reported as part of their clean twin if their noise shows it by this many standard errors and by this
 fraction; then the fewest pixels needed, and the mean square in DN² that a pixel needs."""
+
+ALIKE = 4.0
+"""Scenes are reported together if the part that each shares is their mean within this many standard errors."""
 
 MOST_VALUES = 4
 """Number of values of one fact that are listed; further ones are only counted."""
@@ -94,10 +98,10 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
             rows.append((fact, value + frames, f"{source} and {more} more like it" if more else source))
         if len(found) > MOST_VALUES:
             rest = len(found) - MOST_VALUES
-            rows.append((fact, f"{rest} more value(s)", "other frames"))
+            rows.append((fact, counted(rest, "more value"), "other frames"))
     clipped, masked = sum(note.clipped for note in notes), sum(note.masked for note in notes)
     reasons = {"at code 0 or clipped": clipped, "too many pixels masked": masked}
-    rows += [("left out", f"{count} patch(es)", why) for why, count in reasons.items() if count]
+    rows += [("left out", counted(count, "patch", "patches"), why) for why, count in reasons.items() if count]
     rows += _of_values(notes)
     rows += [("left out", line, "see the sources") for line in plan.notes if "left out" in line]
     return tuple(rows)
@@ -178,27 +182,23 @@ def _own_means(scenes: Mapping[str, Sequence[str]]) -> Iterator[str]:
     found = {name: each for name, noise in scenes.items() if (each := shared_with_mean(noise)) is not None}
     if not found:
         return
-    sure = {name: each for name, each in found.items() if each.sure}
-    # What one scene leaves open many may decide together.
-    together = sum(each.part / each.error**2 for each in found.values()) / sum(
-        each.error**-2 for each in found.values()
-    )
-    doubt = sum(each.error**-2 for each in found.values()) ** -0.5
-    if not sure and Shared(together, doubt).sure:
-        sure = found
+    together = _together(found.values())
+    alike = all(abs(each.part - together.part) < ALIKE * each.error for each in found.values())
+    # What one scene leaves open, many may decide together.
+    sure = found if together.sure and alike else {name: each for name, each in found.items() if each.sure}
     if not sure:
         return
     name = next(iter(sure))
     frames = len(scenes[name])
-    part = together if sure is found else sure[name].part
+    part = together.part if sure is found else sure[name].part
     whole = abs(part - 1 / frames) < 0.2 / frames
     of = (
         f"these {frames} frames themselves" if whole else f"about {1 / part:.0f} frames, with these {frames} among them"
     )
     others = f" (and so of {len(sure) - 1} other scene{'s' if len(sure) > 2 else ''})" if len(sure) > 1 else ""
     yield (
-        f"{name}: its clean twin is the mean of {of}{others}: each is in it, and gain and noise variance come out by "
-        f"{f'1/{frames}' if whole else f'{100 * part:.2g} %'} too small; take the twin out and give "
+        f"{name}: its clean twin is the mean of {of}{others}: each frame is part of it, so gain and noise variance "
+        f"come out too small by {f'1/{frames}' if whole else f'{100 * part:.2g} %'}; remove the twin and use "
         "--pairing burst, which compares each frame with the mean of the others"
     )
 
@@ -224,6 +224,12 @@ class Shared:
         return self.part > max(SURE_SIGMAS * self.error, LEAST_PART)
 
 
+def _together(parts: Collection[Shared]) -> Shared:
+    """Mean of several scenes, weighted by their errors."""
+    weight = sum(each.error**-2 for each in parts)
+    return Shared(sum(each.part * each.error**-2 for each in parts) / weight, weight**-0.5)
+
+
 def shared_with_mean(noise: Sequence[str]) -> Shared | None:
     """What the frames of a scene have in common with their clean twin; None if they cannot tell.
 
@@ -231,7 +237,7 @@ def shared_with_mean(noise: Sequence[str]) -> Shared | None:
     other clean signal by 0, or by more if that is noisy.  One frame alone does not show it: x − m and m are not
     correlated, as if m were exact and x had less noise.
 
-    Of m frames, t = (Σx)²/Σx² is 1 ± √(2(m − 1)/(m + 2)) at a pixel of independent frames, and else
+    Of m frames, t = Σ(Σx)² / ΣΣx², over pixels and within them over frames, is 1 for independent frames, and else
     1 − (m − 1)/(n − 1).  Noise that pixels of a row, or of a column, share makes them count as one.
 
     Parameters
@@ -248,11 +254,13 @@ def shared_with_mean(noise: Sequence[str]) -> Shared | None:
     some = square > LEAST_NOISE
     if some.sum() < FEWEST:
         return None
-    ratio = np.where(some, frames * values.mean(0) ** 2 / np.where(some, square, 1.0), 0.0)
-    t = float(ratio.sum()) / int(some.sum())
-    excess = np.where(some, ratio - t, 0.0)
+    shared = np.where(some, frames * values.mean(0) ** 2, 0.0)
+    # A ratio of sums: the mean of ratios is another number where some pixels have much of their noise in common.
+    total = float(square[some].sum())
+    t = float(shared.sum()) / total
+    excess = np.where(some, shared - t * square, 0.0)
     by_lines = max(float((excess.sum(axis) ** 2).sum()) for axis in (0, 1))
-    doubt = max(by_lines, float((excess**2).sum())) ** 0.5 / int(some.sum())
+    doubt = max(by_lines, float((excess**2).sum())) ** 0.5 / total
     # 1/n, and its error by that of t, of which it is a function.
     below = (1 - t) / (frames - 1)
     error = doubt / (frames - 1) / (1 + below) ** 2

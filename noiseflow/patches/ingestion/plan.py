@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from noiseflow.core.errors import DataError, RawError
+from noiseflow.core.text import counted
 from noiseflow.core.version import __version__
 from noiseflow.patches.checksums import repeated_files
 from noiseflow.patches.options import IngestOptions
@@ -261,4 +262,4 @@ def _without_repeats(scenes: Sequence[Scene]) -> tuple[list[Scene], list[str]]:
         if frames:
             kept.append(replace(scene, frames=frames))
     first, original = next(iter(repeats.items()))
-    return kept, [f"{len(repeats)} file(s) left out that repeat another: {first} equals {original}"]
+    return kept, [f"{counted(len(repeats), 'file')} left out, the same as another: {first} equals {original}"]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.pairings.frames.blocks import Blocks
 from noiseflow.patches.pairings.frames.defects import NO_DEFECTS, Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import same_setting
@@ -27,7 +28,7 @@ __all__ = ["FLAT"]
 Array = NDArray[np.float64]
 
 LEVELS_APART = 1.5
-"""Smallest ratio of the highest to the lowest level at which a pixel's offset is separated from its response."""
+"""Ratio of the highest to the lowest level above which a pixel's offset is separated from its response."""
 CLIPPED = 1e-3
 """A frame with more than this fraction of its pixels clipped is not used, since its level is unknown."""
 LIT_SIGMAS = 3.0
@@ -85,7 +86,7 @@ def prepare(scene: Scene) -> Reference:
             f"{scene.name}: taken for flats, but their level is only {light:.3g} DN above black: are they dark frames?"
         )
     if any(clipped):
-        cautions.append(f"{scene.name}: {sum(clipped)} flat(s) with more than 1 ‰ at the white level, masked")
+        cautions.append(f"{scene.name}: {counted(sum(clipped), 'flat')} with more than 1 ‰ at the white level, masked")
     return Reference({"a": a, "b": b, "valid": np.logical_not(mask, out=mask)}, facts, tuple(cautions))
 
 

@@ -88,7 +88,7 @@ def choose_pairing(scenes: Sequence[Scene], wanted: str = "auto") -> PairingChoi
     reason = f"as requested, for {_count(taken)}"
     if left_out:
         reason += (
-            f"; left out {len(left_out)} of {len(scenes)} scenes that are not {wanted} or have a single frame: "
+            f"; left out {len(left_out)} of {len(scenes)} scenes, of another kind or with a single frame: "
             f"{listed(left_out)}"
         )
     return PairingChoice(wanted, reason, tuple(taken), left_out)

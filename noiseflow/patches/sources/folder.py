@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.sources.scene import (
     LONG_TWIN,
     Collection,
@@ -65,7 +66,9 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             folders[folder] = files
         if others:
             suffixes = ", ".join(sorted({file.suffix for file in others}))
-            report.append(f"{folder}: {len(others)} {suffixes} file(s) left out next to {files[0].suffix} files")
+            report.append(
+                f"{folder}: {counted(len(others), f'{suffixes} file')} left out next to {files[0].suffix} files"
+            )
     if not folders:
         raise RawError(f"{path}: no raw file in this folder, and not a known data set")
     twins = find_twins(path, [file for files in folders.values() for file in files])
@@ -106,13 +109,13 @@ def _said(path: Path, twins: Twins) -> Iterator[str]:
     count = sum(len(each) for each in twins.pairs.values())
     how = "; the clean signal is scaled to the short exposure by the ratio of exposure time × ISO" if twins.long else ""
     yield (
-        f"{path}: {count} noisy file(s) paired by name with {len(twins.pairs)} clean one(s), such as "
+        f"{path}: {counted(count, 'noisy file')} paired by name with {counted(len(twins.pairs), 'clean one')}, such as "
         f"{_below(path, noisy[0])} with {_below(path, clean)}{how}"
     )
     for files, words in ((twins.alone, "without a clean twin by name"), (twins.unused, "clean without a noisy one")):
         if files:
             shown = _listed([_below(path, file) for file in files])
-            yield f"{path}: {len(files)} file(s) {words} left out: {shown}"
+            yield f"{path}: {counted(len(files), 'file')} {words} left out: {shown}"
 
 
 def _below(path: Path, file: Path) -> str:

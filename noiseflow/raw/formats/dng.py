@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.checks import writing
+from noiseflow.core.output.ends import ENDS, sealed_end
+from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes
 from noiseflow.core.text import tag_text
 from noiseflow.raw.image import RawImage
@@ -151,12 +153,13 @@ def _parts(
     first = len(_directory([*entries, strip, exif_at], 8))
     second = len(_directory(exif, 8 + first))
     strip, exif_at = (0x0111, "long", [8 + first + second]), (0x8769, "long", [8 + first])
-    return (
+    content = (
         struct.pack("<2sHI", b"II", 42, 8),
         _directory([*entries, strip, exif_at], 8),
         _directory(exif, 8 + first),
         np.ascontiguousarray(pixels).data.cast("B"),
     )
+    return (*content, sealed_end(content))
 
 
 def _with(entries: Sequence[Entry], others: Sequence[Entry]) -> list[Entry]:
@@ -223,7 +226,8 @@ def _level_entries(path: Path, image: RawImage) -> list[Entry]:
 
 def _camera_entries(image: RawImage, neutral: tuple[float, float, float]) -> list[Entry]:
     entries: list[Entry] = [
-        (0x0131, "ascii", "noiseflow"),
+        (0x0131, "ascii", MARK),
+        (ENDS[0], "byte", list(ENDS[1])),
         (0xC612, "byte", [1, 4, 0, 0]),
         (0xC613, "byte", [1, 1, 0, 0]),
         (0xC614, "ascii", image.camera),

@@ -105,7 +105,7 @@ def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
     if page.fillorder == FROM_LOW_BITS and page.compression == UNCOMPRESSED and page.bitspersample % 8:
         raise RawError(
             f"holds pixels of {page.bitspersample} bits packed from the low bits (FillOrder 2), which LibRaw reads as "
-            "packed from the high ones; convert it to 16 bits, or to FillOrder 1"
+            "packed from the high bits; convert it to 16-bit pixels, or to FillOrder 1"
         )
     alone = sum(each.photometric in RAW_PHOTOMETRICS for each in all_pages(tiff.pages)) == 1
     return PageFacts(

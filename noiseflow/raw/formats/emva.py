@@ -17,6 +17,7 @@ import skimage
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.raw.guards import decoding
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import MONO
@@ -136,7 +137,7 @@ def read_emva(path: str | Path) -> EmvaFolder:
         raise RawError(f"{listing}: lists no dark frames, which are needed for the black level")
     missing = [file for entry in series for file in entry.files if not file.is_file()]
     if missing:
-        raise RawError(f"{missing[0]}: listed in {listing.name} but missing ({len(missing)} such file(s))")
+        raise RawError(f"{missing[0]}: listed in {listing.name} but missing ({counted(len(missing), 'such file')})")
     bits, shape = size[0], size[1:]
     shift = _empty_bits(series, bits, shape)
     shortest = min(darks, key=lambda entry: entry.exposure_ns)
@@ -222,7 +223,12 @@ def read_frame(folder: EmvaFolder, series: Series, file: Path, settings: RawSett
         exposure_s=series.exposure_ns * 1e-9,
         make="EMVA1288",
         model=folder.path.name.removeprefix("EMVA1288_"),
-        where={"cfa": "EMVA 1288", "black": "dark frames of the shortest exposure", "white": "bits of the listing"},
+        where={
+            "cfa": "EMVA 1288",
+            "black": "dark frames of the shortest exposure",
+            "white": "bits of the listing",
+            "iso": "nominal",
+        },
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.extras import install
+from noiseflow.core.text import counted
 from noiseflow.raw.guards import check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import BAYER_PHASES, MONO, shifted
@@ -71,7 +72,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     with _image(path) as (unit, header):
         frames = _frames(path, header)
         if not 0 <= frame < frames:
-            raise RawError(f"{path}: contains {frames} frame(s), numbered from 0; there is no frame {frame}")
+            raise RawError(f"{path}: contains {counted(frames, 'frame')}, numbered from 0; there is no frame {frame}")
         with decoding(path, "a FITS file"):
             if frames == COLOURS and settings.cfa is None and _phase(header, {}) == MONO:
                 raise RawError(
@@ -114,7 +115,7 @@ def _image(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _chosen(path: Path, images: list[Any]) -> Any:
-    """Choose the only image, the only one named SCI, IMAGE or DATA, or the only one of more than 8 bits (no mask)."""
+    """Choose the only image, the only one named SCI, IMAGE or DATA, or the only one that is not 8-bit (a mask)."""
     if not images:
         raise RawError(f"{path}: contains no image with two or three axes; expected the mosaic of a sensor")
     for group in (

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.marks import MARK
+from noiseflow.core.text import counted
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import mosaic_image
 from noiseflow.raw.guards import MAX_PIXELS, check_size, decoding, refuse_planes_last
@@ -88,7 +89,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
             return mosaic_image(path, _planes(path, data), _facts(path, data), settings)
         frames = int(data.shape[0]) if data.ndim == 3 else 1
         if not 0 <= frame < frames:
-            raise RawError(f"{path}: contains {frames} frame(s), numbered from 0; there is no frame {frame}")
+            raise RawError(f"{path}: contains {counted(frames, 'frame')}, numbered from 0; there is no frame {frame}")
         values = {key: place[key] for place in (file.attrs, data.attrs) for key in FIELDS if key in place}
         pixels = np.asarray(data[()] if data.ndim == 2 else data[frame])
     return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said_by(values, str(path)))
@@ -149,7 +150,7 @@ def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
     Raises
     ------
     RawError
-        If the dataset is too large, is not numeric, refers to other files, or has chunks larger than itself.
+        If the dataset is too large, is not numeric, refers to other files, or has chunks far larger than itself.
     """
     check_size(path, *data.shape[-2:])
     if data.size > MAX_PIXELS:
@@ -159,7 +160,10 @@ def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
     if data.is_virtual or data.external:
         raise RawError(f"{path}: {data.name} stores its values in other files; expected them in this one")
     if data.chunks and np.prod(data.chunks, dtype=np.float64) > 2 * max(data.size, 1 << 20):
-        raise RawError(f"{path}: {data.name} claims chunks of {data.chunks}, larger than the dataset; copy it again")
+        raise RawError(
+            f"{path}: {data.name} has chunks of {data.chunks}, far larger than the dataset; rewrite it with "
+            "smaller chunks (h5repack)"
+        )
     return data
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import facts_of_npy, mosaic_image
 from noiseflow.raw.guards import MAX_PIXELS_PER_BYTE, check_size, decoding, refuse_planes_last
@@ -140,7 +141,7 @@ def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
         raise RawError(f"{path}: contains values of type {dtype}; expected integers or floats")
     _check_claim(path, shape, dtype)
     if not 0 <= frame < frames:
-        raise RawError(f"{path}: contains {frames} frame(s), numbered from 0; there is no frame {frame}")
+        raise RawError(f"{path}: contains {counted(frames, 'frame')}, numbered from 0; there is no frame {frame}")
     file.seek(start)
     if len(shape) == 2:
         return np.lib.format.read_array(file, allow_pickle=False), str(path)

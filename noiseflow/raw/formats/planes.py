@@ -1,7 +1,7 @@
 """Read back the normalised planes that `noiseflow sample` writes to NPY and HDF5 files, as a mosaic in DN.
 
-In an NPY file the array is followed by one line of JSON with the `facts` of the frame and by noiseflow's mark; other
-readers of the format ignore both.  In an HDF5 file the facts are attributes of the dataset ``signal``.
+In an NPY file the array is followed by one line of JSON with the `facts` of the frame and by noiseflow's checksum and
+mark; other readers of the format ignore them.  In an HDF5 file the facts are attributes of the dataset ``signal``.
 """
 
 import json
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.core.output.marks import NPY_MARK
+from noiseflow.core.output.ends import without_end
 from noiseflow.core.reading.text import json_value
+from noiseflow.core.text import counted
 from noiseflow.raw.bayer import unpack
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import cell_side, cfa_name
@@ -55,7 +56,7 @@ def facts(image: RawImage, planes: int) -> dict[str, Any]:
 
 
 def npy_facts(image: RawImage, planes: int) -> bytes:
-    """Line of JSON with the `facts`, to be written after the array of an NPY file and before the mark.
+    """Line of JSON with the `facts`, to be written after the array of an NPY file and before its end.
 
     Parameters
     ----------
@@ -81,9 +82,9 @@ def facts_of_npy(path: Path) -> dict[str, Any] | None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST))
         end = file.read(LONGEST)
-    if not end.endswith(NPY_MARK):
+    before = without_end(end)
+    if before is None:
         return None
-    before = end.removesuffix(NPY_MARK)
     line = before[before.rfind(b"\n") :]
     if not line.startswith(BEGINS):
         return {}
@@ -137,7 +138,7 @@ def mosaic_image(path: Path, signal: NDArray[Any], known: Mapping[str, Any], set
         raise RawError(f"{path}: contains planes, but does not give their {', '.join(missing)}; give {flags}")
     planes, whole = len(signal), cell_side(cfa) ** 2
     if planes not in (1, whole) or len(black) not in (1, planes, whole) or known.get("planes", planes) != planes:
-        counts = f"{planes} planes and {len(black)} black level(s)"
+        counts = f"{counted(planes, 'plane')} and {counted(len(black), 'black level')}"
         said = f", but says {known['planes']} planes" if known.get("planes", planes) != planes else ""
         raise RawError(f"{path}: contains {counts}{said}; expected those of {cfa_name(cfa)}")
     levels = np.asarray(black if len(black) == len(signal) else [np.mean(black)] * len(signal), np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.raw.guards import check_size
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection.other_readings import other_order_is_smoother
@@ -69,7 +70,9 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     """
     header = _header(path)
     if not 0 <= frame < header.frames:
-        raise RawError(f"{path}: contains {header.frames} frame(s), numbered from 0; there is no frame {frame}")
+        raise RawError(
+            f"{path}: contains {counted(header.frames, 'frame')}, numbered from 0; there is no frame {frame}"
+        )
     with path.open("rb") as file:
         file.seek(HEADER.size + frame * header.frame_bytes)
         content = file.read(header.frame_bytes)

@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.raw.formats.tags.dng_levels import levels_of
 from noiseflow.raw.formats.tags.metadata import of_tiff
 from noiseflow.raw.formats.tags.tiff_facts import data_end
@@ -59,14 +60,18 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     with _opened(path) as (tiff, pages, others):
         refuse_truncated(path, data_end(tiff))
         if not 0 <= frame < len(pages):
-            raise RawError(f"{path}: contains {len(pages)} frame(s), numbered from 0; there is no frame {frame}")
+            raise RawError(
+                f"{path}: contains {counted(len(pages), 'frame')}, numbered from 0; there is no frame {frame}"
+            )
         page = pages[frame]
         pixels = np.asarray(page.asarray())
         said = _said(path, tiff, page, known=settings.cfa is not None)
         if others:
             size = f"{page.imagelength}×{page.imagewidth}"
-            words = f"{path}: its frames are {len(pages)} page(s) of {size}; pages of {', '.join(others)} were left out"
-            said["cautions"] = (*said["cautions"], words)
+            words = (
+                f"its frames are {counted(len(pages), 'page')} of {size}; pages of {', '.join(others)} were left out"
+            )
+            said["cautions"] = (*said["cautions"], f"{path}: {words}")
     return settings.image(pixels, str(path) if len(pages) == 1 else f"{path}[{frame}]", **said)
 
 
@@ -136,6 +141,6 @@ def _refuse_pictures(path: Path, page: tifffile.TiffPage) -> None:
     if not _is_mosaic(page):
         kind = getattr(page.photometric, "name", page.photometric)
         raise RawError(
-            f"{path}: an ordinary picture ({kind}, {page.samplesperpixel} sample(s) per pixel); expected the mosaic "
-            "of a sensor, one sample per pixel" + (f"; {HOW_PLANES}" if page.samplesperpixel == 4 else "")
+            f"{path}: an ordinary picture ({kind}, {counted(page.samplesperpixel, 'sample')} per pixel); expected the "
+            "mosaic of a sensor, one sample per pixel" + (f"; {HOW_PLANES}" if page.samplesperpixel == 4 else "")
         )

@@ -78,23 +78,25 @@ def empty_side(mosaic: NDArray[Any], side: int, black: float) -> str:
         Black level, DN.
     """
     height, width = mosaic.shape
-    bands = []
+    bands: list[str] = []
+    codes: list[int] = []
     kept = []
     for lines, length, what in ((mosaic, height, "rows"), (mosaic.T, width, "columns")):
         first, last = (_bands_of_one_code(each) for each in (lines, lines[::-1]))
         if first + last >= length:
             return ""
-        bands += [f"{what} 0 to {first - 1}"] if first > 1 else []
-        bands += [f"{what} {length - last} to {length - 1}"] if last > 1 else []
+        for count, begin, code in ((first, 0, lines[0, 0]), (last, length - last, lines[-1, 0])):
+            if count > 1:
+                bands.append(f"{what} {begin} to {begin + count - 1} are {code}")
+                codes.append(int(code))
         begin = -(-first // side) * side if first > 1 else 0
         end = (length - last if last > 1 else length) // side * side
         kept.append((begin, end - begin))
     (top, rows), (left, columns) = kept
-    code = int(mosaic[0, 0] if bands and "0 to" in bands[0] else mosaic[-1, -1])
-    if not bands or min(rows, columns) < side or code > black:
+    if not bands or min(rows, columns) < side or max(codes) > black:
         return ""
     return (
-        f"{' and '.join(bands)} are {code} throughout: copy the file again, or, if all frames of this camera have this "
+        f"{' and '.join(bands)} throughout: copy the file again, or, if all frames of this camera have this "
         f"border, leave it out by crop = [{top}, {left}, {rows}, {columns}] in {SIDE_CAR} beside the frames"
     )
 

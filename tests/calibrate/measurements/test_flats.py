@@ -162,7 +162,7 @@ def test_few_levels_are_said_and_what_cannot_be_is_refused(count: int, said: boo
     assert chosen.all()
     assert saturation is None
     assert "does not reach saturation" in made.cautions[0]
-    assert [f"only {count} level(s) of light" in each for each in made.cautions[1:]] == [True] * said
+    assert [f"only {count} level{'s' * (count > 1)} of light" in each for each in made.cautions[1:]] == [True] * said
     assert made.facts == {"levels_used": count, "range_used_dn": [100.0, 100.0 * count]}
     _range(curve(3, 0.0009), TAKE, found())
     with pytest.raises(DataError, match="saturated"):

@@ -98,7 +98,7 @@ def test_two_exposures_have_the_level_of_the_shorter_and_no_current() -> None:
     assert (found.black.value, found.black.standard_error) == pytest.approx((65.0, 0.25))
     assert found.noise == root(9.5, 0.5, "DN")
     assert found.current is None
-    assert "2 exposure time(s)" in found.no_current
+    assert "2 exposure times" in found.no_current
     # Where no error is known it is taken to be 5 %.
     bare = dark_series(times, level, errors, np.array([12.0, 9.0, 10.0]), np.full(3, np.nan))
     assert bare.noise.interval == pytest.approx(root(9.5, math.sqrt(2) * 0.05 * 9.5 / 2, "DN").interval)
@@ -300,7 +300,7 @@ def test_the_capacity_s_error_is_that_of_k_of_the_signal_and_of_which_level_it_i
 
 @pytest.mark.parametrize(
     ("count", "drop", "reason"),
-    [(4, 0.0, "4 exposure(s) between 5 and 95 %"), (5, 0.0, ""), (6, 0.049, ""), (6, 0.051, "the signal falls by")],
+    [(4, 0.0, "4 exposures between 5 and 95 %"), (5, 0.0, ""), (6, 0.049, ""), (6, 0.051, "the signal falls by")],
 )
 def test_few_exposures_or_a_falling_signal_have_no_linearity_error(count: int, drop: float, reason: str) -> None:
     """The drop is a part of the highest signal within 5 to 95 % of saturation."""

@@ -111,7 +111,7 @@ INNER = {
     "write_state",
     "write_whole",
 }
-INNER |= {"write_fully", "write_prior", "write_listed", "write_listed_folder", "write_bytes", "write_text"}
+INNER |= {"write_end", "write_fully", "write_prior", "write_listed", "write_listed_folder", "write_bytes", "write_text"}
 """Steps of others, which are given a private or a listed place."""
 
 

@@ -259,7 +259,7 @@ def test_a_profile_that_its_user_changed_is_theirs(tmp_path: Path, change: str) 
         check_output(path, overwrite=True)
 
 
-@pytest.mark.parametrize("change", [None, "a word", "the end", "no checksum"])
+@pytest.mark.parametrize("change", [None, "a word", "the end", "a comment at the end", "no checksum"])
 def test_a_page_that_its_user_changed_is_theirs(tmp_path: Path, change: str | None) -> None:
     """A page without a checksum is of an earlier version."""
     path = tmp_path / "page.html"
@@ -268,6 +268,7 @@ def test_a_page_that_its_user_changed_is_theirs(tmp_path: Path, change: str | No
         None: content,
         "a word": content.replace(b"Camera", b"My own"),
         "the end": content + b"my remarks",
+        "a comment at the end": content.removesuffix(b" -->\n") + b" my remarks -->\n",
         "no checksum": content.partition(b"\n<!--")[0],
     }
     path.write_bytes(changed[change])
@@ -278,18 +279,21 @@ def test_a_page_that_its_user_changed_is_theirs(tmp_path: Path, change: str | No
         check_output(path, overwrite=True)
 
 
-@pytest.mark.parametrize("tag", [700, 33723, 34377, None])
+@pytest.mark.parametrize("tag", [270, 700, 18246, 33723, 34377, None])
 @pytest.mark.parametrize("suffix", [".dng", ".tiff"])
 def test_a_dng_in_which_another_program_keeps_its_users_work_is_theirs(
     tmp_path: Path, tag: int | None, suffix: str
 ) -> None:
     """Lightroom writes how a DNG was developed, exiftool stars and titles, into the file itself; the mark stays."""
     path = tmp_path / f"noisy{suffix}"
-    tags = [(tag, 1, 6, b"<xmp/>", True)] if tag else []
-    tifffile.imwrite(path, np.zeros((16, 16), np.uint16), software=MARK, metadata=None, extratags=tags)
+    pixels = np.zeros((16, 16), np.uint16)
     if tag is None:
-        check_output(path, overwrite=True)
+        for metadata in (None, {}):
+            tifffile.imwrite(path, pixels, software=MARK, metadata=metadata)
+            check_output(path, overwrite=True)
         return
+    tags = [(tag, 1, 6, b"<xmp/>", True)]
+    tifffile.imwrite(path, pixels, software=MARK, metadata=None, extratags=tags)
     with pytest.raises(OutputError, match="or was changed since"):
         check_output(path, overwrite=True)
 

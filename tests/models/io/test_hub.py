@@ -1,17 +1,14 @@
 """Models on a hub: published to a server of the test's own, and fetched from it and from the cache."""
 
-import base64
-import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from hub_server import Hub, serving
 
 import noiseflow
 from noiseflow.cli import main
@@ -21,64 +18,13 @@ from noiseflow.models import ModelSpec, build, save
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the Hub's interface as one upload and one download take."""
-
-    commits: dict[str, dict[str, bytes]]
-    newest: str
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-    def answer(self, content: bytes = b"{}", status: int = 200, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path.endswith("/api/repos/create"):
-            self.answer(json.dumps({"url": "https://huggingface.co/user/camera"}).encode())
-        elif self.path.endswith("/api/validate-yaml"):
-            self.answer(json.dumps({"errors": [], "warnings": []}).encode())
-        elif "/preupload/" in self.path:
-            names = [each["path"] for each in json.loads(body)["files"]]
-            files = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
-            self.answer(json.dumps({"files": files}).encode())
-        elif "/commit/" in self.path:
-            lines = [json.loads(line)["value"] for line in body.splitlines() if json.loads(line)["key"] == "file"]
-            files = {line["path"]: base64.b64decode(line["content"]) for line in lines}
-            oid = hashlib.sha1(body, usedforsecurity=False).hexdigest()
-            type(self).commits[oid], type(self).newest = files, oid
-            url = f"https://huggingface.co/user/camera/commit/{oid}"
-            self.answer(json.dumps({"success": True, "commitOid": oid, "commitUrl": url}).encode())
-        else:
-            self.answer(status=404)
-
-    def do_GET(self) -> None:
-        parts = self.path.strip("/").split("?")[0].split("/")
-        revision = parts[parts.index("resolve") + 1] if "resolve" in parts else ""
-        oid = self.newest if revision == "main" else revision
-        content = self.commits.get(oid, {}).get(parts[-1])
-        if content is None or parts[0] != "user":
-            self.answer(status=404, X_Error_Code="RevisionNotFound", X_Error_Message="no such revision")
-        else:
-            tag = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-            self.answer(content, ETag=f'"{tag}"', X_Repo_Commit=oid)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    handler = type("OneHub", (Hub,), {"commits": {}, "newest": ""})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
+    with serving() as (handler, address):
+        yield from _asked(handler, address, tmp_path, monkeypatch)
+
+
+def _asked(handler: type[Hub], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     plain = {name: getattr(huggingface_hub, name) for name in ("HfApi", "hf_hub_download")}
     for name, function in plain.items():
         more = {"endpoint": address, "token": "hf_test"}
@@ -90,8 +36,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
         monkeypatch.setattr(huggingface_hub, name, with_ours)
     yield handler
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture

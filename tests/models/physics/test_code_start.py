@@ -84,7 +84,7 @@ def test_the_probability_of_a_code_by_itself_is_the_frequency_of_sampled_ones(li
     rows = model.flow.transforms[1]
     assert isinstance(rows, RowNoise)
     with torch.no_grad():
-        model.shot_read.log_beta1.fill_(math.log(0.02 / span))
+        model.shot_read.log_beta1.fill_(math.log((0.5 if excess else 0.02) / span))
         model.shot_read.log_beta2.fill_(2 * math.log((0.6 if excess else 0.3) / span))
         rows.log_variance.fill_(math.log(0.019))
         rows.log_flicker.fill_(2 * math.log(0.05))

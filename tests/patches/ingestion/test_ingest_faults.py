@@ -278,7 +278,7 @@ def test_a_file_that_repeats_another_is_left_out_and_said(tmp_path: Path) -> Non
     shutil.copy(tmp_path / "raws" / "frame_01.dng", tmp_path / "raws" / "frame_07.dng")
     result = ingest([tmp_path / "raws"], tmp_path / "s.h5", IngestOptions(patch_size=8))
     assert result.frames == 4
-    assert "1 file(s) left out that repeat another" in result.notes[0]
+    assert "1 file left out, the same as another" in result.notes[0]
     assert "frame_07.dng" in result.notes[0]
 
 

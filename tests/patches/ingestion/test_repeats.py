@@ -111,7 +111,7 @@ def test_what_was_believed_is_in_the_result_the_store_and_info(tmp_path: Path) -
     assert believed["black level"][0] == "64 DN"
     assert believed["white level"][0] == "1023 DN"
     assert all(source for _, source in believed.values())
-    assert "1 file(s) left out that repeat another" in believed["left out"][0]
+    assert "1 file left out, the same as another" in believed["left out"][0]
     with PatchStore(tmp_path / "s.h5") as store, h5py.File(tmp_path / "s.h5") as file:
         assert [tuple(row) for row in store.believed] == list(result.believed)
         assert json.loads(file.attrs["believed"]) == store.believed

@@ -58,7 +58,7 @@ def test_clean_twins_as_people_name_them(
     [
         (SIGNAL, ""),
         (1.1 * SIGNAL, "is 90.9 % as bright as its clean signal"),
-        ("noisy", "of the noise variance is correlated with the clean signal"),
+        ("noisy", "of the noise variance is explained by the clean signal"),
         (np.roll(SIGNAL, 6, 1), "is common to neighbouring pixels"),
     ],
 )
@@ -99,16 +99,30 @@ def bursts(folder: Path, given: int, of: int, *, scenes: int = 1, own: bool = Tr
 @pytest.mark.parametrize(
     ("given", "of", "said"),
     [
-        (2, 2, "of these 2 frames themselves: each is in it"),
-        (4, 4, "of these 4 frames themselves: each is in it"),
-        (2, 4, "frames, with these 2 among them: each is in it"),
-        (3, 4, "frames, with these 3 among them: each is in it"),
-        (6, 16, "frames, with these 6 among them: each is in it"),
+        (2, 2, "of these 2 frames themselves: each frame is part of it"),
+        (4, 4, "of these 4 frames themselves: each frame is part of it"),
+        (2, 4, "frames, with these 2 among them: each frame is part of it"),
+        (3, 4, "frames, with these 3 among them: each frame is part of it"),
+        (6, 16, "frames, with these 6 among them: each frame is part of it"),
     ],
 )
 def test_a_clean_twin_that_frames_are_in_is_said(tmp_path: Path, given: int, of: int, said: str) -> None:
     """K and σ² are 1/n too small by it, and no frame by itself shows it."""
     assert [said in note for note in bursts(tmp_path / "in", given, of)] == [True]
+
+
+def test_the_part_that_a_twin_shares_is_one_over_its_frames() -> None:
+    """Of 2 of 4, 12 % of the pixels had most of the weight, and it was said to be 7 frames."""
+    rng = np.random.default_rng(0)
+    for given, of in ((2, 4), (3, 4), (6, 16)):
+        frames = rng.normal(0, 5, (of, *SHAPE)) + BLACK + SIGNAL
+        clean = frames.mean(0).astype(np.float32)[None, ::2, ::2]
+        found = shared_with_mean(
+            [FramePair(None, 0, frame(each), clean, 0.0).noise_sample() for each in frames[:given]]  # type: ignore[arg-type]
+        )
+        assert found is not None
+        assert found.part == pytest.approx(1 / of, abs=4 * found.error)
+        assert found.error < 0.1 / of if given == of else found.error < 0.35 / of
 
 
 @pytest.mark.parametrize("given", [2, 3, 6])

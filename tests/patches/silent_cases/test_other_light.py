@@ -200,6 +200,22 @@ def test_what_goes_away_is_no_light_that_changes(tmp_path: Path) -> None:
     assert result.masked
 
 
+@pytest.mark.parametrize("highlights", [0.0, 0.05, 0.15])
+@pytest.mark.parametrize("light", [1.02, 0.98, 1.5])
+def test_the_gain_of_a_frame_is_right_beside_clipped_highlights(highlights: float, light: float) -> None:
+    """Of ±0.018 it found ±0.003 where 15 % of the pixels clipped, with an error that made it sure."""
+    rng = np.random.default_rng(0)
+    signal = 300 + 200 * rng.random((64, 3, 1200))
+    signal[:, :, 1:] += 0.5 * signal[:, :, :-1]
+    signal[rng.random(signal.shape) < highlights] = 3000
+    frames = [np.minimum(part * signal + rng.normal(0, 3, signal.shape), 1023) for part in (light, 1, 1, 1)]
+    frames = [each.astype(np.float32) for each in frames]
+    others = np.mean(frames[1:], 0)
+    gain, error = fine_gain(frames[0][:, 1] - others[:, 1], others, 0.9 * 1023)
+    assert error < 0.005
+    assert gain == pytest.approx(light, abs=5 * error)
+
+
 @pytest.mark.parametrize("shared", [0.0, 0.6])
 def test_a_flat_scene_has_no_gain(shared: float) -> None:
     """Noise that neighbours share is in both, the level and its instrument."""

@@ -10,6 +10,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection import inspected
+from noiseflow.raw.inspection.second_looks import empty_side
 from noiseflow.raw.patterns import CELLS, cell_side, shifted
 from noiseflow.raw.reading import read_frame
 from noiseflow.raw.settings import RawSettings
@@ -285,6 +286,14 @@ def test_an_empty_band_on_one_side_is_named_with_what_to_do(
         read_frame(tmp_path / "a.npy", settings)
     (tmp_path / "noiseflow.toml").write_text(f"crop = {crop}\n")
     assert read_frame(tmp_path / "a.npy", settings).mosaic.shape == tuple(crop[2:])
+
+
+def test_the_code_of_each_empty_band_is_named() -> None:
+    codes = scene().mosaic.copy()
+    codes[:20], codes[240:] = 0, 256
+    assert "rows 0 to 19 are 0 and rows 240 to 255 are 256 throughout" in empty_side(codes, 2, 256.0)
+    codes[240:] = 257
+    assert empty_side(codes, 2, 256.0) == ""
 
 
 def test_gain_zero_stands_as_one_and_is_said() -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.frames.blocks import median
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
+from noiseflow.patches.pairings.frames.quantiles import chi2_upper, normal_upper
 
 __all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "fine_gain", "frame_shift", "frame_shifts"]
 
@@ -133,17 +133,20 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
     if min(rows, columns) < 2:
         return 1.0, math.inf
 
+    middle, own = (each[: AREAS * rows, : AREAS * columns] for each in (mean[:, 1, 1:-1], step[:, 1:-1]))
+    shape = (AREAS, rows, AREAS, columns)
+    # The frame's own noise must not decide what is lit, only its light: that of a part of a row.
+    above = np.maximum(own.reshape(shape).mean(-1, keepdims=True), 0)
+    lit = (middle.reshape(shape) + above < brightest).astype(np.float32)
+    count = np.maximum(lit.sum(-1, keepdims=True), 1)
+
     def cut(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        areas = values[: AREAS * rows, : AREAS * columns].reshape(AREAS, rows, AREAS, columns)
-        centred: NDArray[np.float32] = areas - areas.mean(-1, keepdims=True)
+        kept = values[: AREAS * rows, : AREAS * columns].reshape(shape) * lit
+        centred: NDArray[np.float32] = kept - lit * (kept.sum(-1, keepdims=True) / count)
         return centred
 
     around = cut(mean[:, 1, 2:] + mean[:, 1, :-2] + mean[:, 0, 1:-1] + mean[:, 2, 1:-1])
-    middle, own = mean[:, 1, 1:-1], step[:, 1:-1]
-    level = cut(middle)
-    lit = (middle + np.maximum(own, 0) < brightest)[: AREAS * rows, : AREAS * columns]
-    around *= lit.reshape(around.shape)
-    step = cut(own)
+    level, step = cut(middle), cut(own)
     power = np.einsum("irjk,irjk->ij", level, around, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = np.einsum("irjk,irjk->ij", step, around, dtype=np.float64) / power
@@ -286,12 +289,12 @@ def find_motion(
     sizes = np.abs(z[:, np.isfinite(variance)]).ravel()
     sizes = sizes[:: max(1, sizes.size // ENOUGH)]
     spread = 1.4826 * float(np.median(sizes)) if sizes.size else 0.0
-    threshold = MARGIN * -float(scipy.special.ndtri(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
+    threshold = MARGIN * normal_upper(FALSE_ALARM / 2 / z.size) * min(max(spread, 1.0), UNCLEAR)
     moved = (np.abs(z) > threshold).any(1)
     seen = np.asarray(moved.any(0))
     per_frame = moved.mean((1, 2))
     tests = max(sum(len(flow) for flow in flows), 1)
-    sure = float(scipy.special.chdtri(2, FALSE_ALARM / tests))
+    sure = chi2_upper(2, FALSE_ALARM / tests)
     shifts = [
         max((each.size for each in flow if each.chi2 > sure and each.part > EXPLAINED), default=0.0) for flow in flows
     ]

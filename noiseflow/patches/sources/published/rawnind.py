@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.reading import raw_files
@@ -86,7 +87,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     alone = [scene.name for scene in found if scene.kind == kinds[0] and not (scene.noisy and scene.clean)]
     if alone:
         report.append(
-            f"{path}: {len(alone)} scene(s) without a noisy or a clean frame left out: {', '.join(alone[:5])}"
+            f"{path}: {counted(len(alone), 'scene')} without a noisy or a clean frame left out: {', '.join(alone[:5])}"
         )
     return Collection(scenes, report=tuple(report))
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.settings import RawSettings
@@ -73,7 +74,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         count, first = len(set(missing)), min(missing)
         # Lists may name files outside the folder.
         first = first.relative_to(path) if first.is_relative_to(path) else first
-        report.append(f"{path}: {count} listed file(s) missing, the first {first}")
+        report.append(f"{path}: {counted(count, 'listed file')} missing, the first {first}")
     if not pairs:
         raise RawError(f"{path}: has lists of SID, but no pair with both files; {'; '.join(report)}")
     scenes = tuple(

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.patches.sources.published.manifest import manifest
 from noiseflow.patches.sources.scene import LONG_TWIN, Collection, Scene, clean_frame, file_frame
 from noiseflow.raw.reading import raw_files
@@ -47,7 +48,9 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     ]
     alone = sorted(short.keys() - long.keys())
     if alone:
-        report.append(f"{path}: {len(alone)} short video(s) without a long exposure left out: {', '.join(alone[:5])}")
+        report.append(
+            f"{path}: {counted(len(alone), 'short video')} without a long exposure left out: {', '.join(alone[:5])}"
+        )
     scenes = tuple(
         Scene(
             name=number,

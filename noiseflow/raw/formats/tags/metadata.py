@@ -186,8 +186,8 @@ def _iso(places: list[tuple[str, Values]]) -> tuple[float | None, str, tuple[str
         words: tuple[str, ...] = ()
         if named is not None and abs(named - iso) > SAME_ISO * iso:
             words = (
-                f"PhotographicSensitivity says ISO {iso:g}, and {order[0]}, by SensitivityType the same, {named:g}: "
-                "the first was taken; --iso gives another",
+                f"PhotographicSensitivity gives ISO {iso:g} but {order[0]}, which SensitivityType says is the same "
+                f"quantity, gives {named:g}; the first is used; set another with --iso",
             )
         return iso, f"PhotographicSensitivity of {place}", words
     order += ["RecommendedExposureIndex", "StandardOutputSensitivity", "ISOSpeed"]
