@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection import frame, inspected
+from noiseflow.raw.inspection.frame import BELOW_DN
 from noiseflow.raw.inspection.second_looks import BORDER_PART, _empty_border
 
 
@@ -43,3 +46,17 @@ def test_sides_of_two_codes_are_no_border() -> None:
     mosaic = np.zeros((8, 5))
     mosaic[-1] = 1.0
     assert not _empty_border(found, mosaic).any()
+
+
+@pytest.mark.parametrize(("below", "said"), [(6 * 5 + BELOW_DN, False), (6 * 5 + BELOW_DN + 1, True)])
+def test_dark_parts_are_below_black_by_more_than_six_sigma_of_their_noise(
+    below: float, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A twentieth of the frame in the dark, of noise of 5 DN; the rest far above."""
+    monkeypatch.setattr(frame, "noise_below", lambda plane, black, most: 5.0)
+    rng, black = np.random.default_rng(0), 600
+    codes = rng.integers(2000, 9000, (128, 160))
+    codes[:8] = black - below
+    image = RawImage(codes.astype(np.uint16), "RGGB", (float(black),) * 4, 16383.0, 100.0, source="a.dng")
+    words = [each for each in inspected(image).cautions if "dark parts lie" in each]
+    assert bool(words) == said
