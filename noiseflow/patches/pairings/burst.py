@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.frames.blocks import MIDDLE, median
+from noiseflow.patches.pairings.frames.blocks import MIDDLE, chi2_upper, median
 from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion
-from noiseflow.patches.pairings.frames.quantiles import chi2_upper
 from noiseflow.patches.pairings.frames.sums import Sums
 from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
 from noiseflow.patches.shared_mean import Share
