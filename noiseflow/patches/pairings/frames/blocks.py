@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIDDLE", "SIDE", "Blocks", "chi2_upper", "f_upper", "median"]
+__all__ = ["MIDDLE", "SIDE", "Blocks", "chi2_upper", "f_upper", "median", "robust_line"]
 
 SIDE = 16
 """Smallest side of a block in pixels of a plane; a smaller plane is one block."""
@@ -218,6 +218,9 @@ def _between(values: NDArray[Any], edges: NDArray[np.intp]) -> NDArray[np.float6
     return sums
 
 
+OUTLYING = 4.0
+"""Blocks that depart from a line by more than this many robust σ are left out of its fit."""
+
 MIDDLE = 1.19
 """Four times the variance of the median of four standard normal values."""
 
@@ -234,6 +237,49 @@ def median(values: NDArray[Any]) -> Any:
         return (np.maximum(np.minimum(a, b), np.minimum(c, d)) + np.minimum(np.maximum(a, b), np.maximum(c, d))) / 2
     ordered = np.sort(values, axis=-1)
     return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+
+
+def robust_line(
+    y: NDArray[np.float64], x: NDArray[np.float64] | None, weights: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Fit a line to values of blocks; return offset, slope and the slope's standard error.
+
+    Parameters
+    ----------
+    y, x : ndarray, shape (k,)
+        Values of the blocks; the slope is 0 if x is None or constant.
+    weights : ndarray, shape (k,)
+        Inverse variances of y.
+    """
+    kept = np.ones(len(y), bool)
+    offset, slope, error, scale = 0.0, 0.0, np.inf, 1.0
+    if not weights.any():
+        return offset, slope, error
+    root = np.sqrt(weights)
+    # Sums instead of dot products, whose results in BLAS depend on the number of threads, and which cost more here.
+    for _ in range(10):
+        w = weights * kept
+        total = float(w.sum())
+        mean_y = float((w * y).sum()) / total
+        offset = mean_y
+        if x is not None:
+            mean_x = float((w * x).sum()) / total
+            across = x - mean_x
+            power = float((w * across**2).sum())
+            # If all x are equal, only rounding of their mean is left.
+            if power > 1e-12 * float((w * x**2).sum()):
+                slope = float((w * across * (y - mean_y)).sum()) / power
+                error = power**-0.5
+                offset = mean_y - slope * mean_x
+        rest = np.abs(y - offset - (slope * x if x is not None else 0.0)) * root
+        scale = max(1.4826 * float(np.partition(rest, len(rest) // 2)[len(rest) // 2]), 1.0)
+        now = rest <= OUTLYING * scale
+        # Stop if only blocks without weight, such as saturated ones, are left.
+        if not (weights * now).any() or (now == kept).all():
+            break
+        kept = now
+    # Noise common to many blocks (row noise, banding) makes the slope less certain than white noise does.
+    return offset, slope, error * scale
 
 
 PRECISION, TINY = 1e-13, 1e-300
