@@ -90,7 +90,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     # A saturated block does not follow flicker; its patches are left out as clipped.
     variance[sums.saturated] = np.inf
     light = sums.levels - sums.black.reshape(len(signal), -1).mean(1)
-    drift = fit_drift(sums.middles, signal, variance, flows, cache(lambda: _changing(light, sums)))
+    drift = fit_drift(sums.middles, signal, variance, flows, cache(lambda: _changing(sums)))
     span = float((sums.white - sums.black).mean())
     _refuse_other_light(scene, light, drift.gains, span)
     # Flicker spreads the quarters of a block, so that their median no longer follows the block's mean.
@@ -282,12 +282,14 @@ def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tupl
     return None
 
 
-def _changing(light: Array, sums: Sums) -> Array | None:
+def _changing(sums: Sums) -> Array | None:
     """Light of each frame, shape (n, C) in DN, if it differs and the noise differs with it; otherwise None."""
+    # Of the middle block, which what moves in a part of the scene does not change.
+    light: Array = np.median(sums.signal, (1, 2)) + np.median(sums.middles, (2, 3))
     spread = np.ptp(light, axis=0).mean()
     if light.min() <= 0 or spread < max(UNEQUAL * float(light.mean()), LEAST_DIFFERENCE_DN):
         return None
-    return light if noise_follows_light(sums.stack) else None
+    return light if noise_follows_light(sums.stack, light) else None
 
 
 def fit_drift(

@@ -80,7 +80,7 @@ def test_dim_exposures_of_a_scene_are_refused_by_their_noise(tmp_path: Path, lig
     """Their light differs by less than a black level may drift, but so does their noise."""
     scene = 1 + 0.6 * np.sin(X / 10) + 0.3 * (X // 16 % 2)
     frames = [shot(part * scene / scene.mean() + np.zeros(SHAPE), seed) for seed, part in enumerate(light)]
-    with pytest.raises(NoiseflowError, match=r"shows the scene with (2|0\.5)\d* times the light of"):
+    with pytest.raises(NoiseflowError, match=r"shows the scene with [\d.]+ times the light of"):
         measured(written(tmp_path / "scene", frames))
 
 
@@ -255,13 +255,13 @@ def test_flat_frames_whose_light_changes(tmp_path: Path, light: tuple[int, ...])
     assert facts["flicker"]
     gains = np.mean(facts["frame_gains"], 1)
     assert gains == pytest.approx(np.array(light) / np.median(light), rel=0.01)
-    # Variance of each frame over that of its own light: four standard errors of 38,400 pixels, and the gain's error.
     noise, clean = (part.numpy() * span for part in (batch.noise, batch.clean))
-    of_frame = np.abs(clean.mean((1, 2, 3))[:, None] - np.array(light)).argmin(1)
-    for number, level in enumerate(light):
-        variance = float((noise[of_frame == number] ** 2).mean())
-        mixed = GAIN * level + READ**2 + 1 / 12
-        assert variance == pytest.approx(mixed, rel=0.06)
+    levels = np.unique(light)
+    nearest = levels[np.abs(clean.mean((1, 2, 3))[:, None] - levels).argmin(1)]
+    for level in levels.tolist():
+        # Of each frame that of its own light; four standard errors of 38,400 values, and what the mean frame adds.
+        variance = float((noise[nearest == level] ** 2).mean())
+        assert variance == pytest.approx(GAIN * level + READ**2 + 1 / 12, rel=0.06)
 
 
 @pytest.mark.parametrize("seed", range(4))

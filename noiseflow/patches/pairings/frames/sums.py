@@ -12,7 +12,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
-from noiseflow.raw.inspection import shares_of_noise
+from noiseflow.raw.inspection import NoiseInCommon, equal_steps, in_time, shares_of_noise
 
 __all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_follows_light", "noise_shares", "strips", "sum_strip"]
 
@@ -86,10 +86,13 @@ class NoiseShares:
     of_least, of_most : ndarray, shape (n,)
         Ratio to the least expected variance, min(1, r) times that of the median frame, and to the most, max(1, r)
         times it; NaN if unknown.
+    in_common : NoiseInCommon
+        Noise that frames share.
     """
 
     of_least: NDArray[np.float64]
     of_most: NDArray[np.float64]
+    in_common: NoiseInCommon
 
 
 def strips(shape: tuple[int, int]) -> list[Blocks]:
@@ -186,13 +189,16 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     if count == 2 and not bright.all() and abs(float(np.diff(light, axis=0)[0][~bright].mean())) > UNLIKE_DN:
         seen &= bright
     ratio = np.where(bright & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
+    equal = equal_steps(steps[:, seen])
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
-    raw = shares_of_noise(steps[:, seen]) * r**2
-    return NoiseShares(raw / np.minimum(r, 1), raw / np.maximum(r, 1))
+    values = steps[:, seen]
+    common = NoiseInCommon(equal, in_time(values))
+    raw = shares_of_noise(values) * r**2
+    return NoiseShares(raw / np.minimum(r, 1), raw / np.maximum(r, 1), common)
 
 
-def noise_follows_light(stack: PackedFrames) -> bool:
+def noise_follows_light(stack: PackedFrames, light: NDArray[np.float64]) -> bool:
     """Whether frames with more light also have more noise, as photon noise; drift of the black level adds none.
 
     Differences d of neighbours in a row are Δs + n in each frame, if only the black level drifts, and the mean of
@@ -202,19 +208,21 @@ def noise_follows_light(stack: PackedFrames) -> bool:
     ----------
     stack : PackedFrames
         Frames of one scene.
+    light : ndarray, shape (n, C)
+        Light of each frame, DN.
     """
     planes, height, width = stack.cube
     rows = np.linspace(0, height - 1, min(ROWS_COMPARED, height)).astype(int)
-    rising = stack.levels - stack.levels.mean(0)
+    rising = light - light.mean(0)
     total = np.zeros((planes, len(rows), width // 2))
     seen = np.ones(total.shape, np.bool_)
     zeros = 0
-    for frame, light in zip(stack.frames, rising, strict=True):
+    for frame, weight in zip(stack.frames, rising, strict=True):
         pixels = frame.planes[:, rows, : width // 2 * 2].astype(np.float32)
         out = (pixels >= frame.image.clip_levels()) | (pixels <= 0)
         seen &= ~(out[..., 1::2] | out[..., ::2])
         zeros += np.count_nonzero(pixels <= 0)
-        total += light[:, None, None] * np.square(pixels[..., 1::2] - pixels[..., ::2])
+        total += weight[:, None, None] * np.square(pixels[..., 1::2] - pixels[..., ::2])
     if zeros > MOST_ZEROS * 2 * total.size * len(stack.frames) or not seen.any():
         return False
     values = total[seen]
