@@ -17,7 +17,7 @@ from noiseflow.patches.sources.sidd_blocks import read_block
 from noiseflow.patches.sources.sidd_published import published, published_grid
 from noiseflow.raw import RawSettings
 from noiseflow.raw.formats.sidd import SceneName
-from tools.readers.make_sidd import make_blocks, make_tree
+from tools.readers.make_sidd import make_blocks, make_tree, write_metadata
 
 TRAIN = ["0004_001_S6_00100_00060_4400_L", "0035_002_GP_00800_00350_3200_N"]
 TEST = ["0054_003_N6_00100_00160_5500_N", "0159_007_IP_00100_00100_3200_L"]
@@ -141,6 +141,37 @@ def test_what_is_missing_or_extra_is_reported(tmp_path: Path) -> None:
         assert line in said, line
 
 
+def departures(root: Path) -> str:
+    """What is said of a folder, without the scenes of the published lists that a tiny one lacks."""
+    return "\n".join(line for line in collect(root).report if "scenes missing" not in line)
+
+
+def test_a_whole_published_tree_has_no_departures(tmp_path: Path) -> None:
+    names = [by_number()[number] for number in published().split]
+    root = make_tree(tmp_path, names, size=(4, 6), frames=(10, 11))
+    assert [line for line in collect(root).report if str(root) in line] == []
+
+
+def test_departures_from_what_is_published_are_said(tmp_path: Path) -> None:
+    """Each was taken without a word: another name, frames that the lists do not have, metadata of another picture."""
+    renamed = "0004_001_S6_00400_00060_4400_L"
+    root = make_tree(tmp_path, [renamed, TEST[0]], size=SIZE, frames=(10, 12))
+    make_tree(tmp_path, [TEST[1]], size=SIZE, frames=(10, 11))
+    data = root / "Data"
+    other = SceneName.parse("0054_003_N6_00800_01000_5500_N")
+    assert other is not None
+    write_metadata(data / TEST[0] / "0054_METADATA_RAW_010.MAT", other, SIZE, (1e-4, 1e-6))
+    said = departures(root)
+    for line in (
+        f"1 scene folder not named as published, such as {renamed}, which is published as {TRAIN[0]}",
+        "2 scenes without frame 010 or 011: 0004, 0054",
+        "frames 010 and 011 of each scene; 2 frames more used too",
+        f"metadata of 1 frame give another ISO than the scene's name: {TEST[0]}/010 has 800 for 100",
+        f"metadata of 1 frame give another exposure than the scene's name: {TEST[0]}/010 has 0.001 s for 0.00625 s",
+    ):
+        assert line in said, line
+
+
 def test_scenes_that_are_in_no_list_are_taken_alone(tmp_path: Path) -> None:
     root = make_tree(tmp_path, UNLISTED, size=SIZE, frames=(10, 11))
     collection = collect(root / "Data" / UNLISTED[0])
@@ -220,6 +251,7 @@ def test_benchmark_blocks_have_no_clean_signal(tmp_path: Path) -> None:
     collection = collect(tmp_path)
     assert (collection.scenes[0].clean, collection.scenes[0].split) == (None, "test")
     assert "BenchmarkGtBlocksRaw.mat is missing" in collection.report[0]
+    assert "has the shape 40×1×16×16; the published file has 40×32×256×256" in collection.report[1]
 
 
 def test_levels_of_the_user_win(tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ def test_the_real_metadata_file(shared_data: Path) -> None:
     assert np.array(metadata.noise_profile) == pytest.approx(np.array([(4.794565e-4, 0.0)] * 3), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("start", "cfa"), [((0, 0), "GRBG"), ((1, 0), "BGGR"), ((0, 1), "RGGB"), ((3, 5), "GBRG"), ((2, 4), "GRBG")]
+)
+def test_the_phase_is_that_of_the_sensor_not_of_its_active_area(
+    tmp_path: Path, start: tuple[int, int], cfa: str
+) -> None:
+    """The authors' crops begin at even rows and columns of the sensor, wherever the active area begins."""
+    write_metadata(tmp_path / "m.MAT", named("S6"), (32, 48), (4e-4, 1e-6), active_area=(*start, 32, 48))
+    assert read_metadata(tmp_path / "m.MAT").cfa == cfa
+
+
 def test_made_metadata_has_the_form_of_the_real_one(shared_data: Path, tmp_path: Path) -> None:
     write_metadata(tmp_path / "m.MAT", named("S6"), (32, 48), (4e-4, 1e-6))
     real, made = (scipy.io.loadmat(path)["metadata"] for path in (shared_data / REAL, tmp_path / "m.MAT"))

@@ -62,7 +62,13 @@ def normalised(name: SceneName, codes: np.ndarray) -> np.ndarray:
     return np.clip((codes - black) / (white - black), 0, 1).astype(np.float32)
 
 
-def write_metadata(path: Path, name: SceneName, size: tuple[int, int], nlf: tuple[float, float]) -> None:
+def write_metadata(
+    path: Path,
+    name: SceneName,
+    size: tuple[int, int],
+    nlf: tuple[float, float],
+    active_area: tuple[int, int, int, int] | None = None,
+) -> None:
     """Write what MATLAB's ``imfinfo`` says of a DNG; of the G4 the levels stand in a sub-directory."""
     black, white = LEVELS[name.camera]
     levels = {
@@ -70,6 +76,7 @@ def write_metadata(path: Path, name: SceneName, size: tuple[int, int], nlf: tupl
         "BlackLevel": np.full((1, 4), black, np.uint16 if black else np.uint8),
         "WhiteLevel": np.array([[white]], np.uint16),
         "CFALayout": 1.0,
+        "ActiveArea": np.array([active_area or (0, 0, *size)], np.uint16),
     }
     pattern = ["RGB".index(colour) for colour in published().cfa[name.camera]]
     tags = [

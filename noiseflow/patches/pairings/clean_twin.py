@@ -45,8 +45,9 @@ def prepare(scene: Scene) -> Reference:
     return Reference({"twin": twin.planes()}, facts)
 
 
-ROWS, FEWEST = 32, 4000
-"""Number of rows of each plane in which a clean signal is checked, and the fewest pixels needed in them."""
+ROWS, FEWEST_ROWS, PIXELS, FEWEST = 32, 8, 1 << 16, 4000
+"""Largest and smallest number of rows of each plane in which a clean signal is checked, the number of pixels in them
+that is enough (`SHARED` of the noise is then 8 standard errors), and the fewest pixels needed."""
 
 DARKEST, BRIGHTEST = 0.1, 0.8
 """Signals are checked above the first fraction of the range, where noise does not reach code 0, and below the second
@@ -121,9 +122,10 @@ def doubts(noisy: RawImage, clean: NDArray[np.float32], valid: NDArray[np.bool_]
         False where the clean signal is unknown.
     """
     black, white = noisy.levels()
-    height = clean.shape[1]
+    planes, height, width = clean.shape
+    count = min(ROWS, max(FEWEST_ROWS, PIXELS // (planes * width)), height)
     # numpy.unique would import masked arrays, which takes a tenth of a small ingest.
-    rows = np.linspace(0, height - 1, min(ROWS, height)).astype(int)
+    rows = np.linspace(0, height - 1, count).astype(int)
     # Pack only these rows; packing the whole frame would cost as much as cutting it.
     stored = (rows[:, None] * noisy.side + np.arange(noisy.side)).ravel()
     codes = replace(noisy, mosaic=noisy.mosaic[stored]).planes().astype(np.float64)

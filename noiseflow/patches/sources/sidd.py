@@ -6,13 +6,14 @@ Medium contains ``Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT`` w
 of one instance stay in one split.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.text import counted
 from noiseflow.patches.sources.scene import Collection, Scene, clean_frame, file_frame
+from noiseflow.patches.sources.sidd_departures import departures
 from noiseflow.patches.sources.sidd_published import facts_of, published, published_grid
 from noiseflow.raw.formats.sidd import NAME, SceneName, metadata_beside, read_metadata
 from noiseflow.raw.settings import RawSettings
@@ -38,7 +39,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
     """
     found = dict(_instances(path))
     listed = {folder: name for folder, name in found.items() if name.instance in published().split}
-    report = _compared(path, found.values()) if listed and path not in found else []
+    report: list[str] = []
     if listed and len(listed) < len(found):
         report.append(
             f"{path}: {counted(len(found) - len(listed), 'scene')} in neither the published training nor test list "
@@ -52,6 +53,8 @@ def gather(path: Path, settings: RawSettings) -> Collection:
             f"{path}: has {counted(len(found), 'SIDD scene folder')}, but no readable raw frame in them: "
             f"{report[-1] if report else 'expected …NOISY_RAW….MAT files, the raw-RGB version of the data set'}"
         )
+    if listed and path not in found:
+        report += departures(path, found, scenes)
     if listed:
         count, size = published().patches_per_frame, published().patch_size
         report += [
@@ -74,29 +77,6 @@ def _instances(path: Path) -> Iterator[tuple[Path, SceneName]]:
             if instances:
                 yield from instances
                 return
-
-
-def _compared(path: Path, found: Iterable[SceneName]) -> list[str]:
-    """Report instances of the published lists that are missing, and instances that are not in the data set."""
-    numbers = {name.instance for name in found}
-    report = []
-    for split in ("train", "test"):
-        wanted = {number for number, its in published().split.items() if its == split}
-        missing = sorted(wanted - numbers)
-        if missing:
-            report.append(
-                f"{path}: {len(missing)} of {len(wanted)} published {split} scenes missing: {_short(missing)}"
-            )
-    known = {int(name[:4]) for name in published().scenes + published().blocks}
-    extra = sorted(numbers - known)
-    if extra:
-        report.append(f"{path}: {counted(len(extra), 'scene')} that the data set does not have: {_short(extra)}")
-    return report
-
-
-def _short(numbers: list[int]) -> str:
-    shown = ", ".join(f"{number:04d}" for number in numbers[:8])
-    return shown + (", …" if len(numbers) > 8 else "")
 
 
 def _scenes(
@@ -156,6 +136,7 @@ def _with_metadata(facts: dict[str, Any], file: Path) -> dict[str, Any]:
     return {
         **facts,
         "iso": metadata.iso or facts["iso"],
+        "exposure_s": metadata.exposure_s or facts["exposure_s"],
         "cfa": metadata.cfa,
         "black_dn": metadata.black,
         "white_dn": metadata.white,

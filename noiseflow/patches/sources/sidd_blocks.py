@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.sources.scene import Collection, Frame, Scene
+from noiseflow.patches.sources.sidd_departures import shape_departure
 from noiseflow.patches.sources.sidd_published import facts_of, published
 from noiseflow.raw.formats.sidd import SceneName, restored, signal_in_dn
 from noiseflow.raw.guards import MAX_PIXELS, decoding
@@ -57,6 +58,7 @@ def gather(path: Path, settings: RawSettings) -> Collection:
         if not clean.is_file():
             report.append(f"{noisy}: {clean.name} is missing; its blocks have no clean signal")
         names = _names(noisy, instances, settings)
+        report += shape_departure(noisy, _array_of(noisy)[1]) if names else ()
         report += [] if names else [f"{noisy}: {instances} instances of {settings.camera}, given by --camera"]
         for index in range(instances):
             name = names[index] if names else f"{index + 1:02d}"

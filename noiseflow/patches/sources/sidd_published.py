@@ -33,6 +33,8 @@ class Published:
         their order.
     split : mapping
         Instance number → ``"train"`` or ``"test"``.
+    frames : tuple of str
+        Numbers of the frames of each instance that the published lists use.
     patch_size, patches_per_frame : int
         Side of a published patch in pixels of a plane, and number of patches per frame.
     nlf : mapping
@@ -43,6 +45,7 @@ class Published:
     scenes: tuple[str, ...]
     blocks: tuple[str, ...]
     split: Mapping[int, str]
+    frames: tuple[str, ...]
     patch_size: int
     patches_per_frame: int
     nlf: Mapping[str, tuple[float, float]]
@@ -58,6 +61,7 @@ def published() -> Published:
         scenes=tuple(table["names"]["scenes"]),
         blocks=tuple(table["names"]["blocks"]),
         split={number: split for split, numbers in table["split"].items() for number in numbers},
+        frames=tuple(table["patches"]["frames"]),
         patch_size=table["patches"]["size"],
         patches_per_frame=table["patches"]["per_frame"],
         nlf={key: (beta1, beta2) for key, (beta1, beta2) in table["nlf"].items()},

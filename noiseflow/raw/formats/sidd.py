@@ -190,7 +190,8 @@ def read(path: Path, settings: RawSettings) -> RawImage:
     scene = scene_of(path)
     if scene is not None:
         # Models of this data set name its cameras by their codes.
-        said.update(make="", model=scene.camera, iso=said.get("iso") or scene.iso)
+        said.update(make="", model=scene.camera)
+        said.update(iso=said.get("iso") or scene.iso, exposure_s=said.get("exposure_s") or scene.exposure_s)
     signal = read_signal(path)
     clean = "GT" in path.name.upper()
     mosaic = signal_in_dn(signal, black, white) if clean else restored(signal, black, white, str(path))
@@ -306,6 +307,7 @@ def read_metadata(path: Path) -> SiddMetadata:
         }
         black, white = _first(places, "BlackLevel"), _first(places, "WhiteLevel")
         cfa = "".join("RGB"[int(code)] if 0 <= code < 3 else "?" for code in tags.get(CFA_PATTERN, ()))
+        cfa = _phase_of_whole_sensor(cfa, places)
         if black is None or white is None or cfa not in BAYER_PHASES:
             raise RawError(f"{path}: lacks the frame's black level, white level or 2×2 Bayer pattern")
         profile = [float(value) for value in tags.get(NOISE_PROFILE, ())]
@@ -329,6 +331,19 @@ def _structs(place: Any, depth: int = 0) -> Iterator[Any]:
     for name in ("SubIFDs", "DigitalCamera"):
         for inner in np.ravel(np.asarray(getattr(place, name, []), dtype=object)):
             yield from _structs(inner, depth + 1)
+
+
+def _phase_of_whole_sensor(cfa: str, places: list[Any]) -> str:
+    """Phase at the sensor's first pixel, of a pattern that starts at the active area.
+
+    The authors moved each crop to even rows and columns of the sensor (``GetCropArea.m``), so this is the
+    phase of the mosaic.
+    """
+    area = next((area for place in places if (area := np.ravel(getattr(place, "ActiveArea", []))).size == 4), None)
+    if len(cfa) != 4 or area is None or area.dtype.kind not in "uif" or not np.isfinite(area[:2]).all():
+        return cfa
+    row, column = (int(start) % 2 for start in area[:2])
+    return "".join(cfa[2 * ((y + row) % 2) + (x + column) % 2] for y in (0, 1) for x in (0, 1))
 
 
 def _first(places: list[Any], name: str) -> float | None:

@@ -220,9 +220,10 @@ def gaps(look: Look) -> Iterator[str]:
     factors, curves = {}, {}
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
         # A frame without noise lacks most codes, and one row is not enough to see noise.
-        if len(plane) < 2 or (plane[1:] == plane[:-1]).mean() > 0.5:
+        if len(plane) < 2 or np.count_nonzero(plane[1:] == plane[:-1]) > 0.5 * plane[1:].size:
             continue
-        beside = np.lib.stride_tricks.sliding_window_view(np.pad(counts, GAP), GAP).max(1)
+        padded = np.pad(counts, GAP)
+        beside = np.maximum.reduce([padded[start : len(padded) - GAP + 1 + start] for start in range(GAP)])
         around = np.minimum(beside[: len(counts)], beside[-len(counts) :])
         rare, frequent = counts <= STRAY * around, around >= OFTEN
         missing = np.flatnonzero(frequent & rare)

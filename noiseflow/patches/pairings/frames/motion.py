@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.frames.blocks import median
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
+from noiseflow.patches.pairings.frames.quantiles import chi2_upper, normal_upper
 
 __all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "fine_gain", "frame_shift", "frame_shifts"]
 
@@ -289,12 +289,12 @@ def find_motion(
     sizes = np.abs(z[:, np.isfinite(variance)]).ravel()
     sizes = sizes[:: max(1, sizes.size // ENOUGH)]
     spread = 1.4826 * float(np.median(sizes)) if sizes.size else 0.0
-    threshold = MARGIN * -float(scipy.special.ndtri(FALSE_ALARM / 2 / z.size)) * min(max(spread, 1.0), UNCLEAR)
+    threshold = MARGIN * normal_upper(FALSE_ALARM / 2 / z.size) * min(max(spread, 1.0), UNCLEAR)
     moved = (np.abs(z) > threshold).any(1)
     seen = np.asarray(moved.any(0))
     per_frame = moved.mean((1, 2))
     tests = max(sum(len(flow) for flow in flows), 1)
-    sure = float(scipy.special.chdtri(2, FALSE_ALARM / tests))
+    sure = chi2_upper(2, FALSE_ALARM / tests)
     shifts = [
         max((each.size for each in flow if each.chi2 > sure and each.part > EXPLAINED), default=0.0) for flow in flows
     ]
