@@ -58,6 +58,7 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
         "method": "; ".join(methods),
         "sources": list(sources),
         "frames": sum(len(group.sources) for group in frames.groups),
+        **({"nominal_iso": True} if frames.nominal_iso else {}),
     }
     # One plane is enough for the notes on gain: all planes share the amplifier and the converter.
     first = plane_names(frames.layout)[min(1, len(plane_names(frames.layout)) - 1)]

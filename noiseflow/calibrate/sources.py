@@ -94,6 +94,8 @@ class Frames:
         The frames, grouped by ISO, exposure, and dark or illuminated.
     cautions : list of str
         Limits of the frames, as sentences for the user.
+    nominal_iso : bool
+        Whether neither the files nor the user state an ISO, so that `NOMINAL_ISO` stands in for it.
     """
 
     camera: str
@@ -102,6 +104,7 @@ class Frames:
     white: float
     groups: list[Group]
     cautions: list[str] = field(default_factory=list)
+    nominal_iso: bool = False
 
 
 def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: RawSettings | None = None) -> Frames:
@@ -155,7 +158,7 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
             if first.iso is not None:
                 raise DataError(f"{image.source}: states no ISO, but {first.source} does; give the ISO with --iso")
             image = replace(image, iso=NOMINAL_ISO)
-            cautions.append(f"{image.source}: states no ISO; its one gain is filed under ISO {NOMINAL_ISO:g}")
+            cautions.append(f"{image.source}: {_NO_ISO}")
         dark, caution = _is_dark(image, file)
         cautions += [*image.cautions, *caution]
         one = _Series.of(image, dark=dark)
@@ -179,7 +182,11 @@ def read_frames(sources: Sequence[Path], progress: Progress = silent, settings: 
         earlier = [other for other in groups[:index] if (other.iso, other.dark) == (each.iso, each.dark)]
         each.light = 0 if each.dark else sum(other.exposure_s == each.exposure_s > 0 for other in earlier)
     black = tuple(float(level) for level in first.levels()[0].ravel())
-    return Frames(first.camera, first.layout, black, min(whites), groups, list(gathered(cautions)))
+    nominal = first.iso is None
+    return Frames(first.camera, first.layout, black, min(whites), groups, list(gathered(cautions)), nominal)
+
+
+_NO_ISO = f"states no ISO; its one gain is filed under ISO {NOMINAL_ISO:g}"
 
 
 def _without_pixels(image: RawImage) -> RawImage:
@@ -329,7 +336,9 @@ def _emva(folder: EmvaFolder, settings: RawSettings, progress: Progress) -> Fram
         dark, spatial = series.kind == "d", len(series.files) > PAIR
         groups.append(Group(frame.iso, exposure, exposure_s, dark, stacks, sources, frame.black, reads, spatial))
         camera = frame.camera
-    return Frames(camera, "mono", settings.black or (folder.black,), white, groups, list(folder.cautions))
+    nominal = settings.iso is None
+    cautions = [*folder.cautions, *([f"{folder.path}: {_NO_ISO}"] if nominal else [])]
+    return Frames(camera, "mono", settings.black or (folder.black,), white, groups, cautions, nominal)
 
 
 def raw_files_of(source: Path) -> Iterator[Path]:

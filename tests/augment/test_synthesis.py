@@ -356,7 +356,7 @@ def test_two_files_of_one_name_and_no_run(tmp_path: Path, clean: Path, run: Path
     (clean / "a.tif").write_bytes((clean / "a.dng").read_bytes())
     with pytest.raises(DataError, match=r"a\.tif: its output would have the same name as that of .*a\.dng"):
         synthesize(clean, tmp_path / "set", [run], jobs=1)
-    with pytest.raises(ModelError, match="no run folder given"):
+    with pytest.raises(ModelError, match="no model given; expected a run folder, a profile"):
         synthesize(clean, tmp_path / "set", [], jobs=1)
     with pytest.raises(NoiseflowError, match="no such folder"):
         synthesize(clean, tmp_path / "no" / "set", [run], jobs=1)

@@ -1,19 +1,23 @@
 """Folders of DNG flats and darks of a known sensor, and what can be wrong with them."""
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from skimage import io
 
 from noiseflow.calibrate import calibrate, read_profile
 from noiseflow.calibrate.profiles.published import from_noise_profile, from_sidd_nlf, shipped_profile
 from noiseflow.calibrate.sources import _with_pairs, read_frames
+from noiseflow.cli import main
 from noiseflow.cli.data.calibrate import calibrate as command
 from noiseflow.core.errors import DataError, OutputError
 from noiseflow.raw import RawImage, read_raw
 from noiseflow.raw.formats.dng import write_dng
+from noiseflow.raw.formats.emva import LISTING
 
 K, READ, BLACK, WHITE = 0.8, 5.0, 512.0, 4095.0
 SIZE = (96, 128)
@@ -279,3 +283,40 @@ def test_levels_of_one_exposure_and_iso_are_counted_and_no_others(tmp_path):
         (100.0, 0.02, True, 0),
         (200.0, 0.02, False, 0),
     ]
+
+
+@pytest.fixture
+def emva(tmp_path):
+    """A data set of the standard, which knows no ISO: a dark pair, and pairs of rising light."""
+    rng, lines = np.random.default_rng(7), ["n 12 128 96"]
+    for index, electrons in enumerate((0, *np.linspace(100, 4000, 10))):
+        lines.append(f"b {1000 * index} {electrons}" if index else "d 1000")
+        for half in "ab":
+            (tmp_path / "set").mkdir(exist_ok=True)
+            io.imsave(tmp_path / "set" / f"{index}{half}.png", frame(rng, K * electrons).mosaic, check_contrast=False)
+            lines.append(f"i {index}{half}.png")
+    (tmp_path / "set" / LISTING).write_text("\n".join(lines))
+    return tmp_path / "set"
+
+
+def test_a_camera_without_an_iso_is_given_none(emva, tmp_path):
+    """Models need a number; profile, page and answers call it nominal."""
+    out, page = tmp_path / "ccd.json", tmp_path / "ccd.html"
+    found = CliRunner().invoke(main, ["calibrate", str(emva), "--out", str(out), "--report", str(page)])
+    assert found.exit_code == 0, found.output
+    assert f"{emva}: states no ISO; its one gain is filed under ISO 100" in " ".join(found.stderr.split())
+    described = CliRunner().invoke(main, ["info", str(out)]).stdout
+    for text in (found.stdout, described, re.sub("<p class=.caution.*</p>", "", page.read_text("utf-8"))):
+        assert "nominal ISO 100" in text
+        assert "ISO 100" not in text.replace("nominal ISO 100", "")
+    image = read_frames([emva]).groups[0].reads[0]()
+    assert dict(image.taken_from)["iso"].startswith("nominal")
+
+
+def test_an_iso_that_the_user_gives_is_its_own(emva, tmp_path):
+    out = tmp_path / "ccd.json"
+    found = CliRunner().invoke(main, ["calibrate", str(emva), "--iso", "400", "--out", str(out)])
+    assert found.exit_code == 0, found.output
+    assert "nominal" not in out.read_text("utf-8") + found.output
+    assert "ISO 400, plane Y (measured):" in found.stdout
+    assert "states no ISO" not in found.output

@@ -74,6 +74,23 @@ def test_a_fit_that_is_stopped_says_what_goes_on_and_takes_no_second_writer(
     assert (work / "run" / "model.safetensors").is_file()
 
 
+def test_a_fit_that_is_stopped_before_its_first_state_does_not_promise_to_resume(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said "--resume goes on", which then found no state."""
+    monkeypatch.chdir(tmp_path)
+    words = ["fit", str(work / "p.h5"), "--model", "nlf", "--epochs", "1", "--out", "run"]
+    with monkeypatch.context() as early:
+        early.setattr("noiseflow.fit.fit_model.gather", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        result = CliRunner().invoke(main, words)
+    assert result.exit_code == 130
+    last = result.stderr.strip().splitlines()[-1]
+    assert last == f"noiseflow: stopped by Ctrl-C; nothing was kept; continue with: noiseflow {shlex.join(words)}"
+    # The command that is printed works as it stands.
+    again = CliRunner().invoke(main, shlex.split(last.partition("continue with: noiseflow ")[2]))
+    assert again.exit_code == 0, again.output
+
+
 @pytest.mark.parametrize(
     ("number", "status", "name"),
     [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "TERM"), (signal.SIGHUP, 129, "HUP")],

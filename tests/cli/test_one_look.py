@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,34 @@ def test_a_profile_and_a_shipped_camera_are_models(tmp_path: Path, clean: Path) 
     unknown = run("sample", "PG-13", clean, "--out", tmp_path / "x.dng")
     assert unknown.exit_code == 1
     assert "or shipped camera" in unknown.stderr
+
+
+def test_what_takes_a_run_takes_a_profile_and_a_shipped_camera(
+    tmp_path: Path, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_profile(shipped_profile("PG-12"), "camera.json")
+    simulate("burst", "PG-12", [400.0], scenes=2, size=(64, 96))
+    ingest([Path("burst")], Path("patches.h5"))
+    said: dict[object, str] = {}
+    for number, name in enumerate(("camera.json", "PG-12")):
+        for words in (
+            ("evaluate", name, "patches.h5", "--out", f"report{number}", "--max-patches", 8),
+            ("synthesize", clean, "--run", name, "--isos", "400", "--out", f"pairs{number}"),
+            ("denoise", name, clean, "--out", f"quiet{number}.dng"),
+        ):
+            with warnings.catch_warnings():
+                warnings.simplefilter("default")
+                result = run(*words)
+            assert result.exit_code == 0, result.output
+            said[words[0]] = " ".join(result.stderr.split())
+        exported = run("export", name, f"model{number}.onnx")
+        assert exported.exit_code == 1
+        assert "cannot be exported" in exported.stderr
+        # The store's camera is "Simulated PG-12", and that of the profile "PG-12".
+        assert "warning: patches.h5: is from Simulated PG-12, but the profile's camera is PG-12" in said["evaluate"]
+    one, second = (json.loads(Path(f"report{number}/metrics.json").read_text("utf-8")) for number in range(2))
+    assert one["models"] == second["models"]
 
 
 def test_a_physics_model_is_not_fitted(tmp_path: Path) -> None:

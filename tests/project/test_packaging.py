@@ -34,6 +34,25 @@ def test_the_version_is_said_once() -> None:
     assert f"version: {noiseflow.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
+def test_classifiers_promise_the_pythons_of_the_makefile_and_the_systems_of_the_kernels() -> None:
+    config = setup_cfg()
+    words = [line for line in config["metadata"]["classifiers"].splitlines() if line]
+    pythons = [word.removeprefix("Programming Language :: Python :: 3.") for word in words if " :: 3." in word]
+    first, last = pythons[0], pythons[-1]
+    assert pythons == [str(minor) for minor in range(int(first), int(last) + 1)]
+    assert config["options"]["python_requires"] == f">=3.{first}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"(3, {first}) <= v <= (3, {last})" in makefile
+    assert f"OLDEST_PYTHON ?= python3.{first}\nNEWEST_PYTHON ?= python3.{last}\n" in makefile
+    # Kernels are built for these two; it was "OS Independent" once.
+    systems = [word for word in words if word.startswith("Operating System")]
+    assert systems == ["Operating System :: POSIX :: Linux", "Operating System :: MacOS"]
+    install = (ROOT / "docs" / "guide" / "install.md").read_text(encoding="utf-8")
+    assert f"Python 3.{first} to 3.{last} on Linux or macOS" in install
+    # The license stands in license_expression, which no classifier may repeat.
+    assert not [word for word in words if word.startswith("License")]
+
+
 def test_every_data_file_of_the_package_goes_into_a_wheel() -> None:
     package = ROOT / "noiseflow"
     patterns = setup_cfg()["options.package_data"]["noiseflow"].split()

@@ -42,7 +42,7 @@ NOTES = ".pairs"
 
 @dataclass(frozen=True)
 class CameraChoice:
-    """A camera to choose from: name, run folder of its model, checksum of the run, and distribution of its ISO."""
+    """A camera to choose from: name, run folder or profile of its model, its checksum, and distribution of its ISO."""
 
     camera: str
     run: Path

@@ -1,5 +1,6 @@
 """Synthesis of a data set of noisy and clean pairs from clean frames and fitted noise models."""
 
+import hashlib
 import json
 import shutil
 import warnings
@@ -35,6 +36,7 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.core.text import counted
 from noiseflow.core.version import __version__
 from noiseflow.models import load
+from noiseflow.models.io.named import profile_named
 from noiseflow.models.io.run_folder import SPEC, WEIGHTS
 from noiseflow.patches.assembly.parts import write_whole
 from noiseflow.patches.checksums import file_sha256
@@ -98,7 +100,7 @@ def synthesize(
     out : path
         Folder to write.
     runs : sequence of path
-        Run folders of one or more models.
+        One or more models: run folders, profiles, or cameras that `noiseflow.list_cameras` lists.
     per_image : int
         Number of pairs per clean frame.
     cameras : sequence of str, optional
@@ -187,16 +189,17 @@ def _recipe(
     seed: int,
 ) -> Recipe:
     choices = []
-    for run in (Path(run).absolute() for run in runs):
+    for run in map(Path, runs):
         model = load(run)
         low, high = model.iso_range
         isos = LogUniform(low, high) if iso is None else distribution(iso, "iso")
-        checksum = file_sha256(run / WEIGHTS)[:16] + file_sha256(run / SPEC)[:16]
-        choices += [CameraChoice(name, run, checksum, isos) for name in model.cameras]
+        # Workers may have another current folder; the name of a shipped camera is no path.
+        place = run.absolute() if run.exists() else run
+        choices += [CameraChoice(name, place, _checksum(run), isos) for name in model.cameras]
         _warn_of_far(isos, low, high, model.spec.model)
     known = [choice.camera for choice in choices]
     if not known:
-        raise ModelError("no run folder given; expected one or more of `noiseflow fit`")
+        raise ModelError("no model given; expected a run folder, a profile or a shipped camera, or several")
     for name in cameras or ():
         if name not in known:
             raise ModelError(f"camera {name!r} is not one these runs were fitted for; expected {', '.join(known)}")
@@ -209,6 +212,14 @@ def _recipe(
         )
     chosen = tuple(choice for choice in choices if not cameras or choice.camera in cameras)
     return Recipe(chosen, exposures, kind, seed, one_twin=least == most)
+
+
+def _checksum(run: Path) -> str:
+    """Checksum of the weights and the spec of a run, or of a profile."""
+    profile = profile_named(run)
+    if profile is not None:
+        return hashlib.sha256(profile.to_json().encode()).hexdigest()[:32]
+    return file_sha256(run / WEIGHTS)[:16] + file_sha256(run / SPEC)[:16]
 
 
 def _warn_of_far(isos: Distribution, low: float, high: float, model: str) -> None:

@@ -204,6 +204,29 @@ class Profile:
         """ISOs of the settings, rising."""
         return tuple(sorted({setting.iso for setting in self.settings}))
 
+    def name_of(self, setting: Setting, word: str = "plane ") -> str:
+        """Return the name of a setting for the user; an ISO that the camera does not have is called nominal.
+
+        Parameters
+        ----------
+        setting : Setting
+            One of the settings.
+        word : str
+            Text before the name of the plane.
+
+        Examples
+        --------
+        >>> setting = Setting(100.0, "Y", {})
+        >>> Profile("D850", "mono", 4095.0, (setting,)).name_of(setting)
+        'ISO 100, plane Y'
+        >>> Profile("CCD", "mono", 4095.0, (setting,), {"nominal_iso": True}).name_of(setting)
+        'plane Y, nominal ISO 100'
+        """
+        plane = f"{word}{setting.plane}"
+        if self.provenance.get("nominal_iso") is True:
+            return f"{plane}, nominal ISO {setting.iso:g}"
+        return f"ISO {setting.iso:g}, {plane}"
+
     def at(self, iso: float, plane: str) -> Setting:
         """Return the setting of an ISO and plane.
 

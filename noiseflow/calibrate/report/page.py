@@ -66,7 +66,7 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
     if len(profile.isos) > 1:
         parts.append("<h2 id='gain'>Gain versus ISO</h2>" + gain_figure(profile))
     for setting in profile.settings:
-        parts.append(f"<h2 id='{_place(setting)}'>ISO {setting.iso:g}, plane {setting.plane} ({setting.kind})</h2>")
+        parts.append(f"<h2 id='{_place(setting)}'>{profile.name_of(setting)} ({setting.kind})</h2>")
         parts += [f"<p class='caution'>{html_text(caution)}</p>" for caution in setting.cautions]
         parts += _tables(setting)
         shown = calibration.evidence.get((setting.iso, setting.plane))
@@ -79,7 +79,7 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
 def _contents(profile: Profile) -> str:
     """Return links to the sections of the page."""
     places = {"summary": "Summary"} | ({"gain": "Gain versus ISO"} if len(profile.isos) > 1 else {})
-    places |= {_place(setting): f"ISO {setting.iso:g}, {setting.plane}" for setting in profile.settings}
+    places |= {_place(setting): profile.name_of(setting, "") for setting in profile.settings}
     return "<nav>" + "".join(f"<a href='#{place}'>{html_text(words)}</a>" for place, words in places.items()) + "</nav>"
 
 
@@ -93,7 +93,7 @@ def _summary(profile: Profile) -> str:
     rows = []
     for setting in profile.settings:
         values = [setting.estimates.get(name) for name in SUMMARY]
-        rows.append((f"ISO {setting.iso:g}, {setting.plane}", *(_short(each) for each in values)))
+        rows.append((profile.name_of(setting, ""), *(_short(each) for each in values)))
     return _table(("setting", *SUMMARY.values()), rows, numbers=len(SUMMARY))
 
 

@@ -96,7 +96,7 @@ def calibrate(
         (say if as_json else answer)(f"{report}: page with figures")
     for setting in profile.settings:
         for caution in setting.cautions:
-            say(f"noiseflow: ISO {setting.iso:g}, plane {setting.plane}: {plain_text(caution, LONGEST_LINE)}")
+            say(f"noiseflow: {profile.name_of(setting)}: {plain_text(caution, LONGEST_LINE)}")
     for caution in profile.cautions:
         say(f"noiseflow: {plain_text(caution, LONGEST_LINE)}")
 
@@ -107,7 +107,7 @@ def _print(profile: "Profile", out: Path) -> None:
 
     answer(f"{out}: {plain_text(profile.camera)}, {counted(len(profile.isos), 'ISO')}, {profile.layout}")
     for setting in profile.settings:
-        answer(f"ISO {setting.iso:g}, plane {setting.plane} ({setting.kind}):")
+        answer(f"{profile.name_of(setting)} ({setting.kind}):")
         for name, estimate in setting.estimates.items():
             answer(f"  {name:29} {estimate!s:34} 95{TIED}%:{TIED}{estimate.interval_text}")
         for name, value in setting.facts.items():

@@ -40,7 +40,15 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> A
 @click.command()
 @click.argument("clean", type=PATH, metavar="CLEAN")
 @out_option("Folder to write.")
-@click.option("--run", "runs", type=PATH, multiple=True, required=True, help="Run folder; repeatable.")
+@click.option(
+    "--run",
+    "runs",
+    type=PATH,
+    multiple=True,
+    required=True,
+    metavar="RUN|PROFILE|CAMERA",
+    help="Run folder, profile, or camera that noiseflow profiles lists; repeatable.",
+)
 @click.option(
     "--per-image", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs to draw per clean frame."
 )

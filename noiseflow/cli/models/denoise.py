@@ -62,7 +62,8 @@ def denoise(
     """Denoise the raw file NOISY with the shipped network, or with the denoiser in RUN.
 
     The shipped network works for any Bayer camera at any ISO. RUN is a folder from noiseflow train-denoiser,
-    or from noiseflow fit on noisy pairs. A DNG keeps the metadata of the shot.
+    or from noiseflow fit on noisy pairs; a profile or shipped camera there is the same as --model. A DNG keeps
+    the metadata of the shot.
 
     \b
     noiseflow denoise photo.ARW --out photo.dng
@@ -76,6 +77,10 @@ def denoise(
     if len(paths) > 2:
         raise click.UsageError(f"expected NOISY, or RUN and NOISY; got {len(paths)} paths. Denoise one file at a time")
     run, noisy = (None, paths[0]) if len(paths) == 1 else paths
+    if run is not None and _is_profile(run):
+        if model is not None:
+            raise click.UsageError(f"{run} is a noise model, and so is --model {model}; give one of them")
+        run, model = None, str(run)
     if run is not None and not is_photo_denoiser(run):
         if model is not None or strength != 1 or preview is not None:
             raise click.UsageError(
@@ -103,6 +108,15 @@ def denoise(
     _say_gaps(found.gaps)
     _print(out, found.image)
     answer(f"denoised by {found.network}; noise level: {found.noise}")
+
+
+def _is_profile(path: Path) -> bool:
+    """Whether this is a profile or the name of a shipped camera, told without importing torch."""
+    from noiseflow.simulate.cameras import camera_named
+
+    if path.exists():
+        return path.is_file() and path.suffix.lower() == ".json"
+    return camera_named(str(path)) is not None
 
 
 def _by_pairs(

@@ -195,9 +195,10 @@ def _profile(path: Path, settings: RawSettings | None) -> Description:
         "white level": f"{profile.white_dn:g} DN",
         "numbers": ", ".join(sorted({setting.kind for setting in profile.settings})),
     }
+    dial = "nominal ISO" if profile.provenance.get("nominal_iso") is True else "ISO"
     for setting in profile.settings:
         known = [f"{name} {each.value:.4g}" for name, each in setting.estimates.items() if name in HEADLINES]
-        described.setdefault(f"ISO {setting.iso:g}", f"plane {setting.plane}: {', '.join(known) or 'no gain'}")
+        described.setdefault(f"{dial} {setting.iso:g}", f"plane {setting.plane}: {', '.join(known) or 'no gain'}")
     return described
 
 

@@ -223,7 +223,12 @@ def read_frame(folder: EmvaFolder, series: Series, file: Path, settings: RawSett
         exposure_s=series.exposure_ns * 1e-9,
         make="EMVA1288",
         model=folder.path.name.removeprefix("EMVA1288_"),
-        where={"cfa": "EMVA 1288", "black": "dark frames of the shortest exposure", "white": "bits of the listing"},
+        where={
+            "cfa": "EMVA 1288",
+            "black": "dark frames of the shortest exposure",
+            "white": "bits of the listing",
+            "iso": "nominal",
+        },
     )
 
 

@@ -97,6 +97,8 @@ def test_one_table_as_json_markdown_and_page(folder: Path, rows: list[dict[str, 
     assert "aria-sort" in page
     assert "prefers-color-scheme: dark" in page
     assert "Scroll the table sideways" in page
+    # On paper all columns are seen: 1,087 px do not fit on upright A4.
+    assert "@page { size: A4 landscape; }" in page
 
 
 def test_a_number_its_interval_and_its_floor_have_lines_of_their_own(
@@ -108,6 +110,18 @@ def test_a_number_its_interval_and_its_floor_have_lines_of_their_own(
     write_results(read_spec(folder / "spec.toml"), [{**rows[0], "kl": kl, "kl_floor": 0.00018}], tmp_path)
     page = (tmp_path / "index.html").read_text("utf-8")
     assert '0.00058<span class="pm"> ± 0.00054</span><span class="pm"> (0.00018)</span>' in page
+
+
+def test_each_judge_has_a_line_of_its_own(folder: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    """All after the first ± was one line that could not break: 1,617 px in the 1,248 of the page."""
+    (tmp_path / "spec.toml").write_text(SPEC.replace("[[data]]", 'metrics = ["judges"]\n[[data]]', 1), "utf-8")
+    wide = {"standard_error": 0.01, "groups": 9}
+    judges = {"rows": {**wide, "value": 0.55, "low": 0.53, "high": 0.57}}
+    judges["spectra"] = {**wide, "value": 0.61, "low": 0.58, "high": 0.64}
+    fresh_folder(tmp_path / "out", "benchmark")
+    write_results(read_spec(tmp_path / "spec.toml"), [{**rows[0], "judges": judges}], tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert '<span class="line">rows 55.0 ± 2.0, </span><span class="line">spectra 61.0 ± 3.0</span>' in page
 
 
 def test_no_interval_of_a_table_leaves_the_range_of_its_measure(rows: list[dict[str, Any]]) -> None:
