@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2, norm, t as student
 
 from noiseflow.calibrate.estimators.variance import negative, root_of, total_of
-from noiseflow.calibrate.from_tables import ASSUMED, _dark
+from noiseflow.calibrate.kinds.tables import ASSUMED, _dark
 from noiseflow.calibrate.measurement import Measurement, from_error, quantile, quotient, root, scaled
 from noiseflow.calibrate.measurements.conversion import LEAST, SURE, conversion_steps, digital_gain
 from noiseflow.calibrate.measurements.curve import Curve
