@@ -110,10 +110,13 @@ def check_light(statistics: NoiseStatistics, clean_variance: float, span_dn: flo
     """
     for camera, name in enumerate(statistics.cameras):
         for index, iso in enumerate(statistics.isos):
-            cells = statistics.of(camera, index)
-            weight = cells.count.double() / cells.count.sum().clamp(min=1)
-            light, variance = (float(weight @ values.double()) for values in (cells.clean, cells.square))
-            spread = float(weight @ (cells.clean.double() - light) ** 2)
+            own = (statistics.camera == camera) & (statistics.iso_index == index)
+            count, clean, square = (
+                part[own].double() for part in (statistics.count, statistics.clean, statistics.square)
+            )
+            weight = count / count.sum().clamp(min=1)
+            light, variance = float(weight @ clean), float(weight @ square)
+            spread = float(weight @ (clean - light) ** 2)
             if light > math.sqrt(variance) > 0 and spread <= ALIKE * clean_variance * variance:
                 notes.warn(
                     f"camera {name!r}, ISO {iso:g}: the light is about {light * span_dn:.3g} DN above black "
