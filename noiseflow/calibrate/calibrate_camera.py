@@ -10,7 +10,7 @@ from noiseflow.calibrate.body.body_file import write_body
 from noiseflow.calibrate.body.from_pictures import maps_from_pictures
 from noiseflow.calibrate.body.measure_maps import measure_maps
 from noiseflow.calibrate.from_frames import calibrate_frames
-from noiseflow.calibrate.from_tables import calibrate_tables, read_tables
+from noiseflow.calibrate.kinds.tables import calibrate_tables, read_tables
 from noiseflow.calibrate.measured import Calibration
 from noiseflow.calibrate.prior.few_shot import STANDARD_ISOS, few_shot
 from noiseflow.calibrate.profiles.profile import write_profile

@@ -1,6 +1,5 @@
 """Choices of an option, read from a registry in the library."""
 
-import difflib
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -62,5 +61,8 @@ def did_you_mean(value: str, names: Sequence[str]) -> str:
     >>> did_you_mean("evalute", ["fit", "evaluate"])
     ' Did you mean evaluate?'
     """
-    near = difflib.get_close_matches(value, names, n=1)
+    # Imported only for a wrong name.
+    from difflib import get_close_matches
+
+    near = get_close_matches(value, names, n=1)
     return f" Did you mean {near[0]}?" if near else ""

@@ -3,16 +3,14 @@
 import functools
 import math
 import os
-import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -56,8 +54,7 @@ class Stopped(KeyboardInterrupt):
         return 128 + self.number
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """What a stopped command has kept: a description, and the option to add to the command to continue."""
 
     text: str
@@ -114,30 +111,30 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@dataclass
 class _Place:
     """State of the process: the command, if one has begun, and whether it is running."""
 
-    ctx: click.Context | None = None
-    within: bool = False
+    def __init__(self) -> None:
+        self.ctx: click.Context | None = None
+        self.within = False
 
 
 _place = _Place()
 
 
-@dataclass
 class _Running:
     """The running command: its arguments, the earlier states of its outputs, and a function that finds what is kept."""
 
-    arguments: Sequence[str]
-    before: dict[Path, State | None]
-    look: Callable[[], Kept | None] = field(default=lambda: None)
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.arguments = arguments
+        self.before: dict[Path, State | None] = {}
+        self.look: Callable[[], Kept | None] = lambda: None
 
 
 @contextmanager
 def begun(ctx: click.Context, arguments: Sequence[str]) -> Iterator[None]:
     """Record the arguments of a command and that it is running; the caller catches `Stopped`."""
-    ctx.meta[META] = _Running(arguments, {})
+    ctx.meta[META] = _Running(arguments)
     _place.ctx, _place.within = ctx, True
     try:
         yield
@@ -156,7 +153,7 @@ def keeps(look: Callable[[], Kept | None], outputs: Sequence[Path | None] | None
         Outputs of the command; by default the values of its parameters in `OUTPUTS`.
     """
     ctx = click.get_current_context()
-    running = ctx.meta.setdefault(META, _Running(sys.argv[1:], {}))
+    running = ctx.meta.setdefault(META, _Running(sys.argv[1:]))
     named = [ctx.params.get(name) for name in OUTPUTS] if outputs is None else outputs
     running.before = {path: _state(path) for path in named if isinstance(path, Path)}
     running.look = look
@@ -207,7 +204,7 @@ def kept_run(out: Path) -> Kept | None:
 def farewell(ctx: click.Context | None, stop: BaseException) -> tuple[str, int]:
     """Return the line to print when a command was stopped, and its exit status."""
     number = stop.number if isinstance(stop, Stopped) else int(signal.SIGINT)
-    running = (ctx.meta.get(META) if ctx is not None else None) or _Running(sys.argv[1:], {})
+    running = (ctx.meta.get(META) if ctx is not None else None) or _Running(sys.argv[1:])
     name, status = NAMES[signal.Signals(number)], 128 + number
     kept = running.look()
     complete = [path for path, state in running.before.items() if _state(path) not in (None, state)]
@@ -230,7 +227,10 @@ def _quoted(word: str) -> str:
     "$'a\\x1b[m b'"
     """
     if word.isprintable():
-        return shlex.quote(word)
+        # Imported only when a command is stopped.
+        from shlex import quote
+
+        return quote(word)
     # Works for bytes of file names that are not valid text, too.
     quoted = word.replace("\\", "\\\\").replace("'", "\\'")
     parts = (each if each.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(each)) for each in quoted)

@@ -52,7 +52,7 @@ def _broken(line: str, columns: int) -> str:
     indent = len(label[0]) if label else len(line) - len(line.lstrip()) + 2
     room = max(columns, indent + NARROWEST)
     # Replace the tied spaces, because textwrap would break lines at them too.
-    tied = OF_ONE_NUMBER.sub(TIED, line).replace(TIED, "\0")
+    tied = re.sub(OF_ONE_NUMBER, TIED, line).replace(TIED, "\0")
     rest = " " * min(indent, columns // 2)
     pieces = textwrap.wrap(tied, room, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
     return "\n".join(pieces).replace("\0", " ")

@@ -4,7 +4,6 @@ Names of cameras, files and scenes come from untrusted files.  They may contain 
 markup, formulas, characters that reverse the text, or ten thousand characters.
 """
 
-import html
 import json
 import re
 import unicodedata
@@ -29,14 +28,14 @@ __all__ = [
 LONGEST_LINE = 1000
 """Largest number of characters of a message."""
 
-OF_ONE_NUMBER = re.compile(
+OF_ONE_NUMBER = (
     r"(?<=\d) (?=[%×]|(?:dB|DN)\b)|(?<=\d) (?=(?:±|to|…) [-−\d])|(?<=\d (?:±|…)) (?=[-−\d])|(?<=\d to) (?=[-−\d])"
     r"|(?<=\d) (?=\(\d)|(?<=\d) (?=frames?\))|(?<=\b[SO]) (?=\d)"
 )
-"""Spaces within a number with its interval, unit or frames, and after S and O of a NoiseProfile."""
+"""Pattern of spaces within a number with its interval, unit or frames, and after S and O of a NoiseProfile."""
 
-MARKDOWN = re.compile(r"[\\`|\[\]$*<&@]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.", re.IGNORECASE)
-"""Characters with a meaning in GitHub's Markdown; underscores within words have none."""
+MARKDOWN = r"(?i)[\\`|\[\]$*<&@]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\."
+"""Pattern of characters with a meaning in GitHub's Markdown; underscores within words have none."""
 
 TIED = "\N{NO-BREAK SPACE}"
 """A space at which lines are not broken; commands print it as an ordinary space."""
@@ -123,7 +122,10 @@ def html_text(text: str) -> str:
     >>> html_text("<b>")
     '&lt;b&gt;'
     """
-    return html.escape(_all_visible(text))
+    # Its table of entities would cost every command a millisecond.
+    from html import escape
+
+    return escape(_all_visible(text))
 
 
 def figure_text(text: str, longest: int = LONGEST) -> str:
@@ -144,14 +146,14 @@ def markdown_text(text: str, longest: int = LONGEST_LINE) -> str:
     >>> markdown_text("https://a.org www.b.org c@d.org *e* _f_ g_h")
     'https:&#47;&#47;a.org www&#46;b.org c&#64;d.org \\*e\\* \\_f\\_ g_h'
     """
-    return MARKDOWN.sub(_in_markdown, plain_text(text, longest))
+    return re.sub(MARKDOWN, _in_markdown, plain_text(text, longest))
 
 
 def _in_markdown(found: re.Match[str]) -> str:
     """Escape one match; characters that GitHub uses to detect addresses become entities."""
     mark = found[0]
     if mark.startswith(("&", "<")):
-        return html.escape(mark)
+        return html_text(mark)
     if mark in "@." or mark == "//":
         return "".join(f"&#{ord(each)};" for each in mark)
     return "\\" + mark

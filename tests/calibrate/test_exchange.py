@@ -182,7 +182,7 @@ def test_the_command(tmp_path: Path) -> None:
     write_dng(tmp_path / "a.dng", frame(CODES))
     call = CliRunner().invoke
     shown = call(main, ["profiles", str(tmp_path / "camera.json")])
-    assert "2 ISO(s), 100 to 400" in shown.output
+    assert "2 ISOs, 100 to 400" in shown.output
     words = ["profiles", str(tmp_path / "camera.json"), "--out"]
     stamped_to = call(main, [*words, str(tmp_path / "b.dng"), "--write", "dng", "--dng", str(tmp_path / "a.dng")])
     assert "NoiseProfile (0.00166" in stamped_to.output

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2, norm, t as student
 
 from noiseflow.calibrate.estimators.variance import negative, root_of, total_of
-from noiseflow.calibrate.from_tables import ASSUMED, _dark
+from noiseflow.calibrate.kinds.tables import ASSUMED, _dark
 from noiseflow.calibrate.measurement import Measurement, from_error, quantile, quotient, root, scaled
 from noiseflow.calibrate.measurements.conversion import LEAST, SURE, conversion_steps, digital_gain
 from noiseflow.calibrate.measurements.curve import Curve
@@ -245,3 +245,19 @@ def test_counting_statistics_are_the_floor_of_the_gain_s_error_and_chi_square_sa
     rest = 0.5 * x + np.array([30.0, -30.0, 7.5]) - slope * x
     assert off.misfit == pytest.approx(float(np.sum(rest**2 / own)) / 2)
     assert off.gain.standard_error > 3 * exact.gain.standard_error
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_one_dark_for_all_levels_moves_them_together(shared: bool) -> None:
+    """Of independent darks Var(K) = Σ x²(v + d)/(Σ x²)²; of one dark, (Σ x² v + d (Σ x)²)/(Σ x²)²."""
+    x, level = np.array([100.0, 200.0, 400.0]), np.array([1.0, 2.0, 4.0])
+    dark = np.full(3, 1.5)
+    found = emva_gain(Curve(x / 1e4, x, 0.5 * x + 9.0, level, np.full(3, 9.0), dark, np.zeros(3), shared))
+    of_levels = float(x**2 @ level**2)
+    of_dark = 1.5**2 * float(x.sum()) ** 2 if shared else 1.5**2 * float(x @ x)
+    assert found.gain.standard_error == pytest.approx(math.sqrt(of_levels + of_dark) / float(x @ x))
+    assert found.covariance[1, 1] == pytest.approx(1.5**2 if shared else 1.5**2 / 3)
+    # What they have in common is in the scatter that χ² allows.
+    off = np.array([3.0, -3.0, 0.75])
+    bent = emva_gain(Curve(x / 1e4, x, 0.5 * x + off + 9.0, level, np.full(3, 9.0), dark, np.zeros(3), shared))
+    assert bent.misfit == pytest.approx(float(np.sum(bent.residuals**2 / (level**2 + 1.5**2))) / 2)

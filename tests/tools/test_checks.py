@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
 
 from noiseflow.cli import main
-from tools.checks import planting
+from tools.checks import planting, reach
 from tools.checks.bounds import lower_bounds
 from tools.checks.faults import Mutant, drawn, equivalents, mutants_of, written
 from tools.checks.newcomer import commands, unexplained
@@ -140,13 +140,52 @@ def test_tests_of_a_fault_are_those_that_enter_its_block(tmp_path: Path) -> None
         f"tests/models/test_a.py::b\t0.10\t{file}:quantile\ntests/models/test_a.py::c\t0.05\t{file}:quantile\n"
         f"tests/models/test_a.py::d\t0.01\t{file}:root\ntests/models/test_a.py::e\t0.02\t{file}:quantile#1\n"
     )
-    reach = read_reach(tmp_path / "reach.txt")
+    mapped = read_reach(tmp_path / "reach.txt")
     mutant = fault_at(file, "0.5 + LEVEL / 2, degrees_of_freedom", "0")
-    assert likely_tests(mutant, reach, []) == ["tests/models/test_a.py::c", "tests/models/test_a.py::b"]
+    assert likely_tests(mutant, mapped, []) == ["tests/models/test_a.py::c", "tests/models/test_a.py::b"]
     infinite = fault_at(file, "0.5 + LEVEL / 2)\n    return float(student", "0")
-    assert likely_tests(infinite, reach, []) == ["tests/models/test_a.py::e"]
+    assert likely_tests(infinite, mapped, []) == ["tests/models/test_a.py::e"]
     near = f"{near_tests(file)[0]}::a"
     assert likely_tests(mutant, {}, [near, "tests/raw/test_image.py::b"]) == [near]
+
+
+def test_tests_of_a_file_are_run_in_a_row(tmp_path: Path) -> None:
+    """By the file of the quickest: a fixture of a module is not made again behind another module's tests."""
+    file = "noiseflow/calibrate/measurement.py"
+    seconds = {"tests/models/test_a.py::b": 0.1, "tests/models/test_c.py::d": 0.2, "tests/models/test_a.py::e": 0.3}
+    (tmp_path / "reach.txt").write_text("".join(f"{test}\t{each}\t{file}:quantile\n" for test, each in seconds.items()))
+    mutant = fault_at(file, "0.5 + LEVEL / 2, degrees_of_freedom", "0")
+    found = [
+        test.removeprefix("tests/models/test_") for test in likely_tests(mutant, read_reach(tmp_path / "reach.txt"), [])
+    ]
+    assert found == ["a.py::b", "a.py::e", "c.py::d"]
+
+
+def test_a_test_enters_what_its_fixtures_entered_for_another(tmp_path: Path) -> None:
+    file, made = tmp_path / "reach.txt", cast("Any", object())
+
+    def run(name: str, *fixtures: object, makes: bool = False) -> None:
+        item: Any = SimpleNamespace(
+            nodeid=name,
+            config=SimpleNamespace(getoption=lambda _: file),
+            _fixtureinfo=SimpleNamespace(name2fixturedefs={"made": fixtures}),
+        )
+        test = reach.pytest_runtest_protocol(item)
+        next(test)
+        if makes:
+            fixture = reach.pytest_fixture_setup(made)
+            next(fixture)
+            reach.ENTERED.add("a.py:of the fixture")
+            assert next(fixture, None) is None
+        reach.ENTERED.add("a.py:its own")
+        assert next(test, None) is None
+
+    run("first", made, makes=True)
+    run("second", made)
+    run("alone")
+    found = {name: [test for _, test in tests] for name, tests in read_reach(file).items()}
+    assert found["a.py:of the fixture"] == ["first", "second"]
+    assert found["a.py:its own"] == ["alone", "first", "second"]
 
 
 def test_blocks_note_that_they_are_entered() -> None:

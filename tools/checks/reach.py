@@ -33,6 +33,9 @@ Reach = dict[str, list[tuple[float, str]]]
 ENTERED: set[str] = set()
 """Blocks that were entered since the test began."""
 
+OF_FIXTURES: dict["pytest.FixtureDef[object]", set[str]] = {}
+"""Blocks that the making of a fixture entered."""
+
 NOTED = "__entered__"
 """Name of `ENTERED` in the modules that are watched."""
 
@@ -114,6 +117,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: "pytest.FixtureDef[object]") -> Generator[None, object, object]:
+    """Keep what a fixture enters: it is made for the first test that uses it, and the later ones look at it too."""
+    before = set(ENTERED)
+    ENTERED.clear()
+    try:
+        return (yield)
+    finally:
+        OF_FIXTURES.setdefault(fixturedef, set()).update(ENTERED)
+        ENTERED.update(before)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     file = item.config.getoption("reach")
     if not file:
@@ -124,6 +139,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
         return (yield)
     finally:
         seconds = sum(os.times()[:4]) - sum(before[:4])
+        of_item = getattr(item, "_fixtureinfo", None)
+        for used in of_item.name2fixturedefs.values() if of_item else ():
+            ENTERED.update(*(OF_FIXTURES.get(each, ()) for each in used))
         with open(file, "a", encoding="utf-8") as lines:
             lines.write("\t".join([item.nodeid, f"{seconds:.2f}", *sorted(ENTERED)]) + "\n")
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from noiseflow.calibrate import read_profile, write_profile
-from noiseflow.calibrate.from_tables import read_tables
+from noiseflow.calibrate.kinds.tables import read_tables
 from noiseflow.calibrate.profiles.published import shipped_names, shipped_profile
 from noiseflow.cli.workflows.describe import describe
 from noiseflow.core.output.manifest import MANIFEST, listing
@@ -250,7 +250,7 @@ def side_car(folder: Path) -> Made:
 
 def table(folder: Path) -> Made:
     """A photon-transfer table."""
-    from noiseflow.calibrate.from_tables import calibrate_tables
+    from noiseflow.calibrate.kinds.tables import calibrate_tables
 
     folder.mkdir(parents=True)
     rows = [

@@ -8,7 +8,6 @@ be removed if the output has become the noted file or folder.
 import json
 import os
 import re
-import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -79,7 +78,7 @@ def private_name(suffix: str = "") -> str:
         Suffix of the name, since some libraries choose the format by it; long ones are dropped.
     """
     kept = suffix if re.fullmatch(r"\.\w{1,10}", suffix, re.ASCII) else ""
-    return f"{PREFIX}{secrets.token_hex(12)}{kept}"
+    return f"{PREFIX}{os.urandom(12).hex()}{kept}"
 
 
 def is_private(name: str) -> bool:

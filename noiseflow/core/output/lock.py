@@ -8,15 +8,14 @@ first cleans up according to the notes in it: see `noiseflow.core.output.leftove
 import errno
 import json
 import os
+import platform
 import re
-import socket
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from noiseflow.core.errors import OutputError
@@ -173,7 +172,7 @@ def _be_first(descriptor: int, target: Path, file: Path) -> None:
     """Claim an output on a file system without locks: the first line of the lock file decides who writes."""
     if os.fstat(descriptor).st_nlink > 1:
         raise OutputError(f"{file}: is a lock with several hard links; remove it to write {target.name}")
-    ours = {**_who(target), "token": token_hex(8)}
+    ours = {**_who(target), "token": os.urandom(8).hex()}
     if not _lines(descriptor):
         append(descriptor, ours)
     if (_lines(descriptor) or [])[:1] != [ours]:
@@ -213,7 +212,7 @@ def _unlink(file: Path) -> None:
 def _who(target: Path) -> dict[str, Any]:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     head = {"noiseflow": "writing", "output": target.name}
-    return {**head, "host": socket.gethostname(), "pid": os.getpid(), "since": since}
+    return {**head, "host": platform.node(), "pid": os.getpid(), "since": since}
 
 
 def _lines(descriptor: int) -> list[dict[str, Any]] | None:

@@ -7,7 +7,6 @@ mark counts as the user's.
 import hashlib
 import json
 import struct
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def has_mark(path: Path) -> bool:
         return False
     try:
         return test(path)
-    except (OSError, ValueError, struct.error, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+    except (OSError, ValueError, struct.error, KeyError, RuntimeError, NotImplementedError):
         return False
 
 
@@ -146,8 +145,14 @@ def _onnx(path: Path) -> bool:
 
 
 def _program(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(Path(name).name == f"{MARK}.json" for name in archive.namelist())
+    # Imported here because every command reads this module.
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(Path(name).name == f"{MARK}.json" for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 MARKS: dict[str, Callable[[Path], bool]] = {

@@ -11,11 +11,6 @@ from typing import Any
 
 from noiseflow.core.errors import NoiseflowError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 __all__ = ["json_value", "read_json", "read_text", "read_toml"]
 
 MOST_BYTES = 64 << 20
@@ -66,6 +61,12 @@ def json_value(text: str, source: str, what: str, error: Error, *, constants: bo
 
 def read_toml(path: Path, what: str, error: Error, *, most: int = MOST_BYTES) -> dict[str, Any]:
     """Parse a TOML file; arguments and errors as in `read_json`."""
+    # Imported here because every command reads this module, and few read TOML.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     text = read_text(path, what, error, most=most)
     try:
         table: dict[str, Any] = tomllib.loads(text)

@@ -1,5 +1,6 @@
 """HTML pages from templates, in which all strings are escaped."""
 
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -39,7 +40,7 @@ def render(template: str, **values: Any) -> str:
 
 def _tied(text: str) -> Markup:
     """Escape a sentence, and keep each number on one line with its interval and unit."""
-    return Markup(OF_ONE_NUMBER.sub("&nbsp;", html_text(text)))  # noqa: S704  (as below)
+    return Markup(re.sub(OF_ONE_NUMBER, "&nbsp;", html_text(text)))  # noqa: S704  (as below)
 
 
 def _harmless(value: Any) -> Any:

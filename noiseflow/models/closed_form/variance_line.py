@@ -5,7 +5,6 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
@@ -52,6 +51,9 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
     DataError
         There are no cells, or their sums are not finite.
     """
+    # Imported here because drawing samples needs none, and this takes as long as half of PyTorch.
+    from scipy.optimize import minimize_scalar
+
     weight, signal, square = (part.double().numpy() for part in (cells.count, cells.clean, cells.square))
     if not len(weight) or not all(np.isfinite(part).all() for part in (weight, signal, square)):
         raise DataError("noise statistics: expected finite sums of at least one value; got NaN, infinity or no cell")

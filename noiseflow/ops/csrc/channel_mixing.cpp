@@ -1,5 +1,5 @@
-// Planes mixed by a matrix at each pixel, and its gradient.  C planes, given by the compiler's -D; tensors are
-// (B, C, pixels), contiguous, the weight is (in, out).
+// Mix the planes of each pixel by a matrix, and compute the gradients.  The compiler's -D sets C, the number of planes;
+// tensors are (B, C, pixels), contiguous, and the weight is (in, out).
 
 #include "simd.h"
 
@@ -20,7 +20,7 @@ KERNEL(mix, const float *x, const float *weight, float *z, long batch, long pixe
     });
 }
 
-// Sums of each element of the batch, (C, C): Σ x(i) · of_z(o).
+// Gradient of the weight for each element of the batch, (C, C): Σ x(i) · of_z(o).
 KERNEL(mix_of_weight, const float *x, const float *of_z, double *sums, long batch, long pixels, long threads) {
     each(batch, threads, [&](long element) {
         const float *own = x + element * C * pixels, *of = of_z + element * C * pixels;

@@ -1,10 +1,10 @@
-// Two hidden layers of a net with conditions: tanh(w2 · tanh(w1 * values + ws · signal + b1) + b2).
+// Two hidden layers of a conditional net: tanh(w2 · tanh(w1 * values + ws · signal + b1) + b2).
 //
-// V = planes of values, convolved 3×3 (none if 0); S = planes of signal, 1×1; F = hidden planes, in groups of 4: given
-// by the compiler's -D.  Every element of the batch has its own weights, into which FiLM's scale and shift are folded:
+// The compiler's -D sets V, the planes of values, convolved 3×3 (none if 0); S, the planes of signal, 1×1; and F, the
+// hidden planes, in groups of 4.  Each element of the batch has its own weights, which include FiLM's scale and shift:
 // w1 (B, F/4, V, 3, 3, 4), ws (B, F/4, S, 4), w2 (B, F/4, F, 4), b1 and b2 (B, F).  Tensors are (B, planes, H, W).
 
-// Without a convolution no row is read shifted.
+// Without a convolution, rows are never read at an offset.
 #if !V
 #define LONG_VECTORS
 #endif
@@ -39,7 +39,7 @@ static inline void bias_of(const float *bias, lanes (&acc)[4][2]) {
     for (int o = 0; o < 4; ++o) acc[o][0] = acc[o][1] = all(bias[o]);
 }
 
-// Second hidden layer and, if `first_layer` is given, the first.
+// The second hidden layer; also the first if `first_layer` is given.
 KERNEL(forward, const float *values, const float *signal, const float *w1, const float *ws, const float *b1,
              const float *w2, const float *b2, float *first_layer, float *second_layer, long batch, long height,
              long width, long threads) {
@@ -95,7 +95,7 @@ KERNEL(forward, const float *values, const float *signal, const float *w1, const
     });
 }
 
-// Gradients: of the values, and of each element's own weights: w1 (B, F/4, V, 3, 3, 4), ws (B, F, S), w2 (B, F, F),
+// Gradients of the values, and of each element's own weights: w1 (B, F/4, V, 3, 3, 4), ws (B, F, S), w2 (B, F, F),
 // biases (B, F).  `mirrored` is w1 with mirrored taps, (B, F, 3, 3, V), `plain2` is w2 as (B, F out, F in).
 KERNEL(backward, const float *of_second, const float *values, const float *signal, const float *first_layer,
               const float *second_layer, const float *mirrored, const float *plain2, float *of_values, float *of_w1,

@@ -1,7 +1,7 @@
-// What Noise Flow's affine coupling does with a row of pixels, in evaluation and in training.
+// Noise Flow's affine coupling on a row of pixels, in evaluation and in training.
 //
-// A = planes that condition, N = planes that are transformed, F = hidden planes: given by the compiler's -D.  Of a row
-// pixel x is at x; whole blocks of vectors are read and written.
+// The compiler's -D sets A, the conditioning planes; N, the transformed planes; and F, the hidden planes.  Pixel x of a row
+// is at x; whole blocks of vectors are read and written.
 #pragma once
 
 #include "simd.h"
@@ -9,7 +9,7 @@
 constexpr int C = A + N, O = 2 * N;
 
 // to(o)[x] = start(o)[x] + Σ weight(i, v, u, o) · rows(i, v)[x + u].
-// A function of its own, since else the compiler keeps other values in the registers that the sums need.
+// A separate function; otherwise the compiler keeps other values in the registers that the sums need.
 template <int IN, int OUT>
 [[gnu::noinline]] static void conv_row(const float *const (&rows)[IN][3], long width, const float *weight,
                                        const float *const (&start)[OUT], float *const (&to)[OUT]) {

@@ -2,8 +2,8 @@
 
 #include "coupling_training.h"
 
-// Gradient at the second norm's output, (B, F, H, W), and of the planes that were transformed, into of_x.
-// Sums of each image: weight (F, 3, 3, O), border (3, O, W), bound, gradient (F), gradient · value (F).
+// Gradient at the output of the second norm, (B, F, H, W); the gradient of the transformed planes goes into of_x.
+// Sums over each image: weight (F, 3, 3, O), border (3, O, W), bound, gradient (F), gradient · value (F).
 static void last_back(const Shape &s, const float *of_z, const float *of_log_det, const float *x, const float *squashed,
                       const float *c1, const Folded &folded, const float *mirrored3, float bound, float *of_x,
                       float *of_n2, float *of_w3, float *of_border, double *of_bound, double *sums) {
@@ -70,9 +70,9 @@ static void last_back(const Shape &s, const float *of_z, const float *of_log_det
     });
 }
 
-// Gradient at the first norm's output, in place of that at the second's.  `mean` and `slope` (F) are the means of
-// gradient and gradient · value there.  Sums of each image: weight (F, F), and
-// gradient (F), gradient · value (F) at the first norm.
+// Replace the gradient at the output of the second norm by that at the output of the first.  `mean` and `slope` (F) are
+// the means of gradient and gradient · value at the second norm.  Sums over each image: weight (F, F); and, at the first
+// norm, gradient (F) and gradient · value (F).
 static void second_back(const Shape &s, const float *c1, const Folded &folded, const float *mean, const float *slope,
                         float *of_n, float *of_w2, double *sums) {
     each(s.batch, s.threads, [&](long image) {
@@ -113,7 +113,7 @@ static void second_back(const Shape &s, const float *c1, const Folded &folded, c
     });
 }
 
-// Gradient of the planes that condition, into of_x; sums of each image: weight (A, 3, 3, F).
+// Gradient of the conditioning planes, into of_x; sums over each image: weight (A, 3, 3, F).
 static void first_back(const Shape &s, const float *of_z, const float *x, const float *c1, const Folded &folded,
                        const float *mean, const float *slope, const float *mirrored1, const float *of_n1, float *of_x,
                        float *of_w1) {
@@ -150,7 +150,7 @@ static void first_back(const Shape &s, const float *of_z, const float *x, const 
     });
 }
 
-// Sum over the elements of the batch of their numbers, (B, count).
+// Sum numbers, (B, count), over the batch.
 template <class Number> static std::vector<double> total(const std::vector<Number> &of_elements, long count) {
     std::vector<double> sums(count);
     for (std::size_t i = 0; i < of_elements.size(); ++i) sums[i % count] += of_elements[i];
@@ -163,14 +163,14 @@ static void means(const std::vector<double> &of_elements, const Shape &s, float 
     for (int i = 0; i < 2 * F; ++i) found[i] = sums[i] / (double(s.batch) * s.pixels());
 }
 
-// Gradients of x and of all parameters but the first two biases, which the norms take away.
+// Gradients of x and of all parameters except the first two biases, which the norms cancel.
 KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, const float *c1, const float *squashed,
               const float *from_folded, const float *logs, float bound, float *of_x, float *of_w1, float *of_w2,
               float *of_w3, float *of_b3, float *of_logs, float *of_bound, long batch, long height, long width,
               long threads) {
     Shape s{batch, height, width, threads};
     const Folded &folded = *reinterpret_cast<const Folded *>(from_folded);
-    // Of a transposed convolution: taps mirrored, outputs as inputs.
+    // Weights of the transposed convolution: mirrored taps, outputs as inputs.
     float mirrored1[F * 9 * A], mirrored3[O * 9 * F];
     for (int tap = 0; tap < 9; ++tap)
         for (int f = 0; f < F; ++f) {
@@ -194,7 +194,7 @@ KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, con
             for (int tap = 0; tap < 9; ++tap) of_w1[(f * A + a) * 9 + tap] = sums1[(a * 9 + tap) * F + f];
         for (int i = 0; i < F; ++i) of_w2[f * F + i] = sums2[i * F + f];
     }
-    // What the border's channel adds at a pixel is the sum of its taps beyond the border.
+    // The border channel adds, at each pixel, the sum of its taps beyond the border.
     std::vector<double> sums3 = total(weights3, F * 9 * O), at_border = total(borders, 3 * O * width);
     for (int o = 0; o < O; ++o) {
         double of_bias = 0, of_edge[9] = {};

@@ -1,13 +1,13 @@
-// Couplings of Noise Flow and the mixings of planes between them in one pass over the rows, with running statistics.
+// The couplings of Noise Flow and the plane mixings between them, in one pass over the rows, with running statistics.
 //
-// A row goes through all layers while it is in the cache: a layer is two rows behind the one before it, and holds three
-// rows of its planes and of its hidden values.  Tensors are (B, C, H, W), contiguous.
+// A row goes through all layers while it is in the cache: each layer is two rows behind the layer before it and holds
+// three rows of its planes and of its hidden values.  Tensors are (B, C, H, W), contiguous.
 
 #include "coupling.h"
 #include "noise_parameters.h"
 
-// Of each coupling, one after the other: w1 (A, 3, 3, F), b1 (F), w2 (F, F), b2 (F), w3 (F, 3, 3, O), what the border's
-// channel adds (3, 3, O), b3 (O), bound.  The norms' numbers are folded in.
+// Parameters of each coupling, in this order: w1 (A, 3, 3, F), b1 (F), w2 (F, F), b2 (F), w3 (F, 3, 3, O), what the
+// border channel adds (3, 3, O), b3 (O), bound.  They include the norms.
 struct Layer {
     const float *w1, *b1, *w2, *b2, *w3, *edge, *b3, *mix;
     float bound;
@@ -24,7 +24,7 @@ struct Layer {
     }
 
   private:
-    // The taps beyond the border: of the first row (kind 0), a middle one, the last one (2).
+    // Taps beyond the border: for the first row (kind 0), a middle row (1) and the last row (2).
     float beyond(int o, int kind, long x, long height, long width) const {
         float total = 0;
         for (int v = 0; v < 3; ++v)
@@ -52,7 +52,7 @@ static void mix_row(const float *weight, const float *const (&from)[C], long wid
     }
 }
 
-// Second hidden values from the sums of the first convolution.
+// Second hidden values, from the sums of the first convolution.
 static void hide_row(const Layer &layer, const float *const (&one)[F], long width, float *const (&to)[F]) {
     for (long at = 0; at < width; at += LANES) {
         lanes h[F], second[F];
@@ -62,7 +62,7 @@ static void hide_row(const Layer &layer, const float *const (&one)[F], long widt
     }
 }
 
-// Planes scaled and shifted, then mixed; whole vectors are stored unless it is the last layer.
+// Scale and shift planes, then mix them; store whole vectors except in the last layer.
 static void couple_row(const float *mix, const float *const (&shift)[N], const float *const (&factor)[N],
                        const float *const (&in)[C], long width, bool inverse, bool last, float *const (&to)[C]) {
     for (long at = 0; at < width; at += LANES) {
@@ -100,12 +100,12 @@ struct Chain {
     bool inverse;
     long height, width;
 
-    // Of an image, what its values are multiplied by at last: √ of the variance of clean signal, β₁ and β₂ (C).
+    // Final factor of an image: the standard deviation from clean signal, β₁ and β₂ (C).
     struct Scale {
         const float *clean, *beta1, *beta2;
     };
 
-    // Rows from … to − 1 of an image, and of the rows around them those that they depend on.
+    // Compute rows `from` to `to` − 1 of an image, and the rows around them on which they depend.
     void pass(const float *x, const Scale *scale, float *z, double *log_dets, long from, long to,
               std::vector<Window> &windows, Rows &work) const {
         const long count = layers.size(), start = std::max(from - 2 * count, 0L);
@@ -136,7 +136,7 @@ struct Chain {
             for (int p = 0; p < C; ++p) std::memcpy(to[p], from[p], width * sizeof(float));
     }
 
-    // With row y of the planes goes row y − 1 of the hidden values; beyond the last row there are zeros.
+    // Row y of the planes goes with row y − 1 of the hidden values; rows beyond the last are zero.
     void arrive(const Layer &layer, Window &own, Rows &work, long y) const {
         if (y == 0) Window::clear<A>(own.planes, -1), Window::clear<F>(own.hidden, -1);
         if (y == height) Window::clear<A>(own.planes, y);
@@ -153,7 +153,7 @@ struct Chain {
         hide_row(layer, one, width, to);
     }
 
-    // Row y of what comes out, its planes so many floats apart; the log scales' tanh stay in `work`.
+    // Row y of the output, with this many floats between planes; the tanh of the log scales stays in `work`.
     void leave(const Layer &layer, Window &own, Rows &work, long y, bool last, float *planes, long apart) const {
         const float *rows[F][3], *start[O], *in[C], *shift[N], *factor[N];
         float *sums[O], *raw[N], *factors[N], *to[C];
@@ -179,7 +179,7 @@ struct Chain {
             }
     }
 
-    // Sum of the tanh of raw log scales.
+    // Sum of the tanh of the raw log scales.
     double squashed(const Rows &work) const {
         lanes total = {};
         for (int p = 0; p < N; ++p)
@@ -188,8 +188,8 @@ struct Chain {
     }
 };
 
-// z and, if `log_dets` is given, the couplings' log-dets of each row, (B, H), added to what is there.  `mixes`, if given, are
-// (layers + 1, in, out): before the first coupling, if `mixes_first`, and after each.  With a clean signal, (B, C, H, W),
+// Compute z and, if `log_dets` is given, add the log-det of the couplings for each row, (B, H), to it.  `mixes`, if given,
+// is (layers + 1, in, out): one before the first coupling (used if `mixes_first`) and one after each.  With a clean signal, (B, C, H, W),
 // and β₁ and β₂, (B, C), the result is multiplied by the standard deviation of shot and read noise.  If there is one band
 // of rows, z may be x.
 KERNEL(evaluate, const float *x, const float *parameters, const float *mixes, long mixes_first, long layers, long inverse,

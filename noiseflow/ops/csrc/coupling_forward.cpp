@@ -2,7 +2,7 @@
 
 #include "coupling_training.h"
 
-// Of each image and plane: a value, and sum and sum of squares of the differences from it.
+// For each image and plane: a reference value, and the sum and sum of squares of the differences from it.
 struct Moments {
     lanes sum[F] = {}, square[F] = {};
     float reference[F];
@@ -25,7 +25,7 @@ struct Moments {
     }
 };
 
-// First convolution, c1 (B, F, H, W), and mean and sum of squared deviations of it, (B, 2, F).
+// First convolution, c1 (B, F, H, W), with its mean and sum of squared deviations, (B, 2, F).
 static void first_pass(const Shape &s, const float *x, const Folded &folded, const float *b1, float *c1, double *moments) {
     const long height = s.height, width = s.width;
     each(s.batch, s.threads, [&](long image) {
@@ -57,7 +57,7 @@ static void first_pass(const Shape &s, const float *x, const Folded &folded, con
     });
 }
 
-// Moments of the second convolution, (B, 2, F), of which nothing else is kept.
+// Moments of the second convolution, (B, 2, F); its values are not kept.
 static void second_pass(const Shape &s, const float *c1, const Folded &folded, const float *b2, double *moments) {
     each(s.batch, s.threads, [&](long image) {
         const float *own = c1 + image * F * s.pixels();
@@ -123,7 +123,7 @@ static void last_pass(const Shape &s, const float *x, const float *c1, const Fol
 }
 
 
-// Mean and variance of the batch from those of its elements; Chan's rule.
+// Mean and variance of the batch from those of its elements, by Chan's rule.
 static void pooled(const std::vector<double> &moments, const Shape &s, float eps, float *mean, float *variance, float *scale) {
     for (int f = 0; f < F; ++f) {
         double average = 0, square = 0;
@@ -137,8 +137,8 @@ static void pooled(const std::vector<double> &moments, const Shape &s, float eps
     }
 }
 
-// z, log-dets (B,), and for backward c1 (B, F, H, W), tanh of raw log scales (B, N, H, W) and `Folded`; of both norms mean
-// and variance, (4, F).
+// z, log-dets (B,); for backward c1 (B, F, H, W), tanh of raw log scales (B, N, H, W) and `Folded`; and mean and variance
+// of both norms, (4, F).
 KERNEL(forward, const float *x, const float *w1, const float *b1, const float *w2, const float *b2, const float *w3,
              const float *b3, const float *logs, float bound, float eps, float *z, float *log_dets, float *c1,
              float *squashed, float *to_folded, float *statistics, long batch, long height, long width, long threads) {

@@ -1,6 +1,6 @@
-// What both directions of Noise Flow's affine coupling in training share.
+// Shared by the forward and the backward pass of Noise Flow's affine coupling in training.
 //
-// Tensors are (B, planes, H, W), contiguous; weights are as PyTorch has them, (out, in, 3, 3).
+// Tensors are (B, planes, H, W), contiguous; weights have PyTorch's layout, (out, in, 3, 3).
 #pragma once
 
 #include <cmath>
@@ -11,11 +11,11 @@
 struct Shape {
     long batch, height, width, threads;
     long pixels() const { return height * width; }
-    // Of a row: 0 first, 1 middle, 2 last.
+    // Kind of a row: 0 first, 1 middle, 2 last.
     int kind(long y) const { return y == 0 ? 0 : y == height - 1 ? 2 : 1; }
 };
 
-// Rows of the same planes: those around row y of a padded image, and a row of a buffer from its first pixel on.
+// Rows of the same planes: around row y of a padded image, and of a buffer from its first pixel.
 template <int COUNT> static void around(Rows &image, long y, const float *(&rows)[COUNT][3]) {
     for (int p = 0; p < COUNT; ++p)
         for (int v = 0; v < 3; ++v) rows[p][v] = image.at(p, y + v);
@@ -24,16 +24,16 @@ template <int COUNT, class Float> static void row_of(Rows &buffer, long y, Float
     for (int p = 0; p < COUNT; ++p) row[p] = buffer.at(from + p, y) + 1;
 }
 
-// Of a row of a tensor, zeros beyond its end.
+// A row of a tensor, with zeros beyond its end.
 static inline lanes from(const float *row, long at, long width) { return at < width ? load(row + at, width - at) : lanes{}; }
 
-// Weights with inputs first, (in, 3, 3, out) and (in, out), and the norms' numbers: what a forward pass leaves to backward.
+// What the forward pass keeps for backward: weights with inputs first, (in, 3, 3, out) and (in, out), and the norms.
 struct Folded {
     float w1[A * 9 * F], scale1[F], shift1[F];
     float w2[F * F], scale2[F];
     // The second convolution with the norm after it.
     float whole2[F * F], bias2[F];
-    // The last convolution times exp(3 · logs): of the hidden planes, of the border's channel (3, 3, O), and its bias.
+    // The last convolution times exp(3 · logs): for the hidden planes, for the border channel (3, 3, O), and its bias.
     float w3[F * 9 * O], edge[9 * O], b3[O];
 };
 
@@ -47,7 +47,7 @@ static inline void through_relu(const lanes (&in)[F], lanes (&out)[F]) {
     for (int f = 0; f < F; ++f) out[f] = relu(in[f]);
 }
 
-// ReLU of the second norm into a padded image.
+// ReLU of the second norm, written into a padded image.
 static void second_hidden(const Shape &s, const float *c1, const Folded &folded, Rows &h2) {
     for (long y = 0; y < s.height; ++y)
         for (long at = 0; at < s.width; at += LANES) {

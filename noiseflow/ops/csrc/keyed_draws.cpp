@@ -1,7 +1,7 @@
-// Random numbers that are a function of seed, stream, frame, plane, row and column: Philox 4×32 with ten rounds, of which
-// normal numbers are made by Box and Muller, and Poisson counts by inversion and by transformed rejection.
+// Random numbers as a function of seed, stream, frame, plane, row and column: Philox 4×32 with ten rounds.  Normal numbers
+// use the method of Box and Muller, Poisson counts inversion and transformed rejection.
 //
-// A counter makes four words, for one, two or four columns of a row.  Vectors hold LANES counters, the same word of each.
+// A counter gives four words, for one, two or four columns of a row.  Vectors hold the same word of LANES counters.
 
 #define LONG_VECTORS
 #include "simd.h"
@@ -10,11 +10,11 @@
 
 typedef uint32_t words __attribute__((vector_size(LANES * 4)));
 
-// Counters that are worked on together: the rounds of one wait for one another.
+// Number of counters that are processed together, because the rounds of one depend on each other.
 constexpr int VECTORS = 2;
 constexpr long TOGETHER = VECTORS * LANES;
 
-// High and low words of a product of 32-bit words.
+// High and low word of a product of 32-bit words.
 static inline void multiply(words x, uint32_t by, words &high, words &low) {
 #if defined(__AVX512F__)
     __m512i value = (__m512i)x, factor = _mm512_set1_epi64(by);
@@ -49,7 +49,7 @@ struct Key {
     uint32_t k0, k1;
 };
 
-// Ten rounds of (c₀, c₁, c₂, c₃) → (hi(M₁c₂) ⊕ c₁ ⊕ k₀, lo(M₁c₂), hi(M₀c₀) ⊕ c₃ ⊕ k₁, lo(M₀c₀)), of some counters.
+// Ten rounds of (c₀, c₁, c₂, c₃) → (hi(M₁c₂) ⊕ c₁ ⊕ k₀, lo(M₁c₂), hi(M₀c₀) ⊕ c₃ ⊕ k₁, lo(M₀c₀)), for several counters.
 template <class Word, int COUNT> static inline void philox(Counter<Word> (&counters)[COUNT], Key key) {
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round) {
@@ -64,22 +64,22 @@ template <class Word, int COUNT> static inline void philox(Counter<Word> (&count
     }
 }
 
-// Where a draw lies: `key` and `stream` are the draw's own, the first row is `top`, the first column `left`.
+// Position of a draw: its `key` and `stream`, its first row `top` and its first column `left`.
 struct Draw {
     const double *frames;
     Key key;
     long stream, top, left, planes, height, width, parts, threads;
 };
 
-// Of a counter: a row of a piece of work, and a group of columns of it.
+// Position of a counter: a row of a piece of work, and a group of columns in it.
 struct Place {
     long row, group;
 };
 
-// Call make(counters, numbers) for all counters of a draw, TOGETHER at a time, which makes COLUMNS numbers of each: they
-// go to their place in z.  Vectors run over the ends of rows.
+// Call make(counters, numbers) for all counters of a draw, TOGETHER at a time; it makes COLUMNS numbers for each, which go
+// to their place in z.  Vectors extend beyond the ends of rows.
 template <int COLUMNS, class Number, class Make> static void each_counter(const Draw &draw, Number *z, Make make) {
-    // Groups of a row, and rows of a plane that are drawn as one piece of work.
+    // Groups in a row, and rows of a plane in one piece of work.
     long first = draw.left / COLUMNS, groups = (draw.left + draw.width - 1) / COLUMNS - first + 1;
     long rows_of_piece = std::max(1l, PART / draw.width), pieces = (draw.height + rows_of_piece - 1) / rows_of_piece;
     words count;
@@ -107,7 +107,7 @@ template <int COLUMNS, class Number, class Make> static void each_counter(const 
                     }
             }
             if (group == groups) group = 0, ++row;
-            // Where the numbers of a place go, those outside of the row left out.
+            // Write the numbers of a place, except those outside the row.
             auto at = [&](Place here) { return (first + here.group) * COLUMNS - draw.left; };
             auto give = [&](Place here, const Number *numbers, long columns) {
                 long low = std::max(-at(here), 0l), high = std::min(draw.width - at(here), columns);
@@ -120,7 +120,7 @@ template <int COLUMNS, class Number, class Make> static void each_counter(const 
             } else {
                 long used = 0;
                 while (used < TOGETHER && place[used].row < rows) ++used;
-                // Places beyond the piece look at its last one.
+                // Places beyond the piece repeat its last one.
                 make(counters, numbers, [&](long i) {
                     Place here = place[std::min(i, used - 1)];
                     return to - z + here.row * draw.width + at(here);
@@ -131,13 +131,13 @@ template <int COLUMNS, class Number, class Make> static void each_counter(const 
     });
 }
 
-// The nearest float of a word: a vector of signed numbers converts in one instruction, unsigned ones by halves.
+// Nearest float of a word.  Signed numbers convert in one instruction, unsigned ones need two halves.
 static inline lanes to_float(words x) {
     lanes high = __builtin_convertvector((whole)(x >> 16), lanes), low = __builtin_convertvector((whole)(x & 0xffffu), lanes);
     return high * 65536.0f + low;
 }
 
-// Sine and cosine of 0 ≤ x ≤ 2π, to 1 ulp or two: quarters of a turn, and Cephes' polynomials of what is left.
+// Sine and cosine of 0 ≤ x ≤ 2π, within 2 ulp: reduce by quarter turns, then use Cephes' polynomials.
 static inline void turn(lanes x, lanes &sine, lanes &cosine) {
     constexpr float MAGIC = 12582912.0f;
     lanes shifted = x * 0.636619772f + MAGIC, n = shifted - MAGIC;
@@ -163,12 +163,12 @@ static inline void box_muller(words one, words two, lanes &cosine, lanes &sine) 
     sine *= radius, cosine *= radius;
 }
 
-// A number of the open interval (0, 1) in 52 bits.
+// A number in the open interval (0, 1) with 52 bits.
 static inline double between(uint32_t high, uint32_t low) {
     return ((double)((uint64_t)high << 20 | low >> 12) + 0.5) * 0x1p-52;
 }
 
-// Least k with P(count ≤ k) ≥ u.  At a rate of 10 the terms are below the last bit of 1 from about 50 on.
+// Smallest k with P(count ≤ k) ≥ u.  At a rate of 10, terms beyond about 50 are below the last bit of 1.
 static double inverted(double rate, double u) {
     double term = std::exp(-rate), below = term, k = 0;
     while (u > below && k < 200) {
@@ -179,7 +179,7 @@ static double inverted(double rate, double u) {
     return k;
 }
 
-// One attempt of PTRS, Hörmann 1993: whether the count stands.
+// One attempt of PTRS (Hörmann 1993); returns whether the count is accepted.
 static bool ptrs(double rate, double u, double v, double &k) {
     double b = 0.931 + 2.53 * std::sqrt(rate), a = -0.059 + 0.02483 * b;
     u -= 0.5;
@@ -193,7 +193,7 @@ static bool ptrs(double rate, double u, double v, double &k) {
     return std::log(v * inverse_alpha / (a / (us * us) + b)) <= k * std::log(rate) - rate - lgamma_r(k + 1, &sign);
 }
 
-// Of one counter: later attempts have words of their own.
+// Count of one counter; later attempts use new words.
 static double poisson(double rate, Counter<uint32_t> counter, Key key, double u, double v) {
     if (!std::isfinite(rate)) return rate;
     if (rate < SMALL_RATE) return inverted(rate, u);

@@ -1,7 +1,7 @@
-// Row noise counted in read-noise variances, from clean signal, β₁ and β₂ of each plane.
+// Row noise in units of the read-noise variance, from clean signal, β₁ and β₂ of each plane.
 //
-// Tensors are (B, C, H, W), contiguous; β₁ and β₂ (B, C); `side` neighbouring planes share a row.  The unit offset of a
-// row is d = √(β₂/s²) at each pixel; r is each element's variance of the offset.  Gradients come as sums of elements.
+// Tensors are (B, C, H, W), contiguous; β₁ and β₂ (B, C); `side` neighbouring planes share a row.  A unit offset of a
+// row is d = √(β₂/s²) at each pixel; r is the variance of the offset for each element.  Gradients are sums over elements.
 
 #include <cmath>
 
@@ -14,7 +14,7 @@ struct Shape {
 
 static inline lanes offset(const NoiseParameters &l, long left) { return first(sqrt(l.read), left); }
 
-// Call body(place in the element, left, plane) for every vector of a row of the sensor: that of `side` planes.
+// Call body(place in the element, left, plane) for every vector of a sensor row, which `side` planes share.
 template <class Body> static inline void along(const Shape &s, long side, long group, long y, Body body) {
     for (long p = group * side; p < (group + 1) * side; ++p)
         for (long x = 0; x < s.width; x += LANES) body(p * s.pixels() + y * s.width + x, s.width - x, p);
@@ -59,8 +59,8 @@ KERNEL(line_add, const float *x, const float *clean, const float *beta1, const f
     });
 }
 
-// Of z = x + d · f(p, m) with p = Σ d·x, m = Σ d²: given each row's f, df/dp and a gradient `of_square` that m has besides
-// (the log-det's), gradients of x, β₁, β₂; `of_factors` is Σ (dL/dz) · d, by which f(·, r) has its gradient.
+// Gradients of z = x + d · f(p, m), with p = Σ d·x and m = Σ d², for x, β₁ and β₂.  Given are f and df/dp of each row, and
+// `of_square`, the gradient of m through the log-det.  `of_factors` is Σ (dL/dz) · d, the gradient of f(·, r).
 KERNEL(line_backward, const float *of_z, const float *x, const float *clean, const float *beta1, const float *beta2,
                    const float *factors, const float *by_projection, const float *by_square, const float *of_square,
                    float *of_x, float *of_beta1, float *of_beta2, float *of_factors, long batch, long planes,
@@ -87,7 +87,7 @@ KERNEL(line_backward, const float *of_z, const float *x, const float *clean, con
                 NoiseParameters l(load(clean + start + at, left), beta1[row], beta2[row]);
                 lanes d = offset(l, left), of = load(of_z + start + at, left), value = load(x + start + at, left);
                 store(of_x + start + at, of + of_projection * d, left);
-                // d² is the share: ½/d of what d has, and what m has of itself.
+                // d² is the share: its gradient is ½/d times that of d, plus that of m.
                 lanes of_read = (of * factors[row_of] + of_projection * value) * 0.5f / sqrt(l.read) + of_m;
                 betas[p].add(l, lanes{}, first(of_read, left), lanes{}, lanes{});
             });

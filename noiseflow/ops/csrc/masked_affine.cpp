@@ -1,6 +1,6 @@
-// A masked affine coupling whose shift and raw log scale are a last 1×1 convolution of hidden planes.
+// A masked affine coupling; shift and raw log scale come from a final 1×1 convolution of hidden planes.
 //
-// C = planes, F = hidden planes: given by the compiler's -D.  Tensors are (B, planes, pixels), contiguous; `free` is 1
+// The compiler's -D sets C, the planes, and F, the hidden planes.  Tensors are (B, planes, pixels), contiguous; `free` is 1
 // where a value is transformed and 0 where it conditions, (C, pixels); the weight is (2C, F), shifts first.
 
 #include "simd.h"
@@ -14,7 +14,7 @@ static inline Coupled at_pixels(const float (&raw)[2 * C][BLOCK], int p, long x,
     return {turned, turned * bound * free, load(raw[p] + x) * free};
 }
 
-// Data to latent with the log-det of each part of 4096 pixels, (B, parts), or, without it, latent to data.
+// Data → latent with the log-det of each part of 4096 pixels, (B, parts); without log-det, latent → data.
 KERNEL(apply, const float *x, const float *hidden, const float *weight, const float *bias, const float *free, float bound,
            float *z, double *log_dets, long batch, long pixels, long threads) {
     long parts = (pixels + PART - 1) / PART;
@@ -41,7 +41,7 @@ KERNEL(apply, const float *x, const float *hidden, const float *weight, const fl
     });
 }
 
-// Gradients of x, but for what comes through the net, and of the hidden planes; sums of each element of the batch for
+// Gradients of x (without the part through the net) and of the hidden planes; for each element of the batch, sums for
 // weight (F, 2C) and bias (2C).
 KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
               const float *bias, const float *free, float bound, float *of_x, float *of_hidden, float *of_weight,

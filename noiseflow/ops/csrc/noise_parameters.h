@@ -3,13 +3,13 @@
 
 #include "simd.h"
 
-// log(1 + x) for x ≥ 0: what 1 + x rounds off is put back.
+// log(1 + x) for x ≥ 0, corrected for the rounding of 1 + x.
 INLINE static inline lanes log1p(lanes x) {
     lanes whole_part = 1.0f + x;
     return log(whole_part) - ((whole_part - 1.0f) - x) * inverse(whole_part);
 }
 
-// log(x + √(1 + x²)), with √(1 + x²) given; near 0 Cephes' polynomial; NaN where the root is infinite, as log is not.
+// log(x + √(1 + x²)), with √(1 + x²) given; near 0 by Cephes' polynomial; NaN where the root is infinite but log is not.
 INLINE static inline lanes asinh(lanes x, lanes root) {
     lanes size = absolute(x), square = x * x, far = log(size + root) + (root - root);
     lanes near = ((2.0122003309e-2f * square - 4.2699340972e-2f) * square + 7.4847586088e-2f) * square - 1.6666288134e-1f;

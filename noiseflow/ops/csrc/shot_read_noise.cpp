@@ -1,10 +1,10 @@
 // Standard deviation of shot and read noise, from clean signal, β₁ and β₂ of each plane.
 //
-// Tensors are (B, C, pixels), contiguous; β₁ and β₂ (B, C).  Gradients come as sums of elements.
+// Tensors are (B, C, pixels), contiguous; β₁ and β₂ (B, C).  Gradients are sums over elements.
 
 #include "noise_parameters.h"
 
-// Read noise's share, then skewness of the shot noise, (B, 2C, pixels).
+// Share of the read noise, then skewness of the shot noise, (B, 2C, pixels).
 KERNEL(features, const float *clean, const float *beta1, const float *beta2, float *to, long batch, long planes, long pixels,
               long threads) {
     each(batch, threads, [&](long element) {
@@ -18,7 +18,7 @@ KERNEL(features, const float *clean, const float *beta1, const float *beta2, flo
     });
 }
 
-// x over its standard deviation, with the sums of log s² of each plane.
+// x divided by its standard deviation, with the sums of log s² of each plane.
 KERNEL(scale_forward, const float *x, const float *clean, const float *beta1, const float *beta2, float *z, double *logs,
                    long rows, long pixels, long threads) {
     each(rows, threads, [&](long row) {

@@ -1,7 +1,7 @@
-// Vectors of floats, rows of planes, threads and the declaration of a kernel: what all kernels here share.
+// Shared by all kernels: vectors of floats, rows of planes, threads and the declaration of a kernel.
 //
-// Whole vectors only, the last one of a row padded with zeros: every pixel goes through the same instructions,
-// so that a value does not depend on where a tile was cut, nor on the number of threads.
+// Only whole vectors are used, the last one of a row padded with zeros.  Every pixel goes through the same instructions,
+// so a value depends neither on where a tile was cut nor on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -10,13 +10,13 @@
 
 #include "vectors.h"
 
-// A function for Python, which compares its parameters, name by name, with those that it declares itself.  PART and the
-// other constants that both sides share come from there too, by the compiler's -D.
+// Declare a function for Python, which compares its parameters, name by name, with its own declaration.  PART and other
+// shared constants come from Python too, by the compiler's -D.
 #define KERNEL(name, ...)                                                                                              \
     extern "C" const char *name##_parameters() { return #__VA_ARGS__; }                                                \
     extern "C" void name(__VA_ARGS__)
 
-// The first `count` floats, zeros after them.
+// The first `count` floats, followed by zeros.
 static inline lanes load(const float *from, long count) {
     if (count >= LANES) return load(from);
     lanes value = {};
@@ -45,7 +45,7 @@ static inline float sum(lanes value) {
     return total[0];
 }
 
-// A sum of many vectors, in double.
+// Sum of many vectors, in double precision.
 class Total {
     doubles values = {};
 
@@ -62,13 +62,13 @@ class Total {
 // NaN stays NaN.
 static inline lanes relu(lanes x) { return at_least(0.0f, x); }
 
-// Call body(i) for each of a few vectors.
+// Call body(i) for each of several vectors.
 template <int VECTORS, class Body> [[gnu::always_inline]] static inline void few(Body body) {
 #pragma GCC unroll 16
     for (int i = 0; i < VECTORS; ++i) body(i);
 }
 
-// 2^x of some vectors, step by step together: one alone waits for each of its own steps.  2^n · p(r), |r| ≤ ½, with the
+// 2^x of several vectors, step by step together, because the steps of one depend on each other.  2^n · p(r), |r| ≤ ½, with the
 // polynomial of least relative error, 2e-9.
 template <int VECTORS> static inline void exp2(lanes (&x)[VECTORS]) {
     constexpr float MAGIC = 12582912.0f;
@@ -89,14 +89,14 @@ template <int VECTORS> static inline void exp2(lanes (&x)[VECTORS]) {
 
 constexpr float LOG2_E = 1.44269504f;
 
-// tanh of some vectors.
+// tanh of several vectors.
 template <int VECTORS> static inline void tanh(lanes (&x)[VECTORS]) {
     few<VECTORS>([&](int i) INLINE { x[i] = x[i] * (2 * LOG2_E); });
     exp2(x);
     few<VECTORS>([&](int i) INLINE { x[i] = 1.0f - 2.0f * inverse(x[i] + 1.0f); });
 }
 
-// exp to 1 ulp or two: 2^n · p(r), |r| ≤ ½ log 2; Cephes' polynomial.
+// exp within 2 ulp: 2^n · p(r), |r| ≤ ½ log 2; Cephes' polynomial.
 INLINE static inline lanes exp(lanes x) {
     x = choose(x > 88.3762589f, all(88.3762589f), x);
     x = choose(x < -87.3365402f, all(-87.3365402f), x);
@@ -117,7 +117,7 @@ INLINE static inline lanes exp(lanes x) {
 
 INLINE static inline lanes tanh(lanes x) { return 1.0f - 2.0f * inverse(exp(2.0f * x) + 1.0f); }
 
-// log of positive numbers, to 1 ulp or two: exponent, and Cephes' polynomial of the mantissa in √½ … √2.
+// log of positive numbers, within 2 ulp: from the exponent, and Cephes' polynomial of the mantissa in √½ … √2.
 INLINE static inline lanes log(lanes x) {
     whole bits = bits_of(x);
     whole power = (bits - 0x3f3504f3) >> 23;
@@ -139,15 +139,15 @@ INLINE static inline lanes log(lanes x) {
 
 INLINE static inline lanes absolute(lanes x) { return choose(x < 0.0f, -x, x); }
 
-// Call body(i) for i < count, on so many threads: with OpenMP those that PyTorch has.  Its own keep a processor busy for a
-// while after their work, which threads of ours would wait for.
+// Call body(i) for i < count in parallel.  With OpenMP, PyTorch's own threads are used: they stay busy for a while after
+// their work, and other threads would wait for them.
 template <class Body> static void each(long count, long threads, Body body) {
     threads = std::min(threads, count);
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (long i = 0; i < count; ++i) body(i);
 }
 
-// Planes of rows with room for a border of one pixel and for whole vectors: pixel x of a row is at x + 1.
+// Planes whose rows have room for a border of one pixel and for whole vectors; pixel x of a row is at x + 1.
 class Rows {
     std::vector<float> values;
     long rows;
@@ -158,7 +158,7 @@ class Rows {
     Rows(long planes, long rows, long width)
         : rows(rows), pitch((width + 2 * LANES - 1) / (2 * LANES) * (2 * LANES) + LANES) {
         values.resize(planes * rows * pitch + 4 * LANES);
-        // Pixel 0 is where a whole vector starts.
+        // A whole vector starts at pixel 0.
         start = values.data() + 2 * LANES - 1 - reinterpret_cast<std::uintptr_t>(values.data()) / sizeof(float) % LANES;
     }
     Rows(const Rows &) = delete;
@@ -167,7 +167,7 @@ class Rows {
     const float *at(long plane, long row) const { return start + (plane * rows + row) * pitch; }
 };
 
-// acc(o) += Σ weight(i, v, u, o) · row(i, v)[x + u] for some vectors of pixels from x on.
+// acc(o) += Σ weight(i, v, u, o) · row(i, v)[x + u] for several vectors of pixels from x on.
 template <int IN, int OUT, int VECTORS>
 static inline void conv(const float *const (&row)[IN][3], long x, const float *weight, lanes (&acc)[OUT][VECTORS]) {
 #pragma GCC unroll 16
@@ -219,7 +219,7 @@ template <int IN, int OUT>
         }
 }
 
-// Pixels of all planes that are worked on together where only pixels of one place meet.
+// Number of pixels, of all planes, that pointwise operations process together.
 constexpr long BLOCK = 64;
 
 // sums(m, n), one vector each, += Σ a(m) · b(n) over a block of pixels.

@@ -1,18 +1,18 @@
-// A rational-quadratic spline for every value, its knots by a last 1×1 convolution of hidden planes.
+// A rational-quadratic spline for each value; its knots come from a final 1×1 convolution of hidden planes.
 //
-// P = planes, K = bins, F = hidden planes: given by the compiler's -D.  With MIRROR the spline is odd, its K bins those
-// of [0, box], and the slope at 0 is given too; else they are those of [−box, box].  The R raw numbers of a pixel, of each
-// plane K widths, K heights and the slopes, are never written to memory: they are computed from the hidden planes, 64
-// pixels at a time, wherever they are needed.  Tensors are (B, planes, pixels), contiguous; the weight is (R, F).
+// The compiler's -D sets P, the planes; K, the bins; and F, the hidden planes.  With MIRROR the spline is odd: its K bins
+// cover [0, box], and the slope at 0 is a parameter too; otherwise they cover [−box, box].  The R raw numbers of a pixel (K
+// widths, K heights and the slopes of each plane) are never stored: they are computed from the hidden planes where they are
+// needed, 64 pixels at a time.  Tensors are (B, planes, pixels), contiguous; the weight is (R, F).
 
 #define LONG_VECTORS
 #include "simd.h"
 
 constexpr int SLOPES = MIRROR ? K : K - 1, Q = 2 * K + SLOPES, R = P * Q;
-// Raw slope of knot k, of those that have one.
+// Raw slope of knot k, for knots that have one.
 constexpr int slope_of(int k) { return 2 * K + k - (MIRROR ? 0 : 1); }
 // `grown`: exp(b·tanh(r/b)), with b the bound of the logits or that of the log slopes, as (Q + xP)/(Q − xP), x = r/b clamped to
-// ±REACH: ODD coefficients of P in x², then EVEN of Q.  Half the work of tanh and exp in turn.
+// ±REACH: ODD coefficients of P in x², then EVEN of Q.  Half the cost of tanh and then exp.
 
 struct Bounds {
     float box, logit, slope;
@@ -21,7 +21,7 @@ struct Bounds {
     float span() const { return MIRROR ? box : 2 * box; }
 };
 
-// Where an odd spline looks a value up, and what it finds there, with the value's sign.
+// Argument and result of an odd spline, with the sign of the value.
 static inline lanes folded(lanes x) { return MIRROR ? absolute(x) : x; }
 static inline lanes signed_as(lanes x, lanes found) { return MIRROR ? (x < 0.0f ? -found : found) : found; }
 
@@ -38,7 +38,7 @@ INLINE static inline lanes grown(lanes x, const float *table) {
 typedef float Raw[Q][BLOCK];
 typedef float Hidden[F][BLOCK];
 
-// Of one vector of values: where it lies, and what is needed for gradients.
+// For one vector of values: its bin, and what the gradients need.
 struct Bin {
     lanes bounded[2][K], size[2][K], factor[2];          // tanh of logits, bin sizes as parts of the box
     lanes index, low[2], extent[2], slope[2], turned[2]; // the bin; tanh of the raw slopes at its ends
@@ -114,7 +114,7 @@ KERNEL(forward, const float *x, const float *hidden, const float *weight, const 
             for (int p = 0; p < P; ++p) {
                 Raw raw;
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
-                // Of all vectors first: one alone waits for each of its own steps.
+                // All vectors together, because the steps of one depend on each other.
                 Bin bins[BLOCK / LANES];
                 for (long j = 0; j < BLOCK; j += LANES) find_sizes<false>(raw, j, b, bins[j / LANES]);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
@@ -148,7 +148,7 @@ KERNEL(inverse, const float *z, const float *hidden, const float *weight, const 
             for (int p = 0; p < P; ++p) {
                 Raw raw;
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
-                // Of all vectors first: one alone waits for each of its own steps.
+                // All vectors together, because the steps of one depend on each other.
                 Bin bins[BLOCK / LANES];
                 for (long j = 0; j < BLOCK; j += LANES) find_sizes<false>(raw, j, b, bins[j / LANES]);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {
@@ -170,7 +170,7 @@ KERNEL(inverse, const float *z, const float *hidden, const float *weight, const 
     });
 }
 
-// Gradients of x and of the hidden planes; sums of each element of the batch for weight (P, F, Q) and bias (R).
+// Gradients of x and of the hidden planes; for each element of the batch, sums for weight (P, F, Q) and bias (R).
 KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, const float *hidden, const float *weight,
               const float *bias, float box, float logit, float slope, const float *by_logit, const float *by_slope, float *of_x,
               float *of_hidden, float *of_weight, float *of_bias, long batch, long pixels, long threads) {
@@ -184,7 +184,7 @@ KERNEL(backward, const float *of_z, const float *of_log_det, const float *x, con
             for (int p = 0; p < P; ++p) {
                 Raw raw, of_raw = {};
                 linear(h, weight + p * Q * F, bias + p * Q, raw);
-                // Of all vectors first: one alone waits for each of its own steps.
+                // All vectors together, because the steps of one depend on each other.
                 Bin bins[BLOCK / LANES];
                 for (long j = 0; j < BLOCK; j += LANES) find_sizes<true>(raw, j, b, bins[j / LANES]);
                 for (long j = 0; j < BLOCK && at + j < pixels; j += LANES) {

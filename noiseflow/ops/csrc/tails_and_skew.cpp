@@ -1,8 +1,8 @@
 // The skew of few photo-electrons and the heavy tails of read noise, from clean signal, β₁ and β₂ of each plane.
 //
-// DEGREE is that of the polynomials, SPREADS the number of coefficients of the spreads.
-// Tensors are (B, C, pixels), contiguous; β₁ and β₂ (B, C).  Each element has its own kurtosis κ of read noise, and
-// factor f on the skewness.  Log-dets come as sums of parts of 4096 pixels, (B, parts), gradients as sums of elements.
+// DEGREE is the degree of the polynomials, SPREADS the number of coefficients of the spreads.
+// Tensors are (B, C, pixels), contiguous; β₁ and β₂ (B, C).  Each element has its own kurtosis κ of the read noise
+// and factor f on the skewness.  Log-dets are sums over parts of 4096 pixels, (B, parts), gradients sums over elements.
 
 #define LONG_VECTORS
 #define PAIRS
@@ -35,7 +35,7 @@ struct Polynomial {
     }
 };
 
-// κ of the read noise as a part of all noise.
+// Kurtosis of the whole noise from κ of the read noise.
 struct ReadExcess {
     lanes weight, value;
     INLINE ReadExcess(const NoiseParameters &l, float kurtosis) {
@@ -45,7 +45,7 @@ struct ReadExcess {
     INLINE lanes of_read(const NoiseParameters &l, lanes of, float kurtosis) const { return choose(l.read > 1.0f, lanes{}, of * 2.0f * kurtosis * weight); }
 };
 
-// Sinh-arcsinh: ε = shift, log δ, μ = mean and τ = deviation by the moments wanted; names as in tails_and_skew.py.
+// Sinh-arcsinh: ε = shift, log δ, μ = mean and τ = deviation, from the moments; names as in tails_and_skew.py.
 struct Skewed {
     ReadExcess read;
     lanes both, per_three, per_four, own, skew, rest, outside;

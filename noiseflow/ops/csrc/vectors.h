@@ -1,4 +1,4 @@
-// Vectors of floats and of whole numbers, and what a processor does with them in one instruction.
+// Vectors of floats and integers, and operations that take a processor one instruction.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,12 @@
 #include <immintrin.h>
 #endif
 
-// Of a function of vectors, or a lambda: without it a call a vector may remain, around which no register keeps its value.
+// Inline a function or lambda of vectors: a remaining call would spill all registers.
 #define INLINE __attribute__((always_inline))
 
-// Where a value goes through many steps by itself, one register's steps wait for one another: such kernels ask for longer
-// vectors.  With AVX2, which has none, those that ask for PAIRS too get two vectors that go through all steps side by
-// side.  Rows that are read shifted seldom start at a cache line, and those lose more by long vectors.
+// If each value goes through many dependent steps, a kernel can ask for longer vectors to hide the latency.  AVX2 has no
+// longer ones; there, kernels that also ask for PAIRS get two vectors that go through all steps side by side.  Rows read at
+// an offset seldom start at a cache line, which costs more with long vectors.
 #if defined(PAIRS) && (!defined(__AVX2__) || defined(__AVX512F__))
 #undef PAIRS
 #endif
@@ -24,7 +24,7 @@ constexpr long LANES = 8;
 #else
 constexpr long LANES = 4;
 #endif
-// Vectors of pixels whose sums over few planes fit into registers together.
+// Number of vectors of pixels whose sums over a few planes fit into the registers.
 #if defined(__AVX512VL__) || defined(__aarch64__)
 constexpr int WIDE = 4;
 #else
@@ -98,7 +98,7 @@ typedef double doubles __attribute__((vector_size(LANES * 8)));
 
 static inline lanes load(const float *from) { return *reinterpret_cast<const lanes *>(from); }
 static inline void store(float *to, lanes value) { *reinterpret_cast<lanes *>(to) = value; }
-// A difference from 0 is the number itself, to the compiler too; a sum with 0 is not, of −0.
+// x − 0 is x for every x, so the compiler removes it; x + 0 differs for −0.
 static inline lanes all(float value) { return value - lanes{}; }
 static inline lanes choose(whole mask, lanes yes, lanes no) { return mask ? yes : no; }
 static inline whole bits_of(lanes x) { return (whole)x; }
@@ -106,7 +106,7 @@ static inline lanes of_bits(whole x) { return (lanes)x; }
 static inline lanes to_float(whole x) { return __builtin_convertvector(x, lanes); }
 static inline void add_to(doubles &sums, lanes x) { sums += __builtin_convertvector(x, doubles); }
 
-// NaN stays NaN in both.
+// Both propagate NaN.
 static inline lanes at_least(float low, lanes x) {
 #if defined(LONG_VECTORS) && defined(__AVX512F__)
     return _mm512_max_ps(all(low), x);
@@ -127,8 +127,8 @@ static inline lanes at_most(float high, lanes x) {
 #endif
 }
 
-// 1/x to 1 ulp or two, of positive finite numbers from 10⁻³⁷ on: the processor's guess and a step of Newton's method take a third of
-// the time of a division of 64 bytes.
+// 1/x within 2 ulp, for finite x ≥ 10⁻³⁷: the processor's estimate and one step of Newton's method, in a third of the
+// time of a division of 64 bytes.
 INLINE static inline lanes inverse(lanes x) {
 #if defined(LONG_VECTORS) && defined(__AVX512F__)
     lanes guess = _mm512_rcp14_ps(x);

@@ -48,3 +48,12 @@ def test_multiplied_codes_have_gaps(factor):
 def test_too_few_codes_say_nothing():
     assert digital_gain(np.full(1000, 7)) is None
     assert digital_gain(np.random.default_rng(0).normal(500, 100, 2000).round()) is None
+
+
+@pytest.mark.parametrize(("width", "each", "said"), [(5, 1000, False), (6, 1000, True), (6, 50, True), (6, 49, False)])
+def test_six_codes_of_fifty_pixels_are_enough(width, each, said):
+    """Between the quantiles of 10 and 90 %: a little less than a tenth lies beyond each end."""
+    inside = np.repeat(np.arange(100, 100 + width), each)
+    beyond = int(0.09 * inside.size / 0.82)
+    codes = np.concatenate([np.full(beyond, 50), inside, np.full(beyond, 200)])
+    assert (digital_gain(codes) is not None) == said

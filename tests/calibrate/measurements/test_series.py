@@ -69,6 +69,18 @@ def test_levels_that_scatter_more_than_their_errors_widen_them_with_student_s_t(
     assert dark_series(TIMES, level, np.zeros(4), np.full(4, 9.0), np.full(4, 0.2)).black == unknown.black
 
 
+@pytest.mark.parametrize(("part", "alike"), [(0.99, True), (1.01, False)])
+def test_series_of_which_some_are_known_three_times_better_have_their_own_weights(part: float, alike: bool) -> None:
+    """Relative errors: three times the 10 % quantile of the four, 1.3 %, at the 90 % quantile, 3 % + 0.7 (r − 3 %)."""
+    last = 0.03 + (part * 3 * 0.013 - 0.03) / 0.7
+    relative = np.array([0.01, 0.02, 0.03, last])
+    variance = np.array([9.0, 9.4, 10.1, 12.2])
+    weight = np.full(4, relative.mean()) if alike else relative
+    (square, _), _ = line(TIMES, variance, weight, weight)
+    found = dark_series(TIMES, 64 + 3 * TIMES, np.full(4, 0.1), variance, relative * variance)
+    assert found.noise.value == pytest.approx(root(square, 0.1, "DN").value)
+
+
 @pytest.mark.parametrize(("part", "widened"), [(0.99, False), (1.01, True)])
 def test_errors_widen_where_chance_makes_such_scatter_once_in_a_hundred(part: float, widened: bool) -> None:
     pattern = np.array([1.0, -2.0, 1.5, -0.5])
