@@ -19,7 +19,15 @@ from noiseflow.fit.contradictions import beyond_models, contradictions, levels_o
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
-from noiseflow.fit.safeguards import Notes, best_start, check_result, check_start, weights_sha256, without_signal
+from noiseflow.fit.safeguards import (
+    Notes,
+    best_start,
+    check_light,
+    check_result,
+    check_start,
+    weights_sha256,
+    without_signal,
+)
 from noiseflow.fit.training.engine import DivergedError, train
 from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
@@ -187,6 +195,9 @@ def _fit(
     levels = levels_of(store)
     for text in contradictions(statistics, levels):
         notes.warn(text)
+    table = store.table[train_rows]
+    span = float((table["white"][:, None] - table["black"]).mean())
+    check_light(statistics, float(table["clean_variance"].mean()), span, notes)
     some = whole_bands(store, train_rows, max(LOOKED_AT // math.prod(store.patch_shape), 32), settings.seed)
     looked = beyond_models(store.read(some), places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
     for text in looked:

@@ -15,13 +15,16 @@ from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics, is_closed_form
 from noiseflow.patches.store.patches import Patches
 
-__all__ = ["Notes", "best_start", "check_result", "check_start", "weights_sha256", "without_signal"]
+__all__ = ["Notes", "best_start", "check_light", "check_result", "check_start", "weights_sha256", "without_signal"]
 
 WORSE = 0.01
 """A start or result is not accepted if its held-out NLL exceeds that of `gaussian` by this, nats/dim."""
 
 DIVERGED = 0.1
 """A training is reported as diverged if its last held-out NLL exceeds the best by this, nats/dim."""
+
+ALIKE = 3.0
+"""The light is called alike if its variance is at most this multiple of that of the clean signal's own error."""
 
 
 @dataclass
@@ -87,6 +90,39 @@ def without_signal(statistics: NoiseStatistics) -> NoiseStatistics:
     """Replace all variances by their mean: a start from these statistics is about as good as `gaussian`."""
     mean = (statistics.count * statistics.square).sum() / statistics.count.sum()
     return replace(statistics, square=mean.expand_as(statistics.square))
+
+
+def check_light(statistics: NoiseStatistics, clean_variance: float, span_dn: float, notes: Notes) -> None:
+    """Report cameras and ISOs whose light is the same everywhere, so that the gain is not known.
+
+    What then differs in the clean signal is its own noise, which has no shot noise: K would come out near 0.
+
+    Parameters
+    ----------
+    statistics : NoiseStatistics
+        Statistics of the training data.
+    clean_variance : float
+        Variance of the clean signal's error, as a fraction of the noise variance.
+    span_dn : float
+        Range from black to white, DN.
+    notes : Notes
+        Receives the warnings.
+    """
+    for camera, name in enumerate(statistics.cameras):
+        for index, iso in enumerate(statistics.isos):
+            own = (statistics.camera == camera) & (statistics.iso_index == index)
+            count, clean, square = (
+                part[own].double() for part in (statistics.count, statistics.clean, statistics.square)
+            )
+            weight = count / count.sum().clamp(min=1)
+            light, variance = float(weight @ clean), float(weight @ square)
+            spread = float(weight @ (clean - light) ** 2)
+            if light > math.sqrt(variance) > 0 and spread <= ALIKE * clean_variance * variance:
+                notes.warn(
+                    f"camera {name!r}, ISO {iso:g}: the light is about {light * span_dn:.3g} DN above black "
+                    "everywhere, so that shot noise and read noise cannot be told apart, and the gain is not known. "
+                    "Add frames of other light, or a scene with contrast"
+                )
 
 
 def best_start(

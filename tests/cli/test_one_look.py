@@ -1,5 +1,6 @@
 """What a user sees: tables and progress of any width, help, suggestions, and names of all that we write."""
 
+import importlib
 import io
 import json
 import re
@@ -9,6 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -18,8 +20,8 @@ from rich.console import Console
 
 from noiseflow.calibrate import write_profile
 from noiseflow.calibrate.profiles.published import shipped_profile
-from noiseflow.cli import COMMANDS, main
-from noiseflow.cli.choices import Registered
+from noiseflow.cli import COMMANDS, choices, main
+from noiseflow.cli.choices import Registered, names_in_source
 from noiseflow.cli.progress import facts_that_fit, shown
 from noiseflow.cli.streams import answer
 from noiseflow.cli.table import print_table
@@ -169,9 +171,33 @@ def test_the_nearest_name_is_suggested() -> None:
 
 
 def test_choices_are_those_of_the_registry() -> None:
-    names = Registered("noiseflow.patches.pairings:PAIRINGS", "auto").names
+    names = Registered("noiseflow.patches.pairings.registry:PAIRINGS", "auto").names
     assert names == ("auto", *PAIRINGS)
     assert f"[{'|'.join(names)}]" in "".join(run("ingest", "--help").output.split())
+
+
+def test_choices_read_from_the_source_are_those_of_the_tables() -> None:
+    found = 0
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        for kind in (each.type for each in command.params if isinstance(each.type, Registered)):
+            module, table, *keys = kind.table.split(":")
+            imported = getattr(importlib.import_module(module), table)
+            assert names_in_source(module, table, *keys) == tuple(imported[keys[0]] if keys else imported), kind.table
+            found += 1
+    assert found > 8
+
+
+@pytest.mark.parametrize(
+    "source", ["T = dict(a=1)", "T = {**U}", "T = [a, 'b']", "T = ('a',)\nT = ('b',)", "T", "(", ""]
+)
+def test_a_table_that_is_no_plain_one_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    (tmp_path / "noiseflow" / "cli").mkdir(parents=True)
+    (tmp_path / "noiseflow" / "tables.py").write_text(source)
+    monkeypatch.setattr(choices, "__file__", str(tmp_path / "noiseflow" / "cli" / "choices.py"))
+    assert names_in_source("noiseflow.tables", "T") is None
+    assert names_in_source("noiseflow.missing", "T") is None
 
 
 WATCHED = """
@@ -186,6 +212,12 @@ def torch_loaded(*arguments: object) -> bool:
     """Whether a command loads torch, which takes seconds and 200 MB."""
     words = [sys.executable, "-c", WATCHED, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()[-1] == "True"
+
+
+@pytest.mark.parametrize("name", ["ingest", "fit", "evaluate", "synthesize", "import"])
+def test_help_loads_no_torch(name: str) -> None:
+    """These list the names of tables, whose modules load it."""
+    assert not torch_loaded(name, "--help")
 
 
 def test_what_needs_no_torch_does_not_load_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from builders import gaussian_store
 from noiseflow.core.errors import DataError, FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.contradictions import Levels, beyond_models, contradictions
-from noiseflow.fit.safeguards import Notes, best_start
+from noiseflow.fit.safeguards import Notes, best_start, check_light
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.patches.schema import fields
@@ -211,3 +211,18 @@ def test_a_masked_frame_does_not_hide_a_wrong_black_level() -> None:
         warnings.simplefilter("error")
         (text,) = beyond_models(replace(batch, observed=observed), frame, ("One",), ("R", "G1", "G2", "B"))
     assert "plane G2 has a mean of +0." in text
+
+
+@pytest.mark.parametrize(
+    ("light", "own_error", "alike"),
+    [(100, 0.0, True), (20, 0.0, True), (100, 8.0, True), (100, 30.0, False), (20, 30.0, False), (0, 0.0, False)],
+)
+def test_light_that_is_the_same_everywhere_is_said(light: float, own_error: float, alike: bool) -> None:
+    """The clean signal of four frames has a third of the noise, which looked like light without shot noise: K was 0."""
+    rng = np.random.default_rng(0)
+    variance = 0.8 * light + 9.0
+    clean = light + own_error * rng.uniform(-1, 1, 400) + rng.normal(0, np.sqrt(variance / 3), 400)
+    cells = statistics(np.full(400, variance) / 1e8, clean / 1e4)
+    notes = Notes(aloud=False)
+    check_light(cells, 1 / 3, 1e4, notes)
+    assert [text.startswith("camera 'One', ISO 400: the light is about") for text in notes.said] == [True] * alike

@@ -43,7 +43,7 @@ def _kept(out: Path) -> Kept | None:
 @out_option("Patch store to write, an HDF5 file.")
 @click.option(
     "--pairing",
-    type=Registered("noiseflow.patches.pairings:PAIRINGS", "auto"),
+    type=Registered("noiseflow.patches.pairings.registry:PAIRINGS", "auto"),
     default="auto",
     show_default=True,
     help="Source of the clean signal: a clean twin; the other frames of a static burst, of flats or of darks; the "

@@ -191,7 +191,8 @@ def _why_none(notes: Sequence[PartNote], known: Sequence[Mapping[str, Any]]) -> 
     """Explain why no patch is left, as the end of a message."""
     clipped, masked = (sum(getattr(note, name) for note in notes) for name in ("clipped", "masked"))
     if not clipped + masked:
-        return "; are the frames smaller than a patch?"
+        said = next((caution for note in notes for caution in note.cautions), "")
+        return "; are the frames smaller than a patch?" + (f" {said}" if said else "")
     cautions = dict.fromkeys(caution for each in known for caution in each["cautions"])
     return f": {clipped} left out as clipped, {masked} as masked. " + " ".join(list(cautions)[:2])
 

@@ -191,15 +191,18 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
         )
     names, shares = [frame.path.name for frame in scene.frames], noise_shares(stack)
     quiet, loud = quiet_words(names, shares.of_least), loud_words(names, shares.of_most)
+    if copied := shares.in_common.refusal(names):
+        raise RawError(f"{scene.name}: {copied}")
     if quiet:
         raise RawError(f"{scene.name}: {quiet}, or rename it to …_gt to use it as clean twin of the others")
+    said = (shares.in_common.caution(), loud)
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
     valid = files.valid_of(stack.cube, "r+")
     if conclusion.moving is not None and conclusion.moving.any():
         valid &= ~sums.blocks.spread(conclusion.moving)
     return {
         "facts": {**conclusion.facts, "masked_pixels": int(valid.size - valid.sum())},
-        "cautions": [*conclusion.cautions, *([f"{scene.name}: {loud}"] if loud else [])],
+        "cautions": [*conclusion.cautions, *(f"{scene.name}: {words}" for words in said if words)],
         "shape": list(stack.cube),
     }
 

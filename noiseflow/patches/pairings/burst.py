@@ -1,17 +1,17 @@
 """Pair each frame of a static burst with the mean of the others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.frames.blocks import MIDDLE, median
+from noiseflow.patches.pairings.frames.blocks import MIDDLE, chi2_upper, median, robust_line
 from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion
-from noiseflow.patches.pairings.frames.quantiles import chi2_upper
-from noiseflow.patches.pairings.frames.sums import Sums
+from noiseflow.patches.pairings.frames.sums import Sums, noise_follows_light
 from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
 from noiseflow.patches.shared_mean import Share
 from noiseflow.patches.sources.scene import Scene
@@ -30,8 +30,9 @@ SHARPEST = 0.02
 """Largest standard error of a gain for the gains to be used."""
 LEAST_GAIN, UNBIASED = 0.05, 0.02
 """Smallest gain against the other frames that is used, and what shares of the light may miss of 1 together."""
-OUTLYING = 4.0
-"""Blocks that depart from the fit by more than this many robust σ are left out of it."""
+UNEQUAL, LEAST_DIFFERENCE_DN = 0.02, 0.5
+"""Frames of a scene with one level are tested for light that changes if their means differ by more than the first
+value, as a fraction of the light, and the second, in DN."""
 MOST_LIGHT, LEAST_LIGHT_DN, LEAST_LIGHT_PART = 1.8, 16.0, 0.001
 """Two frames of a burst are different exposures if the ratio of their light exceeds the first value, and the difference
 exceeds what drift of the black level explains: the second value in DN, and the third as a fraction of the range, which
@@ -88,9 +89,10 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     variance = MIDDLE * np.minimum(sums.variance, _typical(signal, sums.variance)) / sums.blocks.pixels
     # A saturated block does not follow flicker; its patches are left out as clipped.
     variance[sums.saturated] = np.inf
-    drift = fit_drift(sums.middles, signal, variance, flows)
+    light = sums.levels - sums.black.reshape(len(signal), -1).mean(1)
+    drift = fit_drift(sums.middles, signal, variance, flows, cache(lambda: _changing(sums)))
     span = float((sums.white - sums.black).mean())
-    _refuse_other_light(scene, sums.levels - sums.black.ravel(), drift.gains, span)
+    _refuse_other_light(scene, light, drift.gains, span)
     # Flicker spreads the quarters of a block, so that their median no longer follows the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
     motion = find_motion(drift.residuals, variance + flicker**2, flows)
@@ -280,8 +282,22 @@ def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tupl
     return None
 
 
+def _changing(sums: Sums) -> Array | None:
+    """Light of each frame, shape (n, C) in DN, if it differs and the noise differs with it; otherwise None."""
+    # Of the middle block, which what moves in a part of the scene does not change.
+    light: Array = np.median(sums.signal, (1, 2)) + np.median(sums.middles, (2, 3))
+    spread = np.ptp(light, axis=0).mean()
+    if light.min() <= 0 or spread < max(UNEQUAL * float(light.mean()), LEAST_DIFFERENCE_DN):
+        return None
+    return light if noise_follows_light(sums.stack, light) else None
+
+
 def fit_drift(
-    middles: NDArray[np.floating], signal: Array, variance: Array, flows: Sequence[Sequence[Shift]] = ()
+    middles: NDArray[np.floating],
+    signal: Array,
+    variance: Array,
+    flows: Sequence[Sequence[Shift]] = (),
+    changing: Callable[[], Array | None] = lambda: None,
 ) -> FrameDrift:
     """Fit the offset, and if there is flicker the gain, of each frame to its block means.
 
@@ -290,8 +306,9 @@ def fit_drift(
     parameters remove 2/K of a block mean's noise variance over K blocks, or 2/(pixels of the
     plane) of a pixel's, which is negligible.  But a poorly determined gain would scale the fixed
     pattern.  So a plane gets gains only if the scene has enough contrast (standard errors below
-    2 %) and the frames need them (χ² of the n gains, one false alarm in a thousand); otherwise
-    only offsets are fitted, which is right if the black level drifts or the scene has one level.
+    2 %) and the frames need them (χ² of the n gains, one false alarm in a thousand).  In a scene with
+    one level they are the ratios of the frames' light if the noise shows that it is light.  Otherwise
+    only offsets are fitted, which is right if the black level drifts.
 
     Stars, and texture that is finer than a block, are not in its mean: the gains by pixels are taken
     where they are known better.
@@ -306,6 +323,9 @@ def fit_drift(
         Variance of a block mean, DN²; infinite for blocks to ignore.
     flows : sequence of sequence of Shift
         Frame by frame, plane by plane, with the gains by pixels; empty if they are not known.
+    changing : callable
+        Gives the light of each frame above black in DN, shape (n, C), or None if only the black level may have
+        drifted; asked where gains are not known well enough.
     """
     n, planes = middles.shape[:2]
     steps = (middles - median(np.moveaxis(middles, 0, -1))).reshape(n, planes, -1).astype(np.float64)
@@ -314,15 +334,18 @@ def fit_drift(
     flicker = False
     for plane in range(planes):
         s, w = signal[plane].ravel(), weights[plane]
-        lines = [_line(steps[frame, plane], s, w) for frame in range(n)]
+        lines = [robust_line(steps[frame, plane], s, w) for frame in range(n)]
         found = [([slope for _, slope, _ in lines], [error for *_, error in lines])]
         found += _of_pixels([flow[plane] for flow in flows if flow])
         best = min(found, key=lambda each: max(each[1]))
         if _wanted(*best, planes):
             flicker = True
             slopes[:, plane] = best[0]
+        elif max(best[1]) >= SHARPEST and (light := changing()) is not None:
+            flicker = True
+            slopes[:, plane] = (light[:, plane] - np.median(light[:, plane])) / light[:, plane].mean()
         left = [steps[frame, plane] - slopes[frame, plane] * s for frame in range(n)]
-        offsets[:, plane] = [_line(each, None, w)[0] for each in left]
+        offsets[:, plane] = [robust_line(each, None, w)[0] for each in left]
     explained = offsets[:, :, None] + slopes[:, :, None] * signal.reshape(planes, -1)
     # s is the frames' mean, which the middle frame is not: by the sum over all frames that is (1 − k̄)·s − ō.
     gains = 1 + slopes / (1 - slopes.mean(0))
@@ -353,39 +376,6 @@ def _of_pixels(shifts: Sequence[Shift]) -> list[tuple[list[float], list[float]]]
         return []
     light *= len(g)
     return [((light - np.median(light)).tolist(), [shift.gain_error for shift in shifts])]
-
-
-def _line(y: Array, x: Array | None, weights: Array) -> tuple[float, float, float]:
-    """Fit a line robustly: offset, slope and the slope's standard error; slope 0 if x is None or constant."""
-    kept = np.ones(len(y), bool)
-    offset, slope, error, scale = 0.0, 0.0, np.inf, 1.0
-    if not weights.any():
-        return offset, slope, error
-    root = np.sqrt(weights)
-    # Sums instead of dot products, whose results in BLAS depend on the number of threads, and which cost more here.
-    for _ in range(10):
-        w = weights * kept
-        total = float(w.sum())
-        mean_y = float((w * y).sum()) / total
-        offset = mean_y
-        if x is not None:
-            mean_x = float((w * x).sum()) / total
-            across = x - mean_x
-            power = float((w * across**2).sum())
-            # If all x are equal, only rounding of their mean is left.
-            if power > 1e-12 * float((w * x**2).sum()):
-                slope = float((w * across * (y - mean_y)).sum()) / power
-                error = power**-0.5
-                offset = mean_y - slope * mean_x
-        rest = np.abs(y - offset - (slope * x if x is not None else 0.0)) * root
-        scale = max(1.4826 * float(np.partition(rest, len(rest) // 2)[len(rest) // 2]), 1.0)
-        now = rest <= OUTLYING * scale
-        # Stop if only blocks without weight, such as saturated ones, are left.
-        if not (weights * now).any() or (now == kept).all():
-            break
-        kept = now
-    # Noise common to many blocks (row noise, banding) makes the slope less certain than white noise does.
-    return offset, slope, error * scale
 
 
 BURST = Pairing(

@@ -14,6 +14,7 @@ from noiseflow.raw.guards import check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import BAYER_PHASES, MONO, shifted
 from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.stacks import SAMPLED, stack_words
 
 __all__ = ["SUFFIXES", "count", "glance", "read"]
 
@@ -81,6 +82,9 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
                 )
             pixels = np.asarray(unit.data if header["NAXIS"] == 2 else unit.section[frame])
             said = _said(header, path)
+            if header["NAXIS"] == 3 and frame == 0:
+                shape = (frames, *pixels.shape)
+                said["cautions"] += tuple(stack_words(path, shape, unit.section[:SAMPLED, :SAMPLED, :SAMPLED]))
     if pixels.ndim != 2:
         raise RawError(f"{path}: its image contains no pixels")
     return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said)

@@ -17,6 +17,7 @@ from noiseflow.raw.formats.planes import mosaic_image
 from noiseflow.raw.guards import MAX_PIXELS, check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.stacks import SAMPLED, stack_words
 
 if TYPE_CHECKING:
     import h5py
@@ -92,7 +93,10 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
             raise RawError(f"{path}: contains {counted(frames, 'frame')}, numbered from 0; there is no frame {frame}")
         values = {key: place[key] for place in (file.attrs, data.attrs) for key in FIELDS if key in place}
         pixels = np.asarray(data[()] if data.ndim == 2 else data[frame])
-    return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said_by(values, str(path)))
+        block = data[:SAMPLED, :SAMPLED, :SAMPLED] if data.ndim == 3 and not frame else pixels
+        words = () if frame else tuple(stack_words(path, data.shape, block))
+    said = {"cautions": words, **said_by(values, str(path))}
+    return settings.image(pixels, str(path) if frames == 1 else f"{path}[{frame}]", **said)
 
 
 def _mosaic(path: Path, file: "h5py.File") -> "h5py.Dataset":

@@ -14,6 +14,7 @@ from noiseflow.raw.formats.planes import facts_of_npy, mosaic_image
 from noiseflow.raw.guards import MAX_PIXELS_PER_BYTE, check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.stacks import SAMPLED, stack_words
 
 __all__ = ["SUFFIXES", "count", "read"]
 
@@ -65,8 +66,8 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
             with path.open("rb") as file:
                 if known is not None:
                     return mosaic_image(path, _planes(path, file), known, settings)
-                pixels, source = _array(path, file, frame)
-            return settings.image(pixels, source)
+                pixels, source, words = _array(path, file, frame)
+            return settings.image(pixels, source, cautions=words)
         with zipfile.ZipFile(path) as archive:
             members = _members(archive)
             values: dict[str, Any] = {}
@@ -75,8 +76,8 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
                     with archive.open(members[name]) as member:
                         values[name] = np.lib.format.read_array(member, allow_pickle=False)
             with archive.open(members[_mosaic(path, archive, members)]) as member:
-                pixels, source = _array(path, member, frame)
-    return settings.image(pixels, source, **said_by(values, str(path)))
+                pixels, source, words = _array(path, member, frame)
+    return settings.image(pixels, source, **{"cautions": words, **said_by(values, str(path))})
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -128,8 +129,8 @@ def _check_claim(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> No
         raise RawError(f"{path}: claims an array of shape {shape}, which its bytes cannot hold; copy it again")
 
 
-def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
-    """Read one frame; return it and its name for messages."""
+def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str, tuple[str, ...]]:
+    """Read one frame; return it, its name for messages, and doubts about the array with the first."""
     start = file.tell()
     shape, dtype = _header(path, file)
     frames = _frames(path, shape)
@@ -144,9 +145,12 @@ def _array(path: Path, file: IO[bytes], frame: int) -> tuple[NDArray[Any], str]:
         raise RawError(f"{path}: contains {counted(frames, 'frame')}, numbered from 0; there is no frame {frame}")
     file.seek(start)
     if len(shape) == 2:
-        return np.lib.format.read_array(file, allow_pickle=False), str(path)
+        return np.lib.format.read_array(file, allow_pickle=False), str(path), ()
     name = f"{path}[{frame}]"
     if path.suffix.lower() == ".npy" and not zipfile.is_zipfile(path):
         # Memory-mapped: the other frames are not read.
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[frame]), name
-    return np.lib.format.read_array(file, allow_pickle=False)[frame], name
+        stack = np.load(path, mmap_mode="r", allow_pickle=False)
+    else:
+        stack = np.lib.format.read_array(file, allow_pickle=False)
+    words = () if frame else tuple(stack_words(path, shape, stack[:SAMPLED, :SAMPLED, :SAMPLED]))
+    return np.array(stack[frame]), name, words

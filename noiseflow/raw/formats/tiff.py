@@ -18,6 +18,7 @@ from noiseflow.raw.guards import HOW_PLANES, check_size, decoding, refuse_planes
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import MONO
 from noiseflow.raw.settings import RawSettings
+from noiseflow.raw.stacks import refuse_hidden_frames
 
 __all__ = ["SUFFIXES", "count", "read", "recognises"]
 
@@ -119,6 +120,9 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffP
         main = max(mosaics, key=lambda page: int(page.imagelength) * int(page.imagewidth))
         _refuse_pictures(path, main)
         pages = [page for page in mosaics if (page.shape, page.dtype) == (main.shape, main.dtype)]
+        if tiff.is_shaped or tiff.is_imagej:
+            shape = tiff.series[0].shape
+            refuse_hidden_frames(path, len(found), shape, int(main.imagelength), int(main.imagewidth))
         # Rows of an array (H, W, C), each written as a page.
         refuse_planes_last(path, (len(pages), int(main.imagelength), int(main.imagewidth)))
         # Pages of the same size but another type are not thumbnails: report them.

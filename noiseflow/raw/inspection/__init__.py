@@ -1,6 +1,25 @@
 """Check the pixels of frames for faults before they are used."""
 
-from noiseflow.raw.inspection.across_frames import QUIET, gathered, loud_words, quiet_words, shares_of_noise
+from noiseflow.raw.inspection.across_frames import (
+    QUIET,
+    NoiseInCommon,
+    equal_steps,
+    gathered,
+    in_time,
+    loud_words,
+    quiet_words,
+    shares_of_noise,
+)
 from noiseflow.raw.inspection.frame import inspected
 
-__all__ = ["QUIET", "gathered", "inspected", "loud_words", "quiet_words", "shares_of_noise"]
+__all__ = [
+    "QUIET",
+    "NoiseInCommon",
+    "equal_steps",
+    "gathered",
+    "in_time",
+    "inspected",
+    "loud_words",
+    "quiet_words",
+    "shares_of_noise",
+]

@@ -2,12 +2,22 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QUIET", "gathered", "loud_words", "quiet_words", "shares_of_noise"]
+__all__ = [
+    "QUIET",
+    "NoiseInCommon",
+    "equal_steps",
+    "gathered",
+    "in_time",
+    "loud_words",
+    "quiet_words",
+    "shares_of_noise",
+]
 
 LOUD = 1.4
 """A frame is reported if its noise variance is more than this multiple of the other frames'."""
@@ -24,6 +34,112 @@ SURE_SIGMAS = 5.0
 QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
 """A frame is reported below this fraction of the other frames' noise variance; the fraction of values compared, without
 those that change most, which may show motion; and the fewest values for a comparison."""
+
+ALL_PAIRS, COMPARED = 16, 8192
+"""Largest number of frames of which all pairs are compared, of more only neighbours; and largest number of values."""
+
+COPIED, LEAST_STEP = 0.2, 2.0
+"""Two frames are copies if this fraction of their values are equal beyond chance.  Chance is the normal density at 0
+of the differences, or the share of equal values in the middle pair; differences below the second value, in DN, are not
+judged: coarse codes are equal often."""
+
+FRAMES_IN_TIME, IN_TIME, SURE_IN_TIME = 5, 0.15, 6.0
+"""Fewest frames that show noise reduction in time; the correlation of successive frames that is reported, beyond that
+of other frames, and by how many standard errors."""
+
+
+@dataclass(frozen=True)
+class NoiseInCommon:
+    """Noise that frames of a scene share.
+
+    Parameters
+    ----------
+    copies : tuple of int
+        Two frames with equal pixels in a large part; empty if there are none.
+    in_time : float
+        Correlation of the noise of successive frames, beyond that of others; 0 if it is not significant.
+    """
+
+    copies: tuple[int, ...]
+    in_time: float
+
+    def refusal(self, names: Sequence[str]) -> str:
+        """Reason to refuse the frames, with their names; empty if there is none."""
+        if not self.copies:
+            return ""
+        first, other = (names[number] for number in self.copies)
+        return (
+            f"{other} has the same noise as {first} in a large part of its pixels: is it the same exposure, saved "
+            "again or retouched, or a mix of two? It would be part of its own clean signal; take it out"
+        )
+
+    def caution(self) -> str:
+        """Caution about noise in time; empty if there is none."""
+        if not self.in_time:
+            return ""
+        return (
+            f"the noise of successive frames is correlated ({100 * self.in_time:.0f} % more than that of others): did "
+            "the camera reduce noise in time, or are these running means? Gain and read noise come out too small; "
+            "turn it off"
+        )
+
+
+def equal_steps(values: NDArray[Any]) -> tuple[int, ...]:
+    """Find two frames with far more equal values than chance gives: copies of one exposure, whole or in part.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        Differences of neighbours in DN at the same k positions in n frames, integers.
+
+    Returns
+    -------
+    tuple of int
+        Numbers of the two frames that are equal most often; empty if there are none.
+    """
+    count, places = values.shape
+    if count < 2 or places < FEWEST_VALUES:
+        return ()
+    some = values[:, :: -(-places // COMPARED)]
+    pairs = (
+        [(i, j) for i in range(count) for j in range(i + 1, count)]
+        if count <= ALL_PAIRS
+        else [(i, i + 1) for i in range(count - 1)]
+    )
+    shares, chances = [], []
+    for i, j in pairs:
+        step = some[i] - some[j]
+        shares.append(np.count_nonzero(step == 0) / step.size)
+        # Of steps that are all equal, what counts is that the values differ.
+        spread = float(step[step != 0].std()) if shares[-1] < 1 else float(some[i].std())
+        chances.append(1 / (np.sqrt(2 * np.pi) * spread) if spread > LEAST_STEP else 1.0)
+    excess = np.array(shares) - np.maximum(chances, np.median(shares) if count > 2 else 0.0)
+    most = int(excess.argmax())
+    return pairs[most] if excess[most] > COPIED else ()
+
+
+def in_time(values: NDArray[Any]) -> float:
+    """Correlation of the noise of successive frames, beyond that of frames further apart; 0 if not significant.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        Values in DN at the same k positions in n frames, in the order in which they were taken.
+    """
+    count, places = values.shape
+    if count < FRAMES_IN_TIME or places < FEWEST_VALUES:
+        return 0.0
+    some = values[:ALL_PAIRS, :: -(-places // COMPARED)].astype(np.float64)
+    some -= some.mean(0)
+    together = np.square(some).sum(0)
+    # Without what moves.
+    some = some[:, together <= np.quantile(together, STILL)]
+    some /= np.maximum(np.sqrt(np.square(some).mean(1, keepdims=True)), 1e-9)
+    frames = len(some)
+    near = float(np.mean([(some[i] * some[i + 1]).mean() for i in range(frames - 1)]))
+    far = float(np.mean([(some[i] * some[j]).mean() for i in range(frames) for j in range(i + 3, frames)]))
+    error = (some.shape[1] * (frames - 1)) ** -0.5
+    return near - far if near - far > max(IN_TIME, SURE_IN_TIME * error) else 0.0
 
 
 def shares_of_noise(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,8 +1,4 @@
-"""Cheap tests on some rows of a frame; each names the reason of a doubt and a remedy.
-
-To add a test, write a function that takes a `Look` and yields cautions or raises, and add it to
-`TESTS`.
-"""
+"""Cheap tests on some rows of a frame, listed in `TESTS`; each names the reason of a doubt and a remedy."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +12,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes, why_above_white
-from noiseflow.raw.inspection.second_looks import empty_side, noise_below, without_excused
+from noiseflow.raw.inspection.second_looks import WRAPPED, WRAPPED_FROM, empty_side, noise_below, without_excused, wraps
 from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["TESTS", "Look", "inspected"]
@@ -161,6 +157,8 @@ def above_white(look: Look) -> Iterator[str]:
             f"{100 * above / size:.2g} % of the pixels lie far above the white level of {image.white:g} DN "
             f"(up to {top}); " + why_above_white(look.rows(HISTOGRAM_PIXELS), top, image.white, _free_bits(look, 65535))
         )
+    if max(len(counts) for counts in look.counts) > WRAPPED_FROM and wraps(look.counts, WRAPPED_FROM):
+        raise look.fail(WRAPPED)
     over = sum(int(counts[int(image.white) + 1 :].sum()) for counts in look.counts)
     if over > 0.05 * size:
         yield f"{100 * over / size:.2g} % of the pixels lie above the white level of {image.white:g} DN; is it right?"

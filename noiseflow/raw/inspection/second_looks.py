@@ -1,11 +1,22 @@
 """Exceptions to the tests of a frame: row noise, codes too coarse to show noise, and an empty border."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["empty_side", "noise_below", "without_excused"]
+__all__ = ["WRAPPED", "WRAPPED_FROM", "empty_side", "noise_below", "without_excused", "wraps"]
+
+WRAPPED_FROM, LEAST_WRAPPED = 65_536 - 2048, 1e-4
+"""Lowest code that may be a small negative number, and the least part of a frame that such codes make up."""
+
+WRAPPED = (
+    "it has codes close to 0 and close to 65535, and none between: a level was subtracted in unsigned numbers, so that "
+    "what lay below it became large; subtract it in signed numbers and add a pedestal, or give the codes as they were "
+    "with --black"
+)
+"""Reason to refuse a frame that `wraps`."""
 
 COARSE = 1.0
 """Codes are coarse at a level if noise changes them by at most this many codes; also the largest distance, in codes,
@@ -63,6 +74,32 @@ def without_excused(
     """
     left: NDArray[np.bool_] = found & (zero | ~_coarse(segments))
     return left & ~_empty_border(left, mosaic)
+
+
+def wraps(counts: Sequence[NDArray[np.intp]], lowest: int) -> bool:
+    """Whether codes go on from 0 to 65535, as unsigned numbers below zero do: a histogram with a gap, and both ends.
+
+    Hot pixels that saturate lie far above the others too, but few, or all at one code, or not beside dark pixels.
+
+    Parameters
+    ----------
+    counts : sequence of ndarray
+        Histogram of each plane, from code 0.
+    lowest : int
+        Lowest code that may have wrapped.
+    """
+    total = np.zeros(max(len(each) for each in counts), np.intp)
+    for each in counts:
+        total[: len(each)] += each
+    high = total[lowest:]
+    return bool(
+        total[:3].all()
+        and high[-3:].all()
+        and len(total) == 1 << 16
+        and not total[lowest // 2 : lowest].any()
+        and high.sum() > LEAST_WRAPPED * total.sum()
+        and high[len(high) // 2 :].sum() > high[: len(high) // 2].sum()
+    )
 
 
 def empty_side(mosaic: NDArray[Any], side: int, black: float) -> str:

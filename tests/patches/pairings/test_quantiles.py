@@ -9,16 +9,11 @@ from builders import frame
 from burst_of_steps import exposures
 from scipy import stats
 
-from noiseflow.patches.pairings.frames.quantiles import chi2_upper, f_upper, normal_upper
+from noiseflow.patches.pairings.frames.blocks import chi2_upper, f_upper
 from noiseflow.raw.formats.dng import write_dng
 
 CHANCES = [0.5, 0.1, 1e-3, 1e-6, 1e-10, 1e-14]
 FREE = [1, 2, 3, 4, 7, 20, 99, 1000, 65535]
-
-
-@pytest.mark.parametrize("chance", CHANCES[1:])
-def test_normal(chance: float) -> None:
-    assert normal_upper(chance) == pytest.approx(stats.norm.isf(chance), rel=1e-11)
 
 
 @pytest.mark.parametrize("chance", CHANCES)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from builders import BLACK, frame
 
-from noiseflow.patches.pairings.burst import OUTLYING, _line, share
+from noiseflow.patches.pairings.burst import share
+from noiseflow.patches.pairings.frames.blocks import OUTLYING, robust_line
 from noiseflow.patches.shared_mean import Share, mean_of_others
 
 
@@ -40,23 +41,23 @@ def test_a_line_through_blocks_is_least_squares() -> None:
     rng = np.random.default_rng(1)
     x, weights = rng.uniform(0, 100, 60), rng.uniform(0.5, 2, 60)
     y = 3 + 0.2 * x + rng.normal(0, 0.3, 60) / np.sqrt(weights)
-    offset, slope, error = _line(y, x, weights)
+    offset, slope, error = robust_line(y, x, weights)
     # Scaled by the weights, of which all blocks are within `OUTLYING`.
     design = np.stack([np.ones(60), x], 1)
     normal = design.T @ (design * weights[:, None])
     expected = np.linalg.solve(normal, design.T @ (weights * y))
     assert (offset, slope) == pytest.approx(tuple(expected), rel=1e-9)
     assert error == pytest.approx(np.sqrt(np.linalg.inv(normal)[1, 1]), rel=1e-9)
-    assert _line(y, None, weights)[:2] == pytest.approx((np.average(y, weights=weights), 0.0))
-    assert _line(y, np.full(60, 7.0), weights) == pytest.approx((np.average(y, weights=weights), 0.0, np.inf))
-    assert _line(y, x, np.zeros(60)) == (0.0, 0.0, np.inf)
+    assert robust_line(y, None, weights)[:2] == pytest.approx((np.average(y, weights=weights), 0.0))
+    assert robust_line(y, np.full(60, 7.0), weights) == pytest.approx((np.average(y, weights=weights), 0.0, np.inf))
+    assert robust_line(y, x, np.zeros(60)) == (0.0, 0.0, np.inf)
 
 
 def test_blocks_that_lie_far_off_are_left_out() -> None:
     x = np.arange(20.0)
     y = 1 + 2 * x
     y[3] += 50.0
-    assert _line(y, x, np.ones(20))[:2] == pytest.approx((1.0, 2.0))
+    assert robust_line(y, x, np.ones(20))[:2] == pytest.approx((1.0, 2.0))
     near = 1 + 2 * x
     near[3] += 0.5 * OUTLYING
-    assert _line(near, x, np.ones(20))[1] != pytest.approx(2.0, abs=1e-6)
+    assert robust_line(near, x, np.ones(20))[1] != pytest.approx(2.0, abs=1e-6)

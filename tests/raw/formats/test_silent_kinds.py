@@ -112,4 +112,4 @@ def test_two_tags_of_one_iso_that_differ_are_said(tmp_path: Path, iso: int, name
     exif |= {34866: ("long", [named])} if named else {}
     image = read_raw(write_dng_tags(tmp_path / "a.dng", STACK[0], "RGGB", exif=exif))
     assert image.iso == iso
-    assert any("says ISO 200, and RecommendedExposureIndex" in words for words in image.cautions) == said
+    assert any("gives ISO 200 but RecommendedExposureIndex" in words for words in image.cautions) == said

@@ -403,3 +403,31 @@ def test_a_hundredth_of_the_pixels_at_five_quarters_of_the_white_level_is_too_ma
             inspected(changed(image, mosaic))
     else:
         inspected(changed(image, mosaic))
+
+
+def sixteen_bits(codes: np.ndarray, cfa: str = "RGGB") -> RawImage:
+    black = (0.0,) * (1 if cfa == MONO else 4)
+    return RawImage(np.rint(codes).astype(np.int64).astype(np.uint16), cfa, black, 65535.0, 100.0, 0.01, source="a.npy")
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", MONO])
+@pytest.mark.parametrize("sigma", [3, 20, 200])
+@pytest.mark.parametrize("light", [0, 1000])
+def test_codes_that_wrapped_below_zero_are_refused(cfa: str, sigma: float, light: float) -> None:
+    """Black subtracted in unsigned numbers: K was 0.90 for 0.8 and σ 2.6 for 3, and nothing was said."""
+    codes = np.linspace(0, light, 384)[None] + np.random.default_rng(0).normal(0, sigma, (256, 384))
+    with pytest.raises(RawError, match=r"a\.npy: it has codes close to 0 and close to 65535, and none between"):
+        inspected(sixteen_bits(codes, cfa))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_codes_at_both_ends_are_not_all_wrapped(seed: int) -> None:
+    """Hot pixels that saturate, stars that do, and a dark that is cut off at 0."""
+    rng = np.random.default_rng(seed)
+    dark = np.maximum(rng.normal(0, 3, (256, 384)), 0)
+    hot = dark.copy()
+    hot[rng.random(dark.shape) < 1e-3] = 65535
+    spread = np.where(rng.random(dark.shape) < 1e-3, rng.uniform(63_500, 65_535, dark.shape), dark)
+    stars = dark + 90_000 * np.exp(rng.normal(0, 2, dark.shape)) * (rng.random(dark.shape) < 5e-3)
+    for codes in (dark, hot, spread, stars.clip(0, 65535)):
+        assert not [words for words in inspected(sixteen_bits(codes)).cautions if "none between" in words]

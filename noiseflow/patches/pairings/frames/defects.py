@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noiseflow.patches.pairings.frames.blocks import Blocks
-from noiseflow.patches.pairings.frames.quantiles import chi2_upper, f_upper
+from noiseflow.patches.pairings.frames.blocks import Blocks, chi2_upper, f_upper
 from noiseflow.raw.patterns import MONO, offsets
 
 __all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.frames.blocks import median
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
-from noiseflow.patches.pairings.frames.quantiles import chi2_upper, normal_upper
 
 __all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "fine_gain", "frame_shift", "frame_shifts"]
 
@@ -289,12 +289,13 @@ def find_motion(
     sizes = np.abs(z[:, np.isfinite(variance)]).ravel()
     sizes = sizes[:: max(1, sizes.size // ENOUGH)]
     spread = 1.4826 * float(np.median(sizes)) if sizes.size else 0.0
-    threshold = MARGIN * normal_upper(FALSE_ALARM / 2 / z.size) * min(max(spread, 1.0), UNCLEAR)
+    threshold = MARGIN * -NormalDist().inv_cdf(FALSE_ALARM / 2 / z.size) * min(max(spread, 1.0), UNCLEAR)
     moved = (np.abs(z) > threshold).any(1)
     seen = np.asarray(moved.any(0))
     per_frame = moved.mean((1, 2))
     tests = max(sum(len(flow) for flow in flows), 1)
-    sure = chi2_upper(2, FALSE_ALARM / tests)
+    # Upper quantile of χ² with two degrees of freedom.
+    sure = -2 * math.log(FALSE_ALARM / tests)
     shifts = [
         max((each.size for each in flow if each.chi2 > sure and each.part > EXPLAINED), default=0.0) for flow in flows
     ]

@@ -12,9 +12,9 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
-from noiseflow.raw.inspection import shares_of_noise
+from noiseflow.raw.inspection import NoiseInCommon, equal_steps, in_time, shares_of_noise
 
-__all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_shares", "strips", "sum_strip"]
+__all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_follows_light", "noise_shares", "strips", "sum_strip"]
 
 MOST_FRAMES = 2**16
 """Largest number of 16-bit frames whose sum is exact in 32 bits."""
@@ -33,6 +33,9 @@ LIT_DN, MOST_LIGHT = 16.0, 2.0
 
 UNLIKE_DN = 0.8
 """Dim rows of two frames are not compared if their light differs by more than this, 5 % of `LIT_DN`."""
+
+SURE_SIGMAS, MOST_ZEROS = 5.0, 0.01
+"""Standard errors by which the noise must grow with the light; largest part of pixels at code 0, which have none."""
 
 BYTES_AT_ONCE = 1 << 20
 """Bytes of a row of blocks, over several frames, processed at a time; this much fits into the processor's cache."""
@@ -83,10 +86,13 @@ class NoiseShares:
     of_least, of_most : ndarray, shape (n,)
         Ratio to the least expected variance, min(1, r) times that of the median frame, and to the most, max(1, r)
         times it; NaN if unknown.
+    in_common : NoiseInCommon
+        Noise that frames share.
     """
 
     of_least: NDArray[np.float64]
     of_most: NDArray[np.float64]
+    in_common: NoiseInCommon
 
 
 def strips(shape: tuple[int, int]) -> list[Blocks]:
@@ -183,10 +189,44 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     if count == 2 and not bright.all() and abs(float(np.diff(light, axis=0)[0][~bright].mean())) > UNLIKE_DN:
         seen &= bright
     ratio = np.where(bright & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
+    equal = equal_steps(steps[:, seen])
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
-    raw = shares_of_noise(steps[:, seen]) * r**2
-    return NoiseShares(raw / np.minimum(r, 1), raw / np.maximum(r, 1))
+    values = steps[:, seen]
+    common = NoiseInCommon(equal, in_time(values))
+    raw = shares_of_noise(values) * r**2
+    return NoiseShares(raw / np.minimum(r, 1), raw / np.maximum(r, 1), common)
+
+
+def noise_follows_light(stack: PackedFrames, light: NDArray[np.float64]) -> bool:
+    """Whether frames with more light also have more noise, as photon noise; drift of the black level adds none.
+
+    Differences d of neighbours in a row are Δs + n in each frame, if only the black level drifts, and the mean of
+    Σ(light − mean light)·d² is 0; with light it grows as the variance of n, and as Δs.
+
+    Parameters
+    ----------
+    stack : PackedFrames
+        Frames of one scene.
+    light : ndarray, shape (n, C)
+        Light of each frame, DN.
+    """
+    planes, height, width = stack.cube
+    rows = np.linspace(0, height - 1, min(ROWS_COMPARED, height)).astype(int)
+    rising = light - light.mean(0)
+    total = np.zeros((planes, len(rows), width // 2))
+    seen = np.ones(total.shape, np.bool_)
+    zeros = 0
+    for frame, weight in zip(stack.frames, rising, strict=True):
+        pixels = frame.planes[:, rows, : width // 2 * 2].astype(np.float32)
+        out = (pixels >= frame.image.clip_levels()) | (pixels <= 0)
+        seen &= ~(out[..., 1::2] | out[..., ::2])
+        zeros += np.count_nonzero(pixels <= 0)
+        total += weight[:, None, None] * np.square(pixels[..., 1::2] - pixels[..., ::2])
+    if zeros > MOST_ZEROS * 2 * total.size * len(stack.frames) or not seen.any():
+        return False
+    values = total[seen]
+    return bool(values.mean() > SURE_SIGMAS * values.std() / len(values) ** 0.5)
 
 
 def _summed(
@@ -264,8 +304,8 @@ class Sums:
 
     Attributes
     ----------
-    count : int
-        Number of frames.
+    stack, count : PackedFrames and int
+        The frames, and their number.
     levels : ndarray, shape (n, C)
         Mean of each frame's planes, DN.
     black, white : ndarray and float
@@ -285,7 +325,7 @@ class Sums:
     def __init__(
         self, stack: PackedFrames, found: Sequence[dict[str, NDArray[Any]]], defects: Sequence[Defects]
     ) -> None:
-        self.count = len(stack.frames)
+        self.stack, self.count = stack, len(stack.frames)
         self.levels = stack.levels
         self.black, self.white = stack.setting.levels()
         self.blocks = Blocks(stack.shape)
