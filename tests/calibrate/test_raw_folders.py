@@ -18,6 +18,7 @@ from noiseflow.core.errors import DataError, OutputError
 from noiseflow.raw import RawImage, read_raw
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.formats.emva import LISTING
+from noiseflow.raw.settings import RawSettings
 
 K, READ, BLACK, WHITE = 0.8, 5.0, 512.0, 4095.0
 SIZE = (96, 128)
@@ -320,3 +321,15 @@ def test_an_iso_that_the_user_gives_is_its_own(emva, tmp_path):
     assert "nominal" not in out.read_text("utf-8") + found.output
     assert "ISO 400, plane Y (measured):" in found.stdout
     assert "states no ISO" not in found.output
+
+
+def test_frames_of_a_listing_have_its_light_and_the_black_of_its_darks_or_the_user_s(emva):
+    """The listing counts nanoseconds and photons; a pair is no long stack for DSNU."""
+    frames = read_frames([emva])
+    dark = np.mean([io.imread(emva / f"0{half}.png") for half in "ab"])
+    assert frames.black == (pytest.approx(dark),)
+    assert read_frames([emva], settings=RawSettings(black=(7.0,))).black == (7.0,)
+    assert [each.dark for each in frames.groups] == [True, *[False] * 10]
+    assert [each.exposure for each in frames.groups[1:]] == pytest.approx(np.linspace(100, 4000, 10))
+    assert [each.exposure_s for each in frames.groups] == pytest.approx([1e-6, *1e-6 * np.arange(1, 11)])
+    assert not any(each.spatial for each in frames.groups)

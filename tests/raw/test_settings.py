@@ -8,6 +8,8 @@ from hypothesis import given, settings, strategies as st
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
+from noiseflow.raw.black_levels import BlackMap
+from noiseflow.raw.settings import _shifted
 from noiseflow.raw.side_cars import settings_for
 
 SIZE = 'size = [8, 6]\ncfa = "RGGB"\nblack = 2\nwhite = 500\n'
@@ -116,3 +118,22 @@ def test_a_side_car_spells_the_pattern_as_the_flag_does(tmp_path: Path, cfa: str
 def test_no_side_car_changes_nothing(tmp_path: Path) -> None:
     given_ = RawSettings(iso=100.0)
     assert settings_for(tmp_path / "a.raw", given_) == given_
+
+
+@pytest.mark.parametrize("shift", [1, 4])
+def test_left_aligned_codes_and_their_levels_are_divided_alike(shift: int) -> None:
+    """By 2^shift, a map of black levels too; a white of 65535 is the largest code, without its empty bits."""
+    codes = (np.arange(12).reshape(3, 4) << shift).astype(np.uint16)
+    pixels, black, white = _shifted(codes, (32.0, 48.0, 24.0, 8.0), 65535.0, shift, "a.tif")
+    assert pixels.tolist() == np.arange(12).reshape(3, 4).tolist()
+    assert black == pytest.approx(tuple(level / 2**shift for level in (32, 48, 24, 8)))
+    assert white == 65535 // 2**shift
+    mapped = BlackMap(((32.0, 48.0),), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0, 7.0))
+    _, levels, none = _shifted(codes, mapped, None, shift, "a.tif")
+    assert isinstance(levels, BlackMap)
+    assert levels.pixels((3, 4)) == pytest.approx(mapped.pixels((3, 4)) / 2**shift)
+    assert none is None
+    with pytest.raises(RawError, match=f"multiples of {2**shift}"):
+        _shifted(codes + 1, None, None, shift, "a.tif")
+    with pytest.raises(RawError, match="fractional"):
+        _shifted(codes.astype(np.float32), None, None, shift, "a.tif")

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from noiseflow.evaluate.in_time import evaluate_in_time as module
 from noiseflow.evaluate.in_time.frame_correlation import frame_correlation
 from noiseflow.evaluate.in_time.given_the_past import given_the_past
 from noiseflow.evaluate.in_time.jumps import jumps
-from noiseflow.evaluate.in_time.mean_of_frames import mean_of_frames
+from noiseflow.evaluate.in_time.mean_of_frames import MeanOfFrames, mean_of_frames
 from noiseflow.evaluate.in_time.measured import MeasuredSequences
+from noiseflow.evaluate.in_time.registry import METRICS_IN_TIME
 from noiseflow.evaluate.in_time.row_spectrum import row_spectrum
 from noiseflow.evaluate.metric import DATA
 from noiseflow.evaluate.statistics.intervals import VERDICT, ratio_of_sums
+from noiseflow.fit.sequences.tiles import SequenceTiles
 
 TILES, FRAMES, PLANES, HEIGHT, WIDTH = 3, 61, 2, 3, 4
 
@@ -89,3 +92,21 @@ def test_gain_by_the_past_is_of_the_later_half_per_value(measured: MeasuredSeque
     values = np.full(TILES, 31.0 * PLANES * HEIGHT * WIDTH)
     assert found.gain["m"] == ratio_of_sums(numerator=gains, denominator=values, level=VERDICT)
     assert found.gain["m"].value == pytest.approx(gains.sum() / values.sum())
+
+
+def test_progress_counts_the_metrics(measured: MeasuredSequences, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measured_sequences", lambda *arguments: measured)
+    tiles = SequenceTiles(measured.noise[DATA], measured.noise[DATA][:, :1], 100.0, "A", "made", "flat")
+    said: list[tuple[int, int, str]] = []
+    found = module.evaluate_in_time({}, tiles, progress=lambda done, total, note="": said.append((done, total, note)))
+    assert said == [(number, 5, name) for number, name in enumerate(METRICS_IN_TIME, 1)]
+    assert (found.frames, found.tiles, found.source) == (FRAMES, TILES, "made")
+    rows = module.rows_of(found)
+    past, *rest = rows
+    assert past == "frames 30 to 60 given the past, gain over independent frames [nats/dim]"
+    assert rows[past][DATA] == ""
+    assert list(rest[:2]) == ["correlation of frames 1 apart", "correlation of frames 2 apart"]
+    means = found.scores["mean_of_frames"]
+    assert isinstance(means, MeanOfFrames)
+    (of_twenty,) = (cells for label, cells in rows.items() if "mean of 20 frame" in label)
+    assert of_twenty["m"] == f"{means.values['m'][4]:.4f}"

@@ -370,6 +370,7 @@ def test_structure(whole: Evaluation, figures: dict[str, Drawn]) -> None:
         for name in (DATA, *ALL):
             assert lines[name].get_xdata() == pytest.approx(frequencies_of(len(kept[name])))
             assert lines[name].get_ydata() == pytest.approx(kept[name])
+        assert Drawn("", [panel]).at("y") == [1]
         assert panel.get_ylim()[0] == 0
         assert panel.get_ylim()[1] > max(max(each) for each in kept.values())
     pairs = figures["Correlation between planes"]
