@@ -1,6 +1,6 @@
 """Pair each frame of a static burst with the mean of the others."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -30,6 +30,8 @@ SHARPEST = 0.02
 """Largest standard error of a gain for the gains to be used."""
 LEAST_GAIN, UNBIASED = 0.05, 0.02
 """Smallest gain against the other frames that is used, and what shares of the light may miss of 1 together."""
+LEAST_DRIFT_DN, DARKEST, CONTRAST = 2.0, 0.05, 0.1
+"""Black that drifts is reported from so many DN on, beyond the noise at this quantile of blocks; relative contrast."""
 UNEQUAL, LEAST_DIFFERENCE_DN = 0.02, 0.5
 """Frames of a scene with one level are tested for light that changes if their means differ by more than the first
 value, as a fraction of the light, and the second, in DN."""
@@ -109,7 +111,8 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         },
         "defects": sums.defects.facts,
     }
-    return Conclusion(facts, _cautions(scene, sums, signal, motion), motion.blocks)
+    cautions = (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift))
+    return Conclusion(facts, cautions, motion.blocks)
 
 
 def least_light(span: float) -> float:
@@ -124,7 +127,7 @@ def least_light(span: float) -> float:
 
 
 def _refuse_other_light(scene: Scene, light: Array, gains: Array, span: float) -> None:
-    """Refuse a burst in which one frame is far darker or brighter than the others, or shows another picture.
+    """Refuse a burst with one frame far darker or brighter than the others, or of another picture.
 
     Flicker of a lamp does not go so far: the frame is another exposure, a frame without light, or another picture,
     which a fitted gain and offset would hide.  A sky that grows from 20 to 60 DN is refused too: its K would come out
@@ -251,16 +254,25 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
             "darker parts: these pixels are saturated, each at its own code. The gain would come out too small: set "
             "--white below these codes"
         )
-    if (
-        not scene.kind
-        and float(np.abs(signal).mean()) < DARK_PART * span
-        and float(signal.std()) < DARK_PART * span / 10
-    ):
+    if not scene.kind and max(float(np.abs(signal).mean()), 10 * float(signal.std())) < DARK_PART * span:
         cautions.append(
             f"{scene.name}: looks dark ({float(signal.mean()):.3g} DN above black); "
             "if these are dark frames, ingest them with --pairing dark"
         )
     return tuple(cautions)
+
+
+def _drifting(scene: Scene, sums: Sums, drift: FrameDrift) -> Iterator[str]:
+    """Yield a caution if black drifts by more than the noise, which only a scene with contrast shows."""
+    spread, lit = float(np.ptp(offsets := drift.offsets.mean(1))), ~sums.saturated
+    if drift.flicker or scene.kind or not lit.any() or sums.signal.std() < CONTRAST * np.abs(sums.signal).mean():
+        return
+    if spread > max(LEAST_DRIFT_DN, float(np.sqrt(np.quantile(sums.variance[lit], DARKEST)))):
+        low, high = (scene.frames[int(at)].path.name for at in (offsets.argmin(), offsets.argmax()))
+        yield (
+            f"{scene.name}: the black level drifts: {high} lies {spread:.3g} DN above {low}, in dark and bright parts. "
+            "The clean signal counts it as light, so read noise comes out wrong, as with a wrong black level"
+        )
 
 
 def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tuple[float, float] | None:

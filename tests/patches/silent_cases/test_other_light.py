@@ -276,3 +276,20 @@ def test_black_that_drifts_over_a_flat_scene_is_no_light(tmp_path: Path, level: 
     ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16))
     with PatchStore(tmp_path / "p.h5") as store:
         assert not store.scene_facts["burst"]["flicker"]
+
+
+@pytest.mark.parametrize(("drift", "said"), [((0, 0, 0, 8, 8, 8), True), ((0, 4, 8), True), ((0, 1, 0.5, 0), False)])
+@pytest.mark.parametrize("scene", ["ramp", "flat"])
+def test_black_that_drifts_beyond_the_noise_is_said(
+    tmp_path: Path, scene: str, drift: tuple[float, ...], said: bool
+) -> None:
+    """σ was 2.74 for 3 DN where the black level of half of the frames lies 8 DN higher."""
+    signal = {"ramp": RAMP, "flat": 10 * FLAT}[scene]
+    frames = []
+    for number, by in enumerate(drift):
+        rng = np.random.default_rng(number)
+        codes = BLACK + by + GAIN * rng.poisson(signal / GAIN) + rng.normal(0, READ, SHAPE)
+        frames.append(np.clip(np.rint(codes), 0, WHITE).astype(np.uint16))
+    result = ingest([written(tmp_path / "burst", frames)], tmp_path / "p.h5", IngestOptions(patch_size=16))
+    # Over a flat scene it may be light as well.
+    assert any("the black level drifts: " in note for note in result.notes) == (said and scene == "ramp")
