@@ -266,3 +266,11 @@ def test_a_constant_made_by_a_comprehension_is_exchanged() -> None:
 
     fault = fault_at("noiseflow/patches/pairings/frames/defects.py", "(y, x) != (0, 0)", "(y, x) != (9, 9)")
     assert (len(defects.NEIGHBOURS), forked(fault, lambda: len(defects.NEIGHBOURS))) == (8, 9.0)
+
+
+def test_a_constant_of_several_that_are_set_at_once_is_exchanged() -> None:
+    from noiseflow.raw.formats.tags import tiff_pages
+
+    fault = fault_at("noiseflow/raw/formats/tags/tiff_pages.py", "33421, 33422", "33421, 9")
+    assert (tiff_pages.CFA_PATTERN, forked(fault, lambda: tiff_pages.CFA_PATTERN)) == (33422, 9.0)
+    assert forked(fault, lambda: tiff_pages.CFA_REPEAT) == 33421
