@@ -12,7 +12,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
-from noiseflow.raw.inspection import NoiseInCommon, equal_steps, in_time, shares_of_noise
+from noiseflow.raw.inspection import COMPARED, NoiseInCommon, equal_steps, in_time, shares_of_noise
 
 __all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_follows_light", "noise_shares", "strips", "sum_strip"]
 
@@ -189,7 +189,8 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     if count == 2 and not bright.all() and abs(float(np.diff(light, axis=0)[0][~bright].mean())) > UNLIKE_DN:
         seen &= bright
     ratio = np.where(bright & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
-    equal = equal_steps(steps[:, seen])
+    places = np.flatnonzero(seen)
+    equal = equal_steps(steps.reshape(count, -1)[:, places[:: max(1, len(places) // COMPARED)]])
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
     values = steps[:, seen]
