@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,9 @@ SHOWN = 3
 
 AGAIN_S = 0.01
 """Delay in seconds before a signal is sent again whose exception Python dropped, such as in a destructor."""
+
+REPLACED_S = 1.0
+"""An error so many seconds after a signal is taken for its consequence: libraries replace exceptions by their own."""
 
 State = tuple[int, int, int]
 
@@ -75,7 +79,8 @@ def listening() -> Iterator[None]:
             os._exit(128 + number)
         came.append(number)
         if _place.within:
-            raise Stopped(number)
+            _place.stopped, _place.stopped_at = Stopped(number), time.monotonic()
+            raise _place.stopped
         # Before or after the command, where click would print "Aborted!".
         line, status = farewell(_place.ctx, Stopped(number))
         with suppress(OSError, ValueError):
@@ -88,6 +93,7 @@ def listening() -> Iterator[None]:
     # Replace default handlers only: under nohup, HUP stays ignored.
     before = {number: signal.getsignal(number) for number in NAMES if signal.getsignal(number) in defaults}
     report, again = sys.unraisablehook, list[threading.Timer]()
+    of_threads = threading.excepthook
 
     def dropped(what: "sys.UnraisableHookArgs") -> None:
         if not isinstance(what.exc_value, Stopped):
@@ -97,13 +103,18 @@ def listening() -> Iterator[None]:
         again.append(threading.Timer(AGAIN_S, os.kill, (os.getpid(), what.exc_value.number)))
         again[-1].start()
 
+    def in_thread(what: "threading.ExceptHookArgs") -> None:
+        # TensorBoard raises what its thread could not write in the main thread too, which says it in one line.
+        if not (isinstance(what.exc_value, OSError) and type(what.thread).__name__ == "_AsyncWriterThread"):
+            of_threads(what)
+
     try:
-        sys.unraisablehook = dropped
+        sys.unraisablehook, threading.excepthook = dropped, in_thread
         for number in before:
             signal.signal(number, stop)
         yield
     finally:
-        sys.unraisablehook = report
+        sys.unraisablehook, threading.excepthook = report, of_threads
         for timer in again:
             timer.cancel()
         _place.ctx = None
@@ -117,6 +128,8 @@ class _Place:
     def __init__(self) -> None:
         self.ctx: click.Context | None = None
         self.within = False
+        self.stopped: Stopped | None = None
+        self.stopped_at = 0.0
 
 
 _place = _Place()
@@ -133,11 +146,18 @@ class _Running:
 
 @contextmanager
 def begun(ctx: click.Context, arguments: Sequence[str]) -> Iterator[None]:
-    """Record the arguments of a command and that it is running; the caller catches `Stopped`."""
+    """Record the arguments of a command and that it is running; the caller catches `Stopped`.
+
+    `Stopped` is raised as well where a library has replaced it by an error of its own, such as of a damaged file.
+    """
     ctx.meta[META] = _Running(arguments)
-    _place.ctx, _place.within = ctx, True
+    _place.ctx, _place.within, _place.stopped = ctx, True, None
     try:
         yield
+    except Exception as error:
+        if _place.stopped is None or time.monotonic() > _place.stopped_at + REPLACED_S:
+            raise
+        raise _place.stopped from error
     finally:
         _place.within = False
 

@@ -64,10 +64,11 @@ def print_table(
     room = console.width
     shown = _that_fit(used, widths, room - min(labels, NARROWEST))
     left = room - sum(widths[name] + GAP for name in shown)
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", collapse_padding=True)
+    # Gaps are part of the columns: before rich 15, padding at the edge was counted but not shown, and values were cut.
+    table = Table(box=None, pad_edge=False, padding=0, header_style="bold")
     table.add_column(heading, width=max(1, min(labels, left)), overflow="fold")
     for name in shown:
-        table.add_column(Text(name), justify="right", no_wrap=True, width=widths[name])
+        table.add_column(Text(name), justify="right", no_wrap=True, width=widths[name] + GAP)
     for label, cells in rows.items():
         table.add_row(Text(label), *(Text(cells.get(name, "")) for name in shown))
     console.print(table)

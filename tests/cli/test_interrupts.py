@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from builders import burst_folder, gaussian_store
 from click.testing import CliRunner
 
 from noiseflow.cli import main
+from noiseflow.cli.interrupts import listening
+from noiseflow.core.errors import DataError
 from noiseflow.models import ModelSpec, build, save
 
 COMMAND = [sys.executable, "-m", "noiseflow"]
@@ -338,6 +341,60 @@ def test_a_signal_that_comes_in_a_destructor_is_not_lost(
     assert result.exit_code == 143, result.output
     assert "Traceback" not in result.output
     assert "stopped by TERM" in result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_signal_that_a_library_turns_into_an_error_stops_the_command(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: bool
+) -> None:
+    """safetensors said of Ctrl-C while it made a tensor that the file of weights is damaged, with exit 1."""
+
+    def replaced(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            if later:
+                monkeypatch.setattr("noiseflow.cli.interrupts.REPLACED_S", -1.0)
+            raise DataError("weights: is damaged") from None
+
+    monkeypatch.setattr("noiseflow.patches.ingestion.ingestion.layout_of_all", replaced)
+    words = ["ingest", str(work / "raws"), "--patch-size", "8", "--jobs", "1", "--out", str(tmp_path / "s.h5")]
+    result = CliRunner().invoke(main, words)
+    last = result.stderr.strip().splitlines()[-1]
+    if later:
+        # An error long after a signal that was lost is an error.
+        assert (result.exit_code, last) == (1, "noiseflow: weights: is damaged")
+        return
+    assert result.exit_code == 130, result.output
+    assert last.startswith("noiseflow: stopped by Ctrl-C; ")
+    assert "damaged" not in result.output
+
+
+class _AsyncWriterThread(threading.Thread):
+    """As TensorBoard's, of the same name."""
+
+    def run(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+class OtherThread(_AsyncWriterThread):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "said"), [(_AsyncWriterThread, False), (OtherThread, True)])
+def test_what_tensorboard_cannot_write_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, kind: type[threading.Thread], said: bool
+) -> None:
+    """Its thread printed one, above the line of the command."""
+    shown: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    with listening():
+        thread = kind()
+        thread.start()
+        thread.join()
+    assert bool(shown) == said
+    assert threading.excepthook == shown.append
 
 
 @pytest.mark.parametrize(

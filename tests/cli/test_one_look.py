@@ -165,7 +165,8 @@ def test_summaries_are_whole_sentences_at_80_columns() -> None:
 
 def test_the_nearest_name_is_suggested() -> None:
     assert "Did you mean evaluate?" in run("evalute").output
-    assert "Did you mean '--overwrite'" in run("demo", "x", "--overwite").output
+    # Older releases of click do not quote it.
+    assert "Did you mean --overwrite" in run("demo", "x", "--overwite").output.replace("'", "")
     assert "Did you mean burst?" in run("ingest", "raws", "--out", "p.h5", "--pairing", "bust").output
 
 

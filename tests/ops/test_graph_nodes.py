@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
+from noiseflow.augment.augmentation import GRAPHS_TAKE_GENERATORS
 from noiseflow.flows import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.ops.native import OPERATIONS, compiled
@@ -59,6 +60,7 @@ def test_the_profiler_shows_kernels_by_name() -> None:
     assert "noiseflow::multiply_by_std" in {event.key for event in profiled.key_averages()}
 
 
+@pytest.mark.skipif(not GRAPHS_TAKE_GENERATORS, reason="older torch breaks the graph at a dataclass or a generator")
 @pytest.mark.parametrize("model", ["physics_flow", "noise_flow"])
 def test_a_density_is_one_graph_with_the_gradients_of_the_call(model: str) -> None:
     made = build(ModelSpec(model, cameras=("A",), isos=(100.0, 800.0))).double().eval()

@@ -124,9 +124,7 @@ def test_a_fault_is_planted_in_functions_and_constants() -> None:
 
     file = "noiseflow/calibrate/measurement.py"
     assert measurement.quantile(math.inf) == pytest.approx(1.96, abs=1e-3)
-    function = fault_at(
-        file, "0.5 + LEVEL / 2)\n    return float(student", "0.5 + LEVEL / 4)\n    return float(student"
-    )
+    function = fault_at(file, "0.5 + LEVEL / 2)\n    # Imported", "0.5 + LEVEL / 4)\n    # Imported")
     assert forked(function, lambda: measurement.quantile(math.inf)) == pytest.approx(0.636, abs=1e-3)
     constant = fault_at(file, f"LEVEL = {measurement.LEVEL}", "LEVEL = 0.5")
     assert forked(constant, lambda: measurement.quantile(math.inf)) == pytest.approx(0.6745, abs=1e-3)
@@ -141,9 +139,9 @@ def test_tests_of_a_fault_are_those_that_enter_its_block(tmp_path: Path) -> None
         f"tests/models/test_a.py::d\t0.01\t{file}:root\ntests/models/test_a.py::e\t0.02\t{file}:quantile#1\n"
     )
     mapped = read_reach(tmp_path / "reach.txt")
-    mutant = fault_at(file, "0.5 + LEVEL / 2, degrees_of_freedom", "0")
+    mutant = fault_at(file, "0.5 + LEVEL / 2))", "0))")
     assert likely_tests(mutant, mapped, []) == ["tests/models/test_a.py::c", "tests/models/test_a.py::b"]
-    infinite = fault_at(file, "0.5 + LEVEL / 2)\n    return float(student", "0")
+    infinite = fault_at(file, "0.5 + LEVEL / 2)\n    # Imported", "0")
     assert likely_tests(infinite, mapped, []) == ["tests/models/test_a.py::e"]
     near = f"{near_tests(file)[0]}::a"
     assert likely_tests(mutant, {}, [near, "tests/raw/test_image.py::b"]) == [near]
@@ -154,7 +152,7 @@ def test_tests_of_a_file_are_run_in_a_row(tmp_path: Path) -> None:
     file = "noiseflow/calibrate/measurement.py"
     seconds = {"tests/models/test_a.py::b": 0.1, "tests/models/test_c.py::d": 0.2, "tests/models/test_a.py::e": 0.3}
     (tmp_path / "reach.txt").write_text("".join(f"{test}\t{each}\t{file}:quantile\n" for test, each in seconds.items()))
-    mutant = fault_at(file, "0.5 + LEVEL / 2, degrees_of_freedom", "0")
+    mutant = fault_at(file, "0.5 + LEVEL / 2))", "0))")
     found = [
         test.removeprefix("tests/models/test_") for test in likely_tests(mutant, read_reach(tmp_path / "reach.txt"), [])
     ]
@@ -268,3 +266,11 @@ def test_a_constant_made_by_a_comprehension_is_exchanged() -> None:
 
     fault = fault_at("noiseflow/patches/pairings/frames/defects.py", "(y, x) != (0, 0)", "(y, x) != (9, 9)")
     assert (len(defects.NEIGHBOURS), forked(fault, lambda: len(defects.NEIGHBOURS))) == (8, 9.0)
+
+
+def test_a_constant_of_several_that_are_set_at_once_is_exchanged() -> None:
+    from noiseflow.raw.formats.tags import tiff_pages
+
+    fault = fault_at("noiseflow/raw/formats/tags/tiff_pages.py", "33421, 33422", "33421, 9")
+    assert (tiff_pages.CFA_PATTERN, forked(fault, lambda: tiff_pages.CFA_PATTERN)) == (33422, 9.0)
+    assert forked(fault, lambda: tiff_pages.CFA_REPEAT) == 33421

@@ -24,8 +24,8 @@ __all__ = ["TEST_TOOLS", "lower_bounds"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "markdown-it-py")
-"""What the quick tests need beside the package; tests of references and extras that are absent are skipped."""
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "markdown-it-py", "setuptools>=77")
+"""Tools of the quick tests; setuptools makes a source distribution.  Tests of absent extras are skipped."""
 
 
 def lower_bounds(setup_cfg: str) -> list[str]:

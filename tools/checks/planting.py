@@ -117,9 +117,18 @@ def _exchange_constant(module: ModuleType, mutant: Mutant, text: str) -> None:
             if not isinstance(node, ast.Assign) or not node.lineno <= mutant.line <= (node.end_lineno or 0):
                 continue
             value = eval(compile(ast.Expression(node.value), mutant.file, "eval"), vars(module))
-            for name in (each.id for each in node.targets if isinstance(each, ast.Name)):
-                _set_everywhere(holder, name, value)
-            return
+            names = [
+                (each.id, part)
+                for target in node.targets
+                for each, part in (
+                    zip(target.elts, value, strict=True) if isinstance(target, ast.Tuple) else [(target, value)]
+                )
+                if isinstance(each, ast.Name)
+            ]
+            for name, part in names:
+                _set_everywhere(holder, name, part)
+            if names:
+                return
     raise NotPlantedError(f"{mutant.file}:{mutant.line}: neither a function nor a constant")
 
 

@@ -169,9 +169,12 @@ def _scenes(shape: tuple[int, int, int], side: int) -> tuple[Tensor, Tensor, Ten
     # Twice the size of a patch, so that the periodic texture does not repeat within it.
     down, across = (torch.fft.fftfreq(2 * size) for size in (height, width))
     radius = (down[:, None].square() + across.square()).sqrt()
-    radius[0, 0] = torch.inf
+    radius[0, 0] = 1.0
     white = torch.randn(SCENES, 2 * height, 2 * width, generator=draws)
-    texture = torch.fft.ifft2(torch.fft.fft2(white) / radius.square()).real[:, None, :height, :width]
+    spectrum = torch.fft.fft2(white) / radius.square()
+    # Zero mean.  A division by infinity would do, but is NaN in PyTorch 2.4.
+    spectrum[:, 0, 0] = 0
+    texture = torch.fft.ifft2(spectrum).real[:, None, :height, :width]
     # The texture of each colour differs from the common one by 20 %.
     tint = torch.randn(SCENES, planes, 1, 1, generator=draws)
     patches = texture * (1 + 0.2 * tint)

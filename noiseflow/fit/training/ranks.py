@@ -5,6 +5,7 @@ result of a single process.  The models are small enough for one message per ste
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def joined() -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), dist.get_world_size(), local, _restarts() > 0)
     finally:
         if ours:
-            dist.destroy_process_group()
+            _leave()
 
 
 def _join() -> None:
@@ -154,6 +155,27 @@ def _join() -> None:
         store = dist.PrefixStore(f"restart {_restarts()}", store)  # type: ignore[attr-defined]
     kinds = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(kinds, store=store, rank=rank, world_size=world)
+
+
+def _leave() -> None:
+    """Destroy the process group, after its threads have freed the tensors of their last messages.
+
+    Before PyTorch 2.8, the destructor keeps the interpreter locked while it joins threads that may still need it to
+    free a tensor, and hung for ever (pytorch pull request 154976).
+    """
+    group = dist.group.WORLD
+    dist.destroy_process_group()
+    if group is not None and _version() < (2, 8):
+        time.sleep(FREED_S)
+    del group
+
+
+FREED_S = 0.5
+"""Seconds in which a thread on a busy machine surely frees the tensors of a message that has arrived."""
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(map(int, torch.__version__.split("+")[0].split(".")[:2]))
 
 
 def _restarts() -> int:

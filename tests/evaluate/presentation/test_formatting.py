@@ -4,11 +4,11 @@ import math
 
 import pytest
 
+from noiseflow.core.text import counted
 from noiseflow.evaluate.metrics.moments import Beyond
 from noiseflow.evaluate.presentation.formatting import (
     cell_labels,
     cell_name,
-    count,
     join,
     number,
     percent,
@@ -32,8 +32,8 @@ def test_a_number_has_its_decimals_and_no_minus_before_zero(value: float | None,
 def test_parts_factors_and_counts() -> None:
     assert (percent(0.1234), percent(0.1234, 1), percent(-0.5)) == ("12 %", "12.3 %", "−50 %")
     assert (times(1.8649), times(120.0), times(math.nan)) == ("1.86 ×", "120 ×", "–")
-    assert (count(1, "frame"), count(0, "frame"), count(20_000, "frame")) == ("1 frame", "0 frames", "20,000 frames")
-    assert (count(1, "axis", "axes"), count(2, "axis", "axes")) == ("1 axis", "2 axes")
+    assert [counted(number, "frame") for number in (1, 0, 20_000)] == ["1 frame", "0 frames", "20,000 frames"]
+    assert (counted(1, "axis", "axes"), counted(2, "axis", "axes")) == ("1 axis", "2 axes")
     assert (join([]), join(["a"]), join(["a", "b"]), join(["a", "b", "c"])) == ("", "a", "a and b", "a, b and c")
 
 

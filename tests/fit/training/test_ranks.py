@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from shared_work import MODELS, gradient, trained_point
 
 from noiseflow.cli import main
 from noiseflow.core.errors import ModelError
+from noiseflow.fit.training import ranks
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.fit.training.ranks import ALONE, joined
 from noiseflow.fit.training.state import read_state
@@ -149,3 +151,30 @@ def test_one_of_two_is_killed_and_they_go_on(store: Path, tmp_path: Path) -> Non
     of_one = [row["held_out_nll"] for row in read_state(out["alone"] / "state")[0].history]
     assert figures == pytest.approx(of_one, abs=1e-4)
     assert of_one[-1] < of_one[0] - 0.01
+
+
+@pytest.mark.parametrize(
+    ("version", "waits"), [("2.4.0", True), ("2.7.1+cpu", True), ("2.8.0", False), ("2.15.0", False)]
+)
+def test_the_threads_of_a_group_free_their_tensors_before_it_goes(
+    version: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With PyTorch 2.4 every second command of two processes hung at its end on a busy machine."""
+    said: list[object] = []
+
+    class Group:
+        def __del__(self) -> None:
+            said.append("gone")
+
+    held = SimpleNamespace(WORLD=Group())
+
+    def destroyed() -> None:
+        del held.WORLD
+        said.append("destroyed")
+
+    monkeypatch.setattr(ranks.dist, "group", held)
+    monkeypatch.setattr(ranks.dist, "destroy_process_group", destroyed)
+    monkeypatch.setattr(ranks.time, "sleep", said.append)
+    monkeypatch.setattr(ranks.torch, "__version__", version)
+    ranks._leave()
+    assert said == ["destroyed", *([ranks.FREED_S] if waits else []), "gone"]

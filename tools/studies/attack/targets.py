@@ -72,7 +72,8 @@ TARGETS = {
         "denoise raws/frame_00.dng --model run --out OUT.dng --preview OUT.png", "OUT.dng", ("",), also=("OUT.png",)
     ),
     "train-denoiser": Target(
-        "train-denoiser --model run --steps 2 --batch 1 --side 8 --out OUT", same=("photo_denoiser.safetensors",)
+        "train-denoiser --model run --frames raws --steps 2 --batch 1 --side 8 --out OUT",
+        same=("photo_denoiser.safetensors",),
     ),
     "transfer": Target(
         "transfer raws/frame_00.dng --from sony-a7s2 --to PG-12 --out OUT.dng --seed 1", "OUT.dng", ("",)
