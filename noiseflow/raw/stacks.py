@@ -63,7 +63,7 @@ def _steps(block: NDArray[Any], axis: int) -> float:
 
 
 def refuse_hidden_frames(path: Path, pages: int, shape: Sequence[int], height: int, width: int) -> None:
-    """Refuse a TIFF whose description tells of more frames than it has pages.
+    """Refuse a TIFF whose description says that it has more frames than it has pages.
 
     ImageJ and tifffile may write one directory for a whole stack, whose pixels follow one another.
 
@@ -86,7 +86,7 @@ def refuse_hidden_frames(path: Path, pages: int, shape: Sequence[int], height: i
     frames = int(np.prod(shape, dtype=np.int64)) // max(height * width, 1)
     if frames > pages:
         raise RawError(
-            f"{path}: its description tells of {frames} frames, but it has {pages} page{'s' if pages > 1 else ''}; a "
+            f"{path}: its description says {frames} frames, but it has {pages} page{'s' if pages > 1 else ''}; a "
             "stack behind a single directory is not read: save it as a TIFF with a page for each frame, or as NPY, for "
             "example by numpy.save('frames.npy', tifffile.imread(file))"
         )

@@ -41,8 +41,8 @@ ALL_PAIRS, COMPARED = 16, 4096
 
 COPIED, LEAST_STEP = 0.2, 2.0
 """Two frames are copies if this fraction of their values are equal beyond chance.  Chance is the normal density at 0
-of the differences, or the share of equal values in the middle pair; differences below the second value, in DN, are not
-judged: coarse codes are equal often."""
+of the differences, or the share of equal values in the middle pair; differences below the second value, in codes, are
+not judged: coarse codes are equal often."""
 
 FRAMES_IN_TIME, IN_TIME, SURE_IN_TIME = 5, 0.15, 6.0
 """Fewest frames that show noise reduction in time; the correlation of successive frames that is reported, beyond that
@@ -102,6 +102,8 @@ def equal_steps(values: NDArray[Any]) -> tuple[int, ...]:
     if count < 2 or places < FEWEST_VALUES:
         return ()
     some = values[:, :: -(-places // COMPARED)]
+    # Left-aligned codes are multiples of a number, and as coarse as if they were divided by it.
+    some = some / max(int(np.gcd.reduce(np.abs(some).astype(np.int64), axis=None)), 1)
     pairs = (
         [(i, j) for i in range(count) for j in range(i + 1, count)]
         if count <= ALL_PAIRS

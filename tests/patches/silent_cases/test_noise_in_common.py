@@ -73,6 +73,24 @@ def test_coarse_codes_are_often_equal_by_chance(sigma: float, count: int) -> Non
         assert in_time(steps) == 0
 
 
+@pytest.mark.parametrize("unit", [4, 16])
+def test_multiplied_codes_are_as_coarse_as_those_they_are_made_of(unit: int) -> None:
+    """Two frames of 12 bits in 16 with σ of half a code, 20,000 positions."""
+    rng = np.random.default_rng(0)
+    codes = np.rint(rng.uniform(100, 1000, (1, 2, 20_000)) + rng.normal(0, 0.5, (2, 2, 20_000)))
+    assert equal_steps((unit * (codes[:, 1] - codes[:, 0])).astype(np.float32)) == ()
+
+
+def test_a_night_without_noise_in_the_dark_is_no_copy(tmp_path: Path) -> None:
+    """An 8-bit camera: 70 % of the pixels are equal in both frames, and the others have noise of 10 DN."""
+    rng = np.random.default_rng(0)
+    light = np.where(np.arange(SIGNAL.shape[1]) % 20 < 14, 0, 500.0) + 0 * SIGNAL
+    frames = [np.rint(64 + light + np.where(light > 0, 10, 0.1) * rng.normal(size=light.shape)) for _ in range(2)]
+    assert not [
+        note for note in notes_of(tmp_path / "burst", [each.astype(np.uint16) for each in frames]) if "noise" in note
+    ]
+
+
 @pytest.mark.parametrize("tail", [1e-3, 0.02])
 def test_jumping_pixels_are_no_noise_in_time(tail: float) -> None:
     rng = np.random.default_rng(0)

@@ -34,6 +34,9 @@ LIT_DN, MOST_LIGHT = 16.0, 2.0
 UNLIKE_DN = 0.8
 """Dim rows of two frames are not compared if their light differs by more than this, 5 % of `LIT_DN`."""
 
+BRIGHT_PART, FEWEST_BRIGHT = 0.1, 1500
+"""Two frames are compared for equal values in this part of the pixels, the brightest; and the fewest of these."""
+
 SURE_SIGMAS, MOST_ZEROS = 5.0, 0.01
 """Standard errors by which the noise must grow with the light; largest part of pixels at code 0, which have none."""
 
@@ -189,7 +192,13 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     if count == 2 and not bright.all() and abs(float(np.diff(light, axis=0)[0][~bright].mean())) > UNLIKE_DN:
         seen &= bright
     ratio = np.where(bright & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
-    places = np.flatnonzero(seen)
+    compared = seen
+    if count == 2:
+        # No third frame says how often values are equal by chance, as in the dark where noise is below a code.
+        both = pixels[..., 1::2] + pixels[..., ::2]
+        some = max(BRIGHT_PART, min(FEWEST_BRIGHT / max(int(seen.sum()), 1), 1.0))
+        compared = seen & (both >= np.quantile(both[seen], 1 - some)) if seen.any() else seen
+    places = np.flatnonzero(compared)
     equal = equal_steps(steps.reshape(count, -1)[:, places[:: max(1, len(places) // COMPARED)]])
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
