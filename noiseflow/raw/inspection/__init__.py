@@ -1,6 +1,7 @@
 """Check the pixels of frames for faults before they are used."""
 
 from noiseflow.raw.inspection.across_frames import (
+    COMPARED,
     QUIET,
     NoiseInCommon,
     equal_steps,
@@ -13,6 +14,7 @@ from noiseflow.raw.inspection.across_frames import (
 from noiseflow.raw.inspection.frame import inspected
 
 __all__ = [
+    "COMPARED",
     "QUIET",
     "NoiseInCommon",
     "equal_steps",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "COMPARED",
     "QUIET",
     "NoiseInCommon",
     "equal_steps",
@@ -35,7 +36,7 @@ QUIET, STILL, FEWEST_VALUES = 0.4, 0.9, 1000
 """A frame is reported below this fraction of the other frames' noise variance; the fraction of values compared, without
 those that change most, which may show motion; and the fewest values for a comparison."""
 
-ALL_PAIRS, COMPARED = 16, 8192
+ALL_PAIRS, COMPARED = 16, 4096
 """Largest number of frames of which all pairs are compared, of more only neighbours; and largest number of values."""
 
 COPIED, LEAST_STEP = 0.2, 2.0
@@ -131,7 +132,7 @@ def in_time(values: NDArray[Any]) -> float:
     count, places = values.shape
     if count < FRAMES_IN_TIME or places < FEWEST_VALUES:
         return 0.0
-    some = values[:ALL_PAIRS, :: -(-places // COMPARED)].astype(np.float64)
+    some = values[:ALL_PAIRS, :: -(-places // COMPARED)].astype(np.float32)
     some -= some.mean(0)
     together = np.square(some).sum(0)
     # Without what moves.

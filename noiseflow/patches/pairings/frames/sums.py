@@ -12,7 +12,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
-from noiseflow.raw.inspection import NoiseInCommon, equal_steps, in_time, shares_of_noise
+from noiseflow.raw.inspection import COMPARED, NoiseInCommon, equal_steps, in_time, shares_of_noise
 
 __all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_follows_light", "noise_shares", "strips", "sum_strip"]
 
@@ -198,7 +198,8 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
         both = pixels[..., 1::2] + pixels[..., ::2]
         some = max(BRIGHT_PART, min(FEWEST_BRIGHT / max(int(seen.sum()), 1), 1.0))
         compared = seen & (both >= np.quantile(both[seen], 1 - some)) if seen.any() else seen
-    equal = equal_steps(steps[:, compared])
+    places = np.flatnonzero(compared)
+    equal = equal_steps(steps.reshape(count, -1)[:, places[:: max(1, len(places) // COMPARED)]])
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
     values = steps[:, seen]
