@@ -243,7 +243,10 @@ def _gains(part: _Frames) -> Iterator[str]:
     light = (part.sums((part.clean * part.seen).sum((1, 2, 3)))[count > 0]) / count[count > 0]
     if len(light) < FRAMES or not (variance > 0).all():
         return
-    line = np.maximum(np.polyval(np.polyfit(light, variance, 1, w=1 / variance), light), 0.1 * variance.min())
+    design = np.stack([light, np.ones_like(light)], 1)
+    # In the dark all light is 0, and the line a constant.
+    solution = np.linalg.lstsq(design / variance[:, None], np.ones_like(light), rcond=None)[0]
+    line = np.maximum(design @ solution, 0.1 * variance.min())
     order = np.argsort(light)
     pairs = [(a, b) for a, b in itertools.pairwise(order) if abs(light[a] - light[b]) <= 0.1 * abs(light[b]) + 1e-3]
     if len(pairs) < FRAMES // 2:

@@ -157,6 +157,8 @@ def batch_of(seed: int, kind: str) -> tuple[PatchBatch, np.ndarray]:
         )
     if kind == "particles":
         noise += np.where(rng.random(noise.shape) < 5e-5, 200 * rng.exponential(size=noise.shape), 0)
+    if kind.endswith("frames"):
+        noise /= sigma
     if kind == "dim ramp":
         noise *= np.sqrt(1 + 2 * frame)[:, None, None, None] / sigma
     if kind == "two gains":
@@ -164,6 +166,8 @@ def batch_of(seed: int, kind: str) -> tuple[PatchBatch, np.ndarray]:
     table = np.zeros(144, fields(4))
     table["black"], table["white"] = 64.0, 1063.0
     light = np.where(frame % 2, 0.5, 0.0) if kind != "dim ramp" else frame * 5e-4
+    if kind.endswith("frames"):
+        light[:] = 0.3 if kind == "flat frames" else 0
     clean = np.broadcast_to(light[:, None, None, None], noise.shape)
     parts = (torch.from_numpy(np.ascontiguousarray(each)).float() for each in (noise / 999, clean))
     return PatchBatch(*parts, torch.full((144,), 100.0), torch.zeros(144, dtype=torch.long), table), frame
@@ -194,6 +198,8 @@ def test_noise_that_no_model_has_is_said(kind: str, said: str) -> None:
         "fixed columns",
         "particles",
         "dim ramp",
+        "dark frames",
+        "flat frames",
     ],
 )
 def test_noise_that_models_have_is_not_doubted(kind: str) -> None:
