@@ -1,7 +1,6 @@
 """Whether what stands under a final name is whole."""
 
 import hashlib
-import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,8 +68,10 @@ def _picture(path: Path) -> None:
 
 
 def _page(path: Path) -> None:
-    if not re.search(r"</html>\s*$", path.read_text()):
-        raise ValueError(f"{path}: a page without an end")
+    from noiseflow.core.output.marks import has_mark
+
+    if not has_mark(path):
+        raise ValueError(f"{path}: a page without an end, or other than its checksum says")
 
 
 def _program(path: Path) -> None:
