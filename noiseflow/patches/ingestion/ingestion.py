@@ -102,6 +102,9 @@ def ingest(
         folder = partial_of(out)
         with executor(jobs or _processes(collections), scheduler) as pool:
             plan = make_plan(sources, collections, options)
+            if PAIRINGS[plan.pairing].stacking is not None:
+                # Imported once, before processes are forked.
+                importlib.import_module("scipy.special")
             with on_disk(out):
                 resumed = _begin(folder, plan, overwrite=overwrite)
             notes, known, whole = _make(pool, folder, out, sources, plan, progress)

@@ -6,10 +6,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.frames.blocks import MIDDLE, chi2_upper, median, robust_line
+from noiseflow.patches.pairings.frames.blocks import MIDDLE, median, robust_line
 from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion
 from noiseflow.patches.pairings.frames.sums import Sums, noise_follows_light
 from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
@@ -370,7 +371,7 @@ def _wanted(slopes: Sequence[float], errors: Sequence[float], planes: int) -> bo
     """Whether the frames need gains, 1 + slopes, and these are known well enough."""
     n = len(slopes)
     chi2 = sum((slope / error) ** 2 for slope, error in zip(slopes, errors, strict=True))
-    return max(errors) < SHARPEST and chi2 > chi2_upper(n, SURE / planes)
+    return max(errors) < SHARPEST and bool(chi2 > scipy.special.chdtri(n, SURE / planes))
 
 
 def _of_pixels(shifts: Sequence[Shift]) -> list[tuple[list[float], list[float]]]:

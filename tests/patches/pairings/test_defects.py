@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
 from simulated_scenes import BLACK, pairs, prepared, scene, shoot
 
-from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS
+from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS, _rare_ratio
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -123,3 +124,9 @@ def test_hot_pixels_of_a_burst_are_found_among_stars() -> None:
     assert mask[y, x].mean() > 0.9
     assert mask.sum() <= 40
     assert defects["counts"]["hot"] == mask.sum()
+
+
+@pytest.mark.parametrize(("above", "below"), [(1, 8), (2, 16), (7, 56), (49, 392)])
+@pytest.mark.parametrize("chance", [1e-3, 1e-6, 1e-10])
+def test_rare_ratio_is_scipy_s_f(above: int, below: int, chance: float) -> None:
+    assert stats.f.sf(_rare_ratio(chance, above, below), above, below) == pytest.approx(chance, rel=1e-9)
