@@ -63,7 +63,7 @@ class MaskedNet(SavedState):
         super().__init__()
         if width < planes or width % planes or above < 0 or beside < 0:
             raise ModelError(
-                f"masked net: expected a width that is a multiple of the number of planes, {planes}, and a window ≥ 0; "
+                f"masked net: expected a width that is a multiple of {planes}, the number of planes, and a window ≥ 0; "
                 f"got width {width}, window {above} above, {beside} beside"
             )
         self.planes, self.width, self.above, self.beside = planes, width, above, beside

@@ -64,7 +64,7 @@ def test_four_images_may_be_four_planes(tmp_path: Path, suffix: str) -> None:
 def test_a_stack_behind_one_page_is_refused(tmp_path: Path, how: dict[str, bool]) -> None:
     """Eight of nine frames were dropped in silence."""
     tifffile.imwrite(tmp_path / "a.tif", frames(9, 40, 60, 300, 6), **how)
-    with pytest.raises(RawError, match=r"tells of 9 frames, but it has 1 page; a stack behind a single directory"):
+    with pytest.raises(RawError, match=r"says 9 frames, but it has 1 page; a stack behind a single directory"):
         read_raw(tmp_path / "a.tif", SETTINGS)
 
 

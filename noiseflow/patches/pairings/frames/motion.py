@@ -147,11 +147,11 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
 
     around = cut(mean[:, 1, 2:] + mean[:, 1, :-2] + mean[:, 0, 1:-1] + mean[:, 2, 1:-1])
     level, step = cut(middle), cut(own)
-    power = np.einsum("irjk,irjk->ij", level, around, dtype=np.float64)
+    power = _area_products(level, around)
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.einsum("irjk,irjk->ij", step, around, dtype=np.float64) / power
+        slope = _area_products(step, around) / power
         rest = (step - slope.astype(np.float32)[:, None, :, None] * level) * around
-        error = np.sqrt(np.einsum("irjk,irjk->ij", rest, rest, dtype=np.float64)) / np.abs(power)
+        error = np.sqrt(_area_products(rest, rest)) / np.abs(power)
     told = error < TOLD
     if told.sum() < MOST_AREAS:
         return 1.0, math.inf
@@ -163,6 +163,12 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
     found = float((slope * weight).sum() / weight.sum())
     scatter = float((weight * (slope - found) ** 2).sum()) / max(len(slope) - 1, 1)
     return 1 + found, float(np.sqrt(max(scatter, 1.0) / weight.sum()))
+
+
+def _area_products(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Inner products of areas, (AREAS, rows, AREAS, columns) to (AREAS, AREAS), parts of rows in float32."""
+    products: NDArray[np.float64] = np.einsum("irjk,irjk->irj", a, b).sum(1, dtype=np.float64)
+    return products
 
 
 def sample_rows(height: int) -> NDArray[np.intp]:
