@@ -456,4 +456,6 @@ def test_folders_nested_deeper_than_python_calls_are_one_line_or_work(
         subprocess.run(["rm", "-rf", "deep"], check=True)
     assert result.exit_code in (0, 1), result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert len(result.stderr.strip().splitlines()) <= 1 or result.exit_code == 0
+    # A line of progress comes where the frames took long.
+    said = [line for line in result.stderr.strip().splitlines() if " frames, " not in line]
+    assert len(said) <= 1 or result.exit_code == 0

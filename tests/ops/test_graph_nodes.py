@@ -20,6 +20,8 @@ def test_only_operations_on_networks_have_no_node() -> None:
     assert {name for name, operation in OPERATIONS.items() if operation.node is None} == {"couple", "coupling_chain"}
 
 
+# Of PyTorch 2.15 itself.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @nodes
 def test_pytorch_finds_no_fault_in_a_node(name: str) -> None:
     operation = OPERATIONS[name]

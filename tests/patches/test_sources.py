@@ -1,6 +1,7 @@
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,14 +67,18 @@ def test_a_folder_that_cannot_be_opened_is_reported(tmp_path: Path, monkeypatch:
 
     burst_folder(tmp_path / "open", frames=1, size=(32, 32), seed=0)
     (tmp_path / "closed").mkdir()
-    scandir = os.scandir
 
-    def guarded(path: str) -> object:
-        if Path(path).name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
+    def guarded(call: Any) -> Any:
+        def guard(path: str) -> Any:
+            if Path(path).name == "closed":
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path)
 
-    monkeypatch.setattr(os, "scandir", guarded)
+        return guard
+
+    # `Path.iterdir` calls the second before Python 3.13.
+    monkeypatch.setattr(os, "scandir", guarded(os.scandir))
+    monkeypatch.setattr(os, "listdir", guarded(os.listdir))
     collection = collect(tmp_path)
     assert [scene.name for scene in collection.scenes] == ["open"]
     assert collection.report == (f"{tmp_path / 'closed'}: cannot be opened (Permission denied); left out",)

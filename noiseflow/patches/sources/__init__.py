@@ -128,7 +128,7 @@ def _published_below(path: Path) -> Path:
     for _ in range(DEPTH):
         if any(map(holds_frames, folders)):
             break
-        folders = [entry for folder in folders for entry in _folders(folder)]
+        folders = [entry for folder in folders for entry in _folders(folder) if _opens(entry)]
         if len(folders) > MOST_FOLDERS:
             return path
         found = {folder: kind for folder in folders if (kind := _published(folder))}
@@ -153,6 +153,15 @@ def _holds_frames(path: Path) -> bool:
 
 def _folders(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not is_litter(entry.name))
+
+
+def _opens(path: Path) -> bool:
+    """Whether a folder may be read; the walk for frames reports those that may not."""
+    try:
+        next(path.iterdir(), None)
+    except PermissionError:
+        return False
+    return True
 
 
 def _what_is_there(path: Path) -> str:
