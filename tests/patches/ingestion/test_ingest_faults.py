@@ -62,7 +62,8 @@ KILLED = """
         if child == 0:
             ingest([raws], out, options)
             os._exit(0)
-        time.sleep(moments.uniform(0, duration))
+        # A child takes longer, and finishes frames late: half of the moments lie there besides.
+        time.sleep(moments.uniform(0.6 * duration if number % 2 else 0, 1.4 * duration))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         if out.exists():
@@ -91,7 +92,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, size:
     found = run_script(KILLED, tmp_path / "raws", tmp_path / "stores", ROUNDS)
     assert found.returncode == 0, found.stderr
     stopped, gone_on = map(int, found.stdout.split())
-    # Moments are drawn over the whole time, most of it spent on frames: some must fall in it.
+    # Some must fall where frames are finished.
     assert stopped >= ROUNDS // 4
     assert gone_on >= 1
 
