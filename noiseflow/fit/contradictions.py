@@ -39,7 +39,6 @@ LIT = 2
 SCALES = 1.3
 """An ISO is reported if the gain changes by this factor more or less than the ISO, from one ISO to the next."""
 
-
 OFF = 0.1
 """The black level of a plane is doubted if its noise has a mean of more than this many σ of the darkest frames."""
 
@@ -198,12 +197,8 @@ def _means(part: _Frames, planes: Sequence[str]) -> Iterator[str]:
     square = np.maximum(square, 1 / 12 / part.span**2)
     weight = (count > 0) / square
     total = weight.sum(0)
-    sigma = np.sqrt(
-        [
-            np.quantile(one[have], 0.25) if have.any() else np.inf
-            for one, have in zip(square.T, count.T > 0, strict=True)
-        ]
-    )
+    of_planes = zip(square.T, count.T > 0, strict=True)
+    sigma = np.sqrt([np.quantile(one[have], 0.25) if have.any() else np.inf for one, have in of_planes])
     centre = (weight * mean).sum(0) / np.where(total > 0, total, np.inf)
     scatter = np.maximum((mean - centre) ** 2, square / count.clip(1))
     error = np.hypot(np.sqrt((weight**2 * scatter).sum(0)) / np.where(total > 0, total, 1), _of_pattern(part))

@@ -296,10 +296,8 @@ def checked_conditions(model: NoiseModel, cond: Conditions) -> Resolved:
     """
     known = cond.resolve(model.cameras)
     if known.clean.shape[1] != model.planes:
-        raise DataError(
-            f"clean: expected {counted(model.planes, 'plane')} ({model.spec.layout}); "
-            f"got shape {tuple(known.clean.shape)}"
-        )
+        planes = f"{counted(model.planes, 'plane')} ({model.spec.layout})"
+        raise DataError(f"clean: expected {planes}; got shape {tuple(known.clean.shape)}")
     return in_own_precision(model, known)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
+from noiseflow.core.text import counted
 from noiseflow.raw.guards import HOW_PLANES
 
 __all__ = ["SAMPLED", "refuse_hidden_frames", "stack_words"]
@@ -86,7 +87,7 @@ def refuse_hidden_frames(path: Path, pages: int, shape: Sequence[int], height: i
     frames = int(np.prod(shape, dtype=np.int64)) // max(height * width, 1)
     if frames > pages:
         raise RawError(
-            f"{path}: its description says {frames} frames, but it has {pages} page{'s' if pages > 1 else ''}; a "
+            f"{path}: its description says {frames} frames, but it has {counted(pages, 'page')}; a "
             "stack behind a single directory is not read: save it as a TIFF with a page for each frame, or as NPY, for "
             "example by numpy.save('frames.npy', tifffile.imread(file))"
         )

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pytest
+import tifffile
 
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields
@@ -69,3 +72,19 @@ def gaussian_store(
             table["white"] = 11_000
             writer.append(np.rint(noisy), 1000 + clean, table)
     return PatchStore(path)
+
+
+def array_file(path: Path, array: np.ndarray) -> Path:
+    """Write an array as NPY, NPZ, HDF5 or FITS, by the suffix; without astropy a test of FITS is skipped."""
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".npz":
+        np.savez(path, mosaic=array)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["mosaic"] = array
+    elif path.suffix == ".fits":
+        pytest.importorskip("astropy.io.fits").PrimaryHDU(array).writeto(path)
+    else:
+        tifffile.imwrite(path, array, photometric="rgb" if array.shape[2] == 3 else "minisblack")
+    return path

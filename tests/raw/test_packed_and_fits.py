@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-import tifffile
+from builders import array_file
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, offsets
@@ -195,7 +194,7 @@ def test_planes_in_the_last_axis_are_refused_with_what_to_do(
     """An HDF5 file, a FITS file and a TIFF file of 60 pages were 60 frames of 80 by 4 pixels."""
     array = np.arange(60 * 80 * planes, dtype=np.uint16).reshape(60, 80, planes)
     path = tmp_path / f"a.{suffix}"
-    written(path, array)
+    array_file(path, array)
     settings = RawSettings(cfa="RGGB", black=(64.0,), white=65535.0, iso=100.0)
     if suffix == "tif" and planes == 1:
         assert read_raw(path, settings).mosaic.shape == (60, 80)
@@ -209,19 +208,5 @@ def test_planes_in_the_last_axis_are_refused_with_what_to_do(
 @pytest.mark.parametrize("suffix", ["npy", "h5", "fits"])
 def test_planes_in_the_first_axis_are_frames(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
-    written(path, np.arange(4 * 60 * 80, dtype=np.uint16).reshape(4, 60, 80))
+    array_file(path, np.arange(4 * 60 * 80, dtype=np.uint16).reshape(4, 60, 80))
     assert frame_count(path) == 4
-
-
-def written(path: Path, array: np.ndarray) -> None:
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".npz":
-        np.savez(path, mosaic=array)
-    elif path.suffix == ".h5":
-        with h5py.File(path, "w") as file:
-            file["mosaic"] = array
-    elif path.suffix == ".fits":
-        pytest.importorskip("astropy.io.fits").PrimaryHDU(array).writeto(path)
-    else:
-        tifffile.imwrite(path, array, photometric="rgb" if array.shape[2] == 3 else "minisblack")

@@ -92,7 +92,7 @@ def believed_of_ingest(notes: Sequence[PartNote], plan: Plan) -> tuple[tuple[str
             places.setdefault(value, Counter())[source] += 1
         found = sorted(places, key=lambda value: -places[value].total())
         for value in found[:MOST_VALUES]:
-            frames = "" if len(found) == 1 else f" ({_frames(places[value].total())})"
+            frames = "" if len(found) == 1 else f" ({counted(places[value].total(), 'frame')})"
             # The same value may come from a different file name in each frame.
             source, more = next(iter(places[value])), len(places[value]) - 1
             rows.append((fact, value + frames, f"{source} and {more} more like it" if more else source))
@@ -143,10 +143,6 @@ def _why(wanted: str) -> str:
     return "the pairing" if wanted == "auto" else "as requested"
 
 
-def _frames(count: int) -> str:
-    return f"{count} frame{'s' if count > 1 else ''}"
-
-
 def doubtful_clean(pairing: Pairing, notes: Sequence[PartNote]) -> Iterator[str]:
     """Yield cautions about clean signals that are biased, or that contain the frames' own noise.
 
@@ -195,7 +191,7 @@ def _own_means(scenes: Mapping[str, Sequence[str]]) -> Iterator[str]:
     of = (
         f"these {frames} frames themselves" if whole else f"about {1 / part:.0f} frames, with these {frames} among them"
     )
-    others = f" (and so of {len(sure) - 1} other scene{'s' if len(sure) > 2 else ''})" if len(sure) > 1 else ""
+    others = f" (and so of {counted(len(sure) - 1, 'other scene')})" if len(sure) > 1 else ""
     yield (
         f"{name}: its clean twin is the mean of {of}{others}: each frame is part of it, so gain and noise variance "
         f"come out too small by {f'1/{frames}' if whole else f'{100 * part:.2g} %'}; remove the twin and use "

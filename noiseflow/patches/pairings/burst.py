@@ -112,8 +112,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         },
         "defects": sums.defects.facts,
     }
-    cautions = (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift))
-    return Conclusion(facts, cautions, motion.blocks)
+    return Conclusion(facts, (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift)), motion.blocks)
 
 
 def least_light(span: float) -> float:
@@ -265,10 +264,11 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
 
 def _drifting(scene: Scene, sums: Sums, drift: FrameDrift) -> Iterator[str]:
     """Yield a caution if black drifts by more than the noise, which only a scene with contrast shows."""
-    spread, lit = float(np.ptp(offsets := drift.offsets.mean(1))), ~sums.saturated
+    offsets, lit = drift.offsets.mean(1), ~sums.saturated
     if drift.flicker or scene.kind or not lit.any() or sums.signal.std() < CONTRAST * np.abs(sums.signal).mean():
         return
-    if spread > max(LEAST_DRIFT_DN, float(np.sqrt(np.quantile(sums.variance[lit], DARKEST)))):
+    spread, noise = float(np.ptp(offsets)), float(np.sqrt(np.quantile(sums.variance[lit], DARKEST)))
+    if spread > max(LEAST_DRIFT_DN, noise):
         low, high = (scene.frames[int(at)].path.name for at in (offsets.argmin(), offsets.argmax()))
         yield (
             f"{scene.name}: the black level drifts: {high} lies {spread:.3g} DN above {low}, in dark and bright parts. "
@@ -299,8 +299,7 @@ def _changing(sums: Sums) -> Array | None:
     """Light of each frame, shape (n, C) in DN, if it differs and the noise differs with it; otherwise None."""
     # Of the middle block, which what moves in a part of the scene does not change.
     light: Array = np.median(sums.signal, (1, 2)) + np.median(sums.middles, (2, 3))
-    spread = np.ptp(light, axis=0).mean()
-    if light.min() <= 0 or spread < max(UNEQUAL * float(light.mean()), LEAST_DIFFERENCE_DN):
+    if light.min() <= 0 or np.ptp(light, 0).mean() < max(UNEQUAL * float(light.mean()), LEAST_DIFFERENCE_DN):
         return None
     return light if noise_follows_light(sums.stack, light) else None
 

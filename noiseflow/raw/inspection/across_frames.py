@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noiseflow.core.text import counted
+
 __all__ = [
     "COMPARED",
     "QUIET",
@@ -260,5 +262,5 @@ def gathered(cautions: Iterable[str]) -> list[str]:
     lines = []
     for kind, caution in first.items():
         others = len(files[kind]) - 1
-        lines.append(caution + (f" (and so {others} other frame{'s' if others > 1 else ''})" if others else ""))
+        lines.append(caution + (f" (and so {counted(others, 'other frame')})" if others else ""))
     return lines

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import tifffile
+from builders import array_file
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw
@@ -19,20 +19,6 @@ def frames(count: int, height: int, width: int, light: float, pattern: float, se
     return np.rint(scene + rng.normal(0, 3, (count, height, width))).clip(0).astype(np.uint16)
 
 
-def written(path: Path, array: np.ndarray) -> Path:
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".npz":
-        np.savez(path, mosaic=array)
-    elif path.suffix == ".h5":
-        with h5py.File(path, "w") as file:
-            file["mosaic"] = array
-    else:
-        fits = pytest.importorskip("astropy.io.fits")
-        fits.PrimaryHDU(array).writeto(path)
-    return path
-
-
 def doubts(path: Path) -> list[str]:
     return [words for words in read_raw(path, SETTINGS).cautions if "was taken for" in words]
 
@@ -41,7 +27,7 @@ def doubts(path: Path) -> list[str]:
 @pytest.mark.parametrize(("light", "pattern"), [(300, 6), (0, 2)])
 def test_frames_in_the_last_axis_are_doubted(tmp_path: Path, suffix: str, light: float, pattern: float) -> None:
     array = np.moveaxis(frames(40, 100, 120, light, pattern), 0, -1)
-    (words,) = doubts(written(tmp_path / f"a{suffix}", array))
+    (words,) = doubts(array_file(tmp_path / f"a{suffix}", array))
     assert "(100, 120, 40) was taken for 100 frames of 120×40 pixels" in words
     assert "if these are 40 frames of 100×120, move that axis to the front" in words
 
@@ -50,14 +36,14 @@ def test_frames_in_the_last_axis_are_doubted(tmp_path: Path, suffix: str, light:
 @pytest.mark.parametrize("light", [(1.0,) * 100, tuple(np.linspace(0.8, 1.2, 100))])
 def test_narrow_frames_in_the_first_axis_are_not(tmp_path: Path, suffix: str, light: tuple[float, ...]) -> None:
     array = frames(100, 90, 30, 300, 6) * np.array(light)[:, None, None]
-    assert doubts(written(tmp_path / f"a{suffix}", np.rint(array).astype(np.uint16))) == []
+    assert doubts(array_file(tmp_path / f"a{suffix}", np.rint(array).astype(np.uint16))) == []
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".fits"])
 def test_four_images_may_be_four_planes(tmp_path: Path, suffix: str) -> None:
-    (words,) = doubts(written(tmp_path / f"a{suffix}", frames(4, 40, 60, 300, 6)))
+    (words,) = doubts(array_file(tmp_path / f"a{suffix}", frames(4, 40, 60, 300, 6)))
     assert "(4, 40, 60) was taken for 4 frames of 40×60 pixels; if these are the planes of a packed mosaic" in words
-    assert doubts(written(tmp_path / f"b{suffix}", frames(5, 40, 60, 300, 6))) == []
+    assert doubts(array_file(tmp_path / f"b{suffix}", frames(5, 40, 60, 300, 6))) == []
 
 
 @pytest.mark.parametrize("how", [{"truncate": True}, {"imagej": True, "truncate": True}])
