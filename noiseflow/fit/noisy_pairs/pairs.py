@@ -107,7 +107,8 @@ def fit_pairs(
     pair_settings : PairSettings, optional
         Settings of pairs and denoiser; by default those of `PairSettings`.
     resume : bool
-        Resume the fit in `out`; the result equals that of an uninterrupted fit.
+        Resume the fit in `out`; the result equals that of an uninterrupted fit.  A finished fit is resumed for more
+        epochs, with the schedule of the longer fit; it stays in place until that is complete.
     overwrite : bool
         Replace an existing run in `out`.
     progress : Progress
@@ -116,7 +117,8 @@ def fit_pairs(
     Raises
     ------
     ModelError
-        If there is no run to resume in `out`, or one with other data or settings.
+        If there is no run to resume in `out`, or one that is finished with as many epochs or more, or one with
+        other data or settings.
     OutputError
         If `out` exists and may not be replaced.
     DataError
@@ -136,8 +138,9 @@ def fit_pairs(
     # Before the session, which may empty `out`: an invalid spec must not cost an earlier run.
     build(spec)
     inputs = [store.path]
+    epochs = settings.epochs
     with open_session(
-        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, epochs=epochs, progress=progress
     ) as session:
         return _fit_pairs(store, spec, settings, pair_settings, session)
 
