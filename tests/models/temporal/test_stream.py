@@ -87,8 +87,17 @@ def test_a_stream_is_the_batch_bit_for_bit(frame: str) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_tiles_are_the_whole_frame_bit_for_bit(frame: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later frame in windows of any kind, from any thread, is that frame in one piece."""
+    tiles_are_the_whole(tuple(PARTS), frame, workers, monkeypatch)
+
+
+def test_pixels_that_jump_do_so_at_their_place_in_every_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a flow of innovations, which keeps all of a frame's latents."""
+    tiles_are_the_whole(("dark_pattern", "telegraph"), "nlf", 1, monkeypatch)
+
+
+def tiles_are_the_whole(parts: tuple[str, ...], frame: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noiseflow.augment.frames.tiles.CORE", 16)
-    model = temporal_model(tuple(PARTS), frame=frame, layout="bayer").float()
+    model = temporal_model(parts, frame=frame, layout="bayer").float()
     size = (21, 37)
     clean = clean_frames(1, size=size)[0, 0].float()
 
