@@ -87,17 +87,8 @@ def test_a_stream_is_the_batch_bit_for_bit(frame: str) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_tiles_are_the_whole_frame_bit_for_bit(frame: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later frame in windows of any kind, from any thread, is that frame in one piece."""
-    tiles_are_the_whole(tuple(PARTS), frame, workers, monkeypatch)
-
-
-def test_pixels_that_jump_do_so_at_their_place_in_every_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a flow of innovations, which keeps all of a frame's latents."""
-    tiles_are_the_whole(("dark_pattern", "telegraph"), "nlf", 1, monkeypatch)
-
-
-def tiles_are_the_whole(parts: tuple[str, ...], frame: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noiseflow.augment.frames.tiles.CORE", 16)
-    model = temporal_model(parts, frame=frame, layout="bayer").float()
+    model = temporal_model(tuple(PARTS), frame=frame, layout="bayer").float()
     size = (21, 37)
     clean = clean_frames(1, size=size)[0, 0].float()
 
@@ -116,6 +107,18 @@ def tiles_are_the_whole(parts: tuple[str, ...], frame: str, workers: int, monkey
     for window in (Window(0, 0, 21, 37), Window(5, 9, 7, 20), Window(20, 36, 1, 1)):
         part = noise(workers).window(window)
         assert torch.equal(part, whole[:, window.top : window.bottom, window.left : window.right])
+
+
+def test_pixels_that_jump_do_so_at_their_place_in_a_window() -> None:
+    """Without a flow of innovations, which keeps all of a frame's latents."""
+    model, clean = temporal_model(("dark_pattern", "telegraph"), layout="bayer"), clean_frames(1, size=(21, 37))[:1, 0]
+    stream = model.stream(iso=200.0, camera="B", source=Keyed(11))
+    frame = [stream.next_frame(clean) for _ in range(3)][-1]
+    whole = frame.sample(Conditions(clean, 200.0, "B"), Keyed(11))
+    for top, left in ((0, 9), (5, 9), (3, 0)):
+        cut = np.s_[:, :, top : top + 7, left : left + 20]
+        part = frame.sample(Conditions(clean[cut], 200.0, "B"), Keyed(11, (0,), top, left, (21, 37)))
+        torch.testing.assert_close(part, whole[cut], rtol=1e-12, atol=1e-12)
 
 
 def test_the_pattern_stays_on_the_sensor_while_the_picture_moves() -> None:
