@@ -84,6 +84,8 @@ class FitResult:
         The objective, and why it was chosen.
     components : tuple of str
         Components of the model that the fit kept.
+    continued : tuple of int
+        Epochs at which the fit had been finished and was given more epochs.
     """
 
     folder: Path
@@ -95,6 +97,7 @@ class FitResult:
     seconds: float
     objective: ObjectiveChoice
     components: tuple[str, ...] = ()
+    continued: tuple[int, ...] = ()
 
 
 def spec_for(store: Patches, model: str, options: dict[str, Any] | None = None) -> ModelSpec:
@@ -148,7 +151,8 @@ def fit(
         Fitted model with the same spec, whose weights replace the start from statistics: to train for longer,
         or on other data of the same cameras.  The optimiser and its schedule start anew.
     resume : bool
-        Resume the fit in `out`; the result equals that of an uninterrupted fit.
+        Resume the fit in `out`; the result equals that of an uninterrupted fit.  A finished fit is resumed for more
+        epochs, with the schedule of the longer fit; it stays in place until that is complete.
     overwrite : bool
         Replace an existing run in `out`.
     progress : Progress
@@ -157,7 +161,8 @@ def fit(
     Raises
     ------
     ModelError
-        If there is no run to resume in `out`, or one with other data or settings; or `start` is fitted in closed
+        If there is no run to resume in `out`, or one that is finished with as many epochs or more, or one with
+        other data or settings; or `start` is fitted in closed
         form, or is for other cameras or planes than the store's.
     OutputError
         If `out` exists and may not be replaced.
@@ -177,8 +182,9 @@ def fit(
     if start is not None:
         check_start(start, spec, store)
     inputs = [store.path]
+    epochs = settings.epochs
     with open_session(
-        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, epochs=epochs, progress=progress
     ) as session:
         return _fit(store, spec, settings, session, start)
 
@@ -246,7 +252,7 @@ def _fit(
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
-    result = replace(result, components=components_of(model))
+    result = replace(result, components=components_of(model), continued=tuple(state.continued))
 
     def write() -> None:
         session.write_history(state.history)
@@ -328,5 +334,6 @@ def _record(
         "held_out_nll_of_baselines_nats_per_dim": dict(references),
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
+        "continued_at_epochs": list(result.continued),
         "seconds": round(result.seconds, 1),
     }

@@ -1,5 +1,6 @@
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_a_start_that_was_killed_is_begun_anew(store: PatchStore, tmp_path: Path
 
 def test_going_on_with_other_settings_or_data_is_refused(store: PatchStore, tmp_path: Path) -> None:
     fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL)
-    other = FitSettings(epochs=4, batch=16, steps_per_epoch=6, patience=10)
+    other = replace(SMALL, epochs=5, batch=16)
     with pytest.raises(ModelError, match="had other batch"):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", other, resume=True)
     with pytest.raises(OutputError, match="pass --overwrite"):
@@ -120,7 +121,7 @@ def test_a_run_of_an_earlier_version_is_gone_on_with_but_not_replaced(store: Pat
     (tmp_path / "run" / MANIFEST).unlink()
     with pytest.raises(OutputError, match="earlier version"):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, overwrite=True)
-    fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, resume=True)
+    fit(store, spec_for(store, "noise_flow"), tmp_path / "run", replace(SMALL, epochs=5), resume=True)
     (tmp_path / "run" / "history.csv").write_text("mine")
     with pytest.raises(OutputError, match=r"history\.csv"):
         fit(store, spec_for(store, "noise_flow"), tmp_path / "run", SMALL, overwrite=True)

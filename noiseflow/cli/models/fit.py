@@ -4,7 +4,7 @@ import json
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from noiseflow.cli.progress import shown
 from noiseflow.cli.streams import answer
 from noiseflow.core.errors import ModelError
 from noiseflow.core.progress import silent
+
+if TYPE_CHECKING:
+    from noiseflow.fit import FitSettings
 
 __all__ = ["fit"]
 
@@ -42,6 +45,13 @@ def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         except (ValueError, RecursionError):
             options[name] = value
     return options
+
+
+def _rate_of(settings: "FitSettings") -> str:
+    """Say how the learning rate of a continued fit went on."""
+    if settings.schedule == "cosine":
+        return f"the learning rate went on as in a fit of {settings.epochs} epochs, by the cosine schedule to 0"
+    return f"the learning rate went on by the schedule {settings.schedule!r}"
 
 
 def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
@@ -192,9 +202,14 @@ def _check_origin(origin: Path | None, options: dict[str, Any]) -> None:
     "origin",
     type=PATH,
     metavar="RUN",
-    help="Start from the weights of this run, to train longer or on other data of the same cameras.",
+    help="Start from the weights of this run, with a new optimiser and schedule; also on other data of the same "
+    "cameras.",
 )
-@click.option("--resume", is_flag=True, help="Continue the fit in the run folder.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the fit in the run folder; a finished one with more --epochs, on the schedule of the longer fit.",
+)
 @seed_option
 @overwrite_option
 def fit(
@@ -233,6 +248,7 @@ def fit(
 
     \b
     noiseflow fit patches.h5 --out run/
+    noiseflow fit patches.h5 --out run/ --resume --epochs 40
     noiseflow fit patches.h5 --from run/ --epochs 10 --out longer/
     torchrun --nproc-per-node 4 --max-restarts 3 -m noiseflow fit patches.h5 --out run/
     """  # noqa: D301
@@ -304,6 +320,8 @@ def fit(
     answer(f"held-out NLL {result.best_nll:.4f} nats/dim (start {result.start_nll:.4f}), epoch {result.best_epoch}")
     if isinstance(result, FitResult):
         answer(f"objective: {result.objective.name}, {result.objective.reason}")
+        if result.continued:
+            answer(f"continued after epoch {result.continued[-1]}: {_rate_of(settings)}")
         for found in result.components:
             answer(f"found: {found}")
     if isinstance(result, PairResult):

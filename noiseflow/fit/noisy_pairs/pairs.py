@@ -19,11 +19,11 @@ from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.flows.conditions import Resolved
-from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
+from noiseflow.models.denoiser import Denoiser, DenoiserSpec, save_denoiser
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
-from noiseflow.models.noise_statistics import is_closed_form, refine_start, start_from
+from noiseflow.models.noise_statistics import is_closed_form, local_mean, refine_start, start_from
 from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]
@@ -107,7 +107,8 @@ def fit_pairs(
     pair_settings : PairSettings, optional
         Settings of pairs and denoiser; by default those of `PairSettings`.
     resume : bool
-        Resume the fit in `out`; the result equals that of an uninterrupted fit.
+        Resume the fit in `out`; the result equals that of an uninterrupted fit.  A finished fit is resumed for more
+        epochs, with the schedule of the longer fit; it stays in place until that is complete.
     overwrite : bool
         Replace an existing run in `out`.
     progress : Progress
@@ -116,7 +117,8 @@ def fit_pairs(
     Raises
     ------
     ModelError
-        If there is no run to resume in `out`, or one with other data or settings.
+        If there is no run to resume in `out`, or one that is finished with as many epochs or more, or one with
+        other data or settings.
     OutputError
         If `out` exists and may not be replaced.
     DataError
@@ -136,8 +138,9 @@ def fit_pairs(
     # Before the session, which may empty `out`: an invalid spec must not cost an earlier run.
     build(spec)
     inputs = [store.path]
+    epochs = settings.epochs
     with open_session(
-        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, progress=progress
+        out, settings.device, resume=resume, overwrite=overwrite, inputs=inputs, epochs=epochs, progress=progress
     ) as session:
         return _fit_pairs(store, spec, settings, pair_settings, session)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from noiseflow.core.errors import DataError, ModelError
 from noiseflow.core.output.listed import write_listed
+from noiseflow.core.text import counted
 from noiseflow.fit.training.objective import Objective, Prefetcher, StepPosition, TrainingLength
 from noiseflow.fit.training.session import TrainingSession, repeatable
 from noiseflow.fit.training.settings import TrainSettings, learning_rate
@@ -176,15 +177,19 @@ class _Training:
         self.save()
 
     def restore(self, arguments: Mapping[str, Any]) -> None:
-        state, tensors = self.ranks.first(lambda: read_state(self.session.out / STATE))
-        if state.arguments != arguments:
-            changed = sorted(key for key in arguments if state.arguments.get(key) != arguments[key])
+        source, finished = self.session.resumed_from, self.session.finished is not None
+        state, tensors = self.ranks.first(lambda: read_state(source / STATE))
+        # A finished training may be given more epochs, which the session has checked.
+        free = {"epochs"} if finished else set()
+        names = {*arguments, *state.arguments} - free
+        changed = sorted(key for key in names if state.arguments.get(key) != arguments.get(key))
+        if changed:
             raise ModelError(
-                f"{self.session.out}: the fit to resume had other {', '.join(changed)}; use the same, or start a new "
-                f"fit from its weights: --from {self.session.out} --out NEW"
+                f"{source}: the fit to resume had other {', '.join(changed)}; use the same, or start a new "
+                f"fit from its weights: --from {source} --out NEW"
             )
         if self.session.ranks.leads:
-            adopt_state(self.session.out / STATE)
+            adopt_state(source / STATE)
         self.state, self.best = state, tensors["best"]
         self.model.load_state_dict(tensors["model"])
         if self.average:
@@ -194,6 +199,21 @@ class _Training:
         self.named = {name: value.to(self.device) for name, value in tensors.get("metrics", {}).items()}
         self.validated = time.monotonic(), state.step
         self.model.train()
+        if finished:
+            self._continue(dict(arguments))
+
+    def _continue(self, arguments: dict[str, Any]) -> None:
+        """Give a finished training more epochs; the schedule goes on as that of the longer training."""
+        state = self.state
+        if arguments != state.arguments:
+            # Epochs without improvement are counted anew, or a training that stopped early would stop at once.
+            state.arguments, state.continued = arguments, [*state.continued, state.epoch]
+        if self.finished():
+            raise ModelError(
+                f"{self.session.final}: the fit stopped early, after {counted(state.epoch, 'epoch')}, and its limits "
+                "would stop it again; pass a larger --patience or --max-minutes, or more --epochs"
+            )
+        self.save()
 
     def save(self) -> None:
         if not self.ranks.leads:
@@ -212,7 +232,8 @@ class _Training:
 
     def finished(self) -> bool:
         state, settings = self.state, self.settings
-        if settings.patience is not None and state.epoch - state.best_epoch >= settings.patience:
+        since = max([state.best_epoch, *state.continued])
+        if settings.patience is not None and state.epoch - since >= settings.patience:
             return True
         if settings.max_minutes is None:
             return False

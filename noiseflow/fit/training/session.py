@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,12 +21,13 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.listed import write_listed
 from noiseflow.core.output.manifest import record as list_file
 from noiseflow.core.progress import Progress, silent
+from noiseflow.core.text import counted
 from noiseflow.core.version import __version__
 from noiseflow.fit.training.batch_size import fastest_batch
 from noiseflow.fit.training.objective import Objective
 from noiseflow.fit.training.ranks import ALONE, Ranks, joined
-from noiseflow.fit.training.state import read_state
-from noiseflow.models.io.run_folder import SPEC, STATE, finish, holds_state, release, reserve, where_state_is
+from noiseflow.fit.training.state import adopt_state, read_state
+from noiseflow.models.io.run_folder import SPEC, STATE, WEIGHTS, finish, holds_state, release, reserve, where_state_is
 
 __all__ = ["EpochLog", "TrainingSession", "device_of", "open_session", "repeatable"]
 
@@ -61,6 +63,12 @@ class EpochLog:
             self.writer.add_image(f"fit/{name}", picture, epoch)
         self.writer.flush()
 
+    def take_over(self, finished: Path) -> None:
+        """Copy the events of the finished run that this one continues."""
+        for path in finished.glob("events.out.tfevents.*"):
+            list_file(self.folder, {"growing": path.name})
+            shutil.copy2(path, self.folder)
+
     def close(self) -> None:
         """Close the file of events, if there is one."""
         if self.writer is not None:
@@ -89,6 +97,8 @@ class TrainingSession:
         Start of the session by `time.monotonic`, seconds.
     place : Path, optional
         Final run folder, if an earlier run stays there until this one is complete; by default `out`.
+    finished : Path, optional
+        Finished run whose last state is continued in `out`, and which stays as it is.
     """
 
     out: Path
@@ -99,6 +109,12 @@ class TrainingSession:
     progress: Progress = silent
     began: float = field(default_factory=time.monotonic)
     place: Path | None = None
+    finished: Path | None = None
+
+    @property
+    def resumed_from(self) -> Path:
+        """Run folder with the state to resume."""
+        return self.finished or self.out
 
     @property
     def final(self) -> Path:
@@ -131,7 +147,7 @@ class TrainingSession:
 
         def found() -> int:
             if self.resume:
-                return int(read_state(self.out / STATE)[0].arguments["batch"])
+                return int(read_state(self.resumed_from / STATE)[0].arguments["batch"])
             return min(self.ranks.world * fastest_batch(model, objective_of, patches, self.device), patches)
 
         return self.ranks.first(found) if chosen is None else chosen
@@ -160,6 +176,7 @@ def open_session(
     resume: bool,
     overwrite: bool,
     inputs: Iterable[str | Path] = (),
+    epochs: int | None = None,
     progress: Progress = silent,
 ) -> Iterator[TrainingSession]:
     """Start or resume a training, together with the other processes if torchrun started several.
@@ -176,6 +193,10 @@ def open_session(
         Replace an existing run in `out`.
     inputs : iterable of path
         Files and folders that are read; `out` must not be one of them, contain one, or be inside one.
+    epochs : int, optional
+        Length of the training, by which a finished run in `out` is resumed for more epochs.  It stays in place
+        until the longer training is complete.  Without it, or if torchrun restarted this process, the last state of
+        a finished run is resumed as that of any other.
     progress : Progress
         Called by the first process only.
 
@@ -184,33 +205,56 @@ def open_session(
     OutputError
         If `out` contains a run that may not be replaced or other files, or another process is writing it.
     ModelError
-        If the device is not available.
+        If the device is not available, or the run to resume is finished and not shorter than `epochs`.
     """
     folder, began = Path(out), time.monotonic()
     with joined() as ranks, ExitStack() as stack:
         chosen = device_of(device, ranks.local)
 
-        def started() -> tuple[bool, Path]:
+        def started() -> tuple[bool, Path, Path | None]:
             stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
             work = where_state_is(folder)
+            if resume and epochs is not None and not ranks.restarted and work == folder and _is_finished(folder):
+                _check_longer(folder, epochs)
+                adopt_state(folder / STATE)
+                work = reserve(folder, overwrite=True)
+                stack.callback(release, work)
+                return True, work, folder
             # A restarted process resumes the state of this training, never that of the run to be replaced.
             replaced = overwrite and work == folder and (folder / SPEC).is_file()
             if resume or (ranks.restarted and holds_state(work) and not replaced):
-                return True, work
+                return True, work, None
             work = reserve(folder, overwrite=overwrite)
             stack.callback(release, work)
-            return False, work
+            return False, work, None
 
-        resuming, work = ranks.first(started)
+        resuming, work, finished = ranks.first(started)
         if not ranks.leads:
-            yield TrainingSession(work, chosen, ranks, resuming, began=began, place=folder)
+            yield TrainingSession(work, chosen, ranks, resuming, began=began, place=folder, finished=finished)
             return
         log = EpochLog(work)
+        if finished is not None:
+            log.take_over(finished)
         try:
-            yield TrainingSession(work, chosen, ranks, resuming, log, progress, began, folder)
+            yield TrainingSession(work, chosen, ranks, resuming, log, progress, began, folder, finished)
         finally:
             log.close()
         finish(work, folder)
+
+
+def _is_finished(folder: Path) -> bool:
+    return holds_state(folder) and (folder / SPEC).is_file() and (folder / WEIGHTS).is_file()
+
+
+def _check_longer(folder: Path, epochs: int) -> None:
+    """Refuse to resume a finished run that is not shorter than `epochs`; one that stopped early is."""
+    state, _ = read_state(folder / STATE)
+    had = int(state.arguments.get("epochs", state.epoch))
+    if epochs < had or state.epoch >= epochs:
+        raise ModelError(
+            f"{folder}: the fit is finished, with {counted(had, 'epoch')}; to train it for longer, pass --resume with "
+            f"--epochs above {had}; got {epochs}"
+        )
 
 
 def device_of(name: str, local_rank: int = 0) -> torch.device:

@@ -51,7 +51,8 @@ STATE_SCHEMA = Table(
         "seconds": Number(0),
         "history": ListOf(MapOf(Number(-math.inf, math.inf, nan=True))),
         "arguments": MapOf(Plain()),
-    }
+    },
+    {"continued": ListOf(COUNT)},
 )
 """Schema of ``state.json``."""
 
@@ -128,6 +129,8 @@ class TrainState:
         One row per validation.
     arguments : dict
         Settings and fingerprints that must be the same on resume.
+    continued : list of int
+        Epochs at which a finished training was given more epochs.
     """
 
     step: int = 0
@@ -137,6 +140,7 @@ class TrainState:
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     arguments: dict[str, Any] = field(default_factory=dict)
+    continued: list[int] = field(default_factory=list)
 
 
 def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -163,7 +167,8 @@ def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[s
 def adopt_state(folder: Path) -> None:
     """Make the list of files of a run from an earlier version without lists, before it is resumed."""
     states = [f"{folder.name}/{state.name}/{name}" for state in _states(folder) for name in STATE_FILES]
-    adopt(folder.parent, ["history.csv", "fit.json", "spec.json", "model.safetensors", *states])
+    events = [path.name for path in folder.parent.glob("events.out.tfevents.*")]
+    adopt(folder.parent, ["history.csv", "fit.json", "spec.json", "model.safetensors", *events, *states])
 
 
 def read_state(folder: Path) -> tuple[TrainState, Tensors]:
