@@ -7,10 +7,10 @@ without scripts and a page on paper promise nothing.
 
 __all__ = ["SORT_SCRIPT", "SORT_STYLE"]
 
-SORT_STYLE = """th button{all:unset;cursor:pointer}th button:hover{text-decoration:underline dotted}
+SORT_STYLE = r"""th button{all:unset;cursor:pointer}th button:hover{text-decoration:underline dotted}
 th button:focus-visible{outline:2px solid var(--link)}
-thead th[aria-sort=ascending] button::after{content:" ↑"}thead th[aria-sort=descending] button::after{content:" ↓"}
-tbody th[aria-sort=ascending] button::after{content:" →"}tbody th[aria-sort=descending] button::after{content:" ←"}
+thead th[aria-sort=ascending] button::after{content:"\a0↑"}thead th[aria-sort=descending] button::after{content:"\a0↓"}
+tbody th[aria-sort=ascending] button::after{content:"\a0→"}tbody th[aria-sort=descending] button::after{content:"\a0←"}
 @media print{.sorts{display:none}th button::after{content:none!important}}"""
 """CSS of the headings; an arrow points to the greater values."""
 

@@ -165,7 +165,7 @@ def test_pages_have_contents_dark_mode_and_a_cue_to_scroll() -> None:
     # A click on a measure sorts the models; without scripts nothing says so.
     assert '<table data-sort="columns">' in html
     assert html.endswith(f"{SORT_SCRIPT}\n</body>\n</html>")
-    assert '<span class="sorts" hidden>' in html
+    assert '<p class="method sorts" hidden>' in html
     assert "<button" not in html.replace(SORT_SCRIPT, "")
 
 
