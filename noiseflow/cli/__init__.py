@@ -125,11 +125,12 @@ class Commands(click.Group):
             line, status = farewell(ctx, stop)
             say(f"noiseflow: {line}")
             ctx.exit(status)
-        except (NoiseflowError, OSError, RecursionError, MemoryError, UnicodeEncodeError, ImportError) as error:
-            if ctx.params.get("debug") or (isinstance(error, ImportError) and NO_ROOM not in str(error)):
+        except Exception as error:
+            reason = _one_line(error)
+            if reason is None or ctx.params.get("debug"):
                 raise
             lost = lost_answer() if isinstance(error, OSError) else None
-            _end(ctx, _one_line(error) if lost is None else lost)
+            _end(ctx, reason if lost is None else lost)
         if (lost := lost_answer()) is not None:
             _end(ctx, lost)
         return result
@@ -141,26 +142,33 @@ def _end(ctx: click.Context, line: str) -> NoReturn:
     ctx.exit(1)
 
 
-WORLD: dict[type[Exception], str] = {
-    RecursionError: "folders or files are nested too deep; move them up",
-    MemoryError: "out of memory; process less data at a time",
-    ImportError: "out of memory while a library was loaded; allow the process more memory",
-    UnicodeEncodeError: "a file name is not valid UTF-8, so it cannot be stored; rename the file",
-}
-"""Python exceptions that the user's system or files cause → the message to print."""
+WORLD: tuple[tuple[type[Exception], str, str], ...] = (
+    (RecursionError, "", "folders or files are nested too deep; move them up"),
+    (MemoryError, "", "out of memory; process less data at a time"),
+    # PyTorch has no class of its own for memory of the processor.
+    (RuntimeError, "can't allocate memory", "out of memory; process less data at a time"),
+    (RuntimeError, "out of memory", "out of memory on the device; process less data at a time"),
+    (ImportError, "failed to map segment", "out of memory while a library was loaded; allow the process more memory"),
+    # A library written in C whose start failed and that does not say why; HDF5 without memory does so.
+    (
+        SystemError,
+        "without setting an exception",
+        "a library failed while it was loaded, as happens without memory; allow the process more memory",
+    ),
+    (UnicodeEncodeError, "", "a file name is not valid UTF-8, so it cannot be stored; rename the file"),
+)
+"""Exceptions that the user's system or files cause: the class, words in its text, and the message to print."""
 
-NO_ROOM = "failed to map segment"
-"""Text of the dynamic loader's error when memory is short; any other failed import is an installation fault."""
 
-
-def _one_line(error: BaseException) -> str:
-    for kind, text in WORLD.items():
-        if isinstance(error, kind):
+def _one_line(error: Exception) -> str | None:
+    """Return the message of an error that the user can do something about; None for a fault of the program."""
+    for kind, words, text in WORLD:
+        if isinstance(error, kind) and words in str(error):
             about = f" ({error.object!a})" if isinstance(error, UnicodeEncodeError) else ""
             return plain_text(text + about, LONGEST_LINE)
     if isinstance(error, OSError) and error.strerror and error.filename:
         return plain_text(f"{os.fsdecode(error.filename)}: {error.strerror.lower()}", LONGEST_LINE)
-    return plain_text(str(error), LONGEST_LINE)
+    return plain_text(str(error), LONGEST_LINE) if isinstance(error, NoiseflowError | OSError) else None
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -12,8 +12,7 @@ from torch import Tensor
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Resolved
-from noiseflow.models.denoiser import local_mean
-from noiseflow.models.noise_statistics import NoiseStatistics, signal_bins
+from noiseflow.models.noise_statistics import NoiseStatistics, local_mean, signal_bins
 from noiseflow.patches.schema import SPLITS
 from noiseflow.patches.store.patches import PatchBatch, Patches
 from noiseflow.patches.store.sampling_order import epoch_order

@@ -21,17 +21,15 @@ from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.io.weights import building, fill, read_tensors, within_means
 from noiseflow.models.model import ModelSpec
+from noiseflow.models.noise_statistics import BOX, local_mean
 
-__all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "local_mean", "save_denoiser"]
+__all__ = ["DENOISER", "Denoiser", "DenoiserSpec", "load_denoiser", "save_denoiser"]
 
 DENOISER = "denoiser"
 """Name of the denoiser's folder in a run folder, and of its weights file."""
 
 DILATIONS = (1, 2, 4, 4, 2, 1)
 """Dilations of the 3×3 convolutions, repeated in this order; six of them reach 14 pixels to each side."""
-
-BOX = 2
-"""Radius of the local mean, in pixels of a plane."""
 
 NEAR = 3.0
 """Before training, deviations from the local mean up to about this many σ are removed as noise."""
@@ -183,16 +181,6 @@ class Denoiser(nn.Module):
             hidden = F.relu(layer(hidden))
         found: Tensor = self.layers[-1](hidden)
         return noisy - sigma * (off * (-off.square() / (2 * NEAR**2)).exp() + found)
-
-
-def local_mean(signal: Tensor, *, hollow: bool = False) -> Tensor:
-    """Mean of the 5×5 pixels of a plane around each pixel, fewer at the border; without that pixel if `hollow`."""
-    side = 2 * BOX + 1
-    mean = F.avg_pool2d(signal, side, stride=1, padding=BOX, count_include_pad=False)
-    if not hollow:
-        return mean
-    count = side**2 * F.avg_pool2d(torch.ones_like(signal), side, stride=1, padding=BOX)
-    return (count * mean - signal) / (count - 1)
 
 
 def save_denoiser(denoiser: Denoiser, run: str | Path) -> None:

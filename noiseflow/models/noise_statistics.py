@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Resolved
@@ -11,15 +13,24 @@ from noiseflow.models.adc_levels import Levels
 from noiseflow.models.model import NoiseModel
 
 __all__ = [
+    "BOX",
     "FindsComponents",
     "NoiseStatistics",
     "components_of",
+    "expected_signal",
     "is_closed_form",
+    "local_mean",
     "refine_start",
     "refine_start_on_codes",
     "signal_bins",
     "start_from",
 ]
+
+BOX = 2
+"""Radius of the local mean, in pixels of a plane."""
+
+ALIKE = 512
+"""Values whose neighbours are alike, and that get their mean as expected signal: its noise is then 1/√512 of theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +80,58 @@ def signal_bins(clean: Tensor, bins: int) -> Tensor:
     all values at or below black.
     """
     return (clean.clamp(0, 1).sqrt() * (bins - 1)).ceil().long()
+
+
+def local_mean(signal: Tensor, *, hollow: bool = False) -> Tensor:
+    """Mean of the 5×5 pixels of a plane around each pixel, fewer at the border; without that pixel if `hollow`."""
+    side = 2 * BOX + 1
+    mean = functional.avg_pool2d(signal, side, stride=1, padding=BOX, count_include_pad=False)
+    if not hollow:
+        return mean
+    count = side**2 * functional.avg_pool2d(torch.ones_like(signal), side, stride=1, padding=BOX)
+    return (count * mean - signal) / (count - 1)
+
+
+def expected_signal(clean: Tensor, estimated: Tensor, group: Tensor, observed: Tensor | None = None) -> Tensor:
+    """Clean signal that the neighbours of a pixel let expect, whose noise is independent of the pixel's.
+
+    A clean signal that is the mean of few frames is noisy.  As the condition of a variance it lets pixels count as
+    dark because their noise is low, and the gain comes out too small: for two frames of a dark scene by half.  The
+    variance is linear in the signal, so that its mean over pixels with similar neighbours follows from their mean
+    signal, whatever the texture.
+
+    Parameters
+    ----------
+    clean : Tensor, shape (B, C, H, W)
+        Clean signal, normalised.
+    estimated : Tensor of bool, shape (B,)
+        Whether it is an estimate; where it is not, it is returned as it is.
+    group : Tensor of long, shape (B,)
+        Number of each element's group (camera and ISO); groups are not mixed.
+    observed : Tensor of bool, shape (B, C, H, W), optional
+        Pixels that count.
+
+    Returns
+    -------
+    Tensor, shape (B, C, H, W)
+        The expected signal.
+    """
+    if not estimated.any() or clean[0, 0].numel() < 2:
+        return clean
+    found = clean.clone()
+    around = local_mean(clean, hollow=True)
+    for number in set(group[estimated].tolist()):
+        own = (estimated & (group == number))[:, None, None, None].expand_as(clean)
+        own = own if observed is None else own & observed
+        order = around[own].argsort()
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order), device=order.device)
+        # The last values join those before them: the mean of a few would be their own noise.
+        alike = (rank // ALIKE).clamp(max=max(len(rank) // ALIKE - 1, 0))
+        count = torch.bincount(alike)
+        mean = torch.bincount(alike, clean[own].double()) / count
+        found[own] = mean[alike].to(clean.dtype)
+    return found
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ import ctypes
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -266,7 +266,8 @@ def _keep_freed_memory() -> None:
     Otherwise the system takes freed tensors back and zeroes their pages again, a quarter of each step's time.  glibc
     raises its thresholds for good once a block just below its limit is freed; the block's pages are never touched.
     """
-    torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
+    with suppress(RuntimeError):  # Where less is left, there is nothing to keep either.
+        torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
 
 
 @cache

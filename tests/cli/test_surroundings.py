@@ -1,5 +1,6 @@
 """Every kind of command in odd surroundings: it works, or says in one line why not, and leaves nothing half-written."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ MAY_BE_REFUSED = (
     "small files",
     "no more files",
     "little memory",
+    "some memory",
     "no processes",
     "no temporary files",
 )
@@ -92,6 +94,40 @@ def test_it_works_or_one_line_says_why_not(
     assert made <= {"out.partial", "out.h5.partial", "out.dng"}, made
     again = commands.run(tmp_path, words)
     assert again.status == 0 or "out.dng" in made, again
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "out of memory;",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out of memory on the device"),
+        (SystemError("<function f> returned NULL without setting an exception"), "allow the process more memory"),
+        (ImportError("libx.so: failed to map segment from shared object"), "allow the process more memory"),
+        (RuntimeError("shapes differ"), None),
+        (ImportError("No module named 'x'"), None),
+        (SystemError("bad argument to internal function"), None),
+    ],
+)
+def test_a_library_without_memory_is_no_fault_of_ours(
+    error: Exception, expected: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(noiseflow.cli.Commands, "resolve_command", failing)
+    if expected is None:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            noiseflow.cli.main(["info", "x"])
+        return
+    with pytest.raises(SystemExit, match="1"):
+        noiseflow.cli.main(["info", "x"])
+    said = capsys.readouterr().err
+    assert said.startswith("noiseflow: ")
+    assert said.count("\n") == 1
+    assert expected in said
 
 
 def test_what_is_said_goes_through_one_function() -> None:

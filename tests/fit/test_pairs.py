@@ -14,8 +14,7 @@ from noiseflow.fit.noisy_pairs.noise_target import Denoised, difference, residua
 from noiseflow.fit.noisy_pairs.pair_dataset import NoisyPairs, pair_statistics, smoothest
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build, load, load_denoiser
-from noiseflow.models.denoiser import local_mean
-from noiseflow.models.noise_statistics import is_closed_form
+from noiseflow.models.noise_statistics import is_closed_form, local_mean
 from noiseflow.patches import PatchStore
 from noiseflow.patches.assembly.writer import StoreWriter
 from noiseflow.patches.schema import fields

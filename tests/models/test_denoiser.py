@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.models.denoiser import Denoiser, DenoiserSpec, load_denoiser, local_mean, save_denoiser
+from noiseflow.models.denoiser import Denoiser, DenoiserSpec, load_denoiser, save_denoiser
+from noiseflow.models.noise_statistics import local_mean
 
 SPEC = DenoiserSpec("bayer", ("One", "Two"), (100.0, 1600.0), width=8)
 

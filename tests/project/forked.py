@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOM = 8 << 20
-"""Bytes of memory that are left where there is little; with less than one MiB the HDF5 library itself crashes."""
+ROOMS = {"little": 8 << 20, "some": 24 << 20}
+"""Bytes of memory that are left; with less than one MiB the HDF5 library itself crashes."""
 
 LIMIT_S = 60.0
 """Seconds of processor time or of waiting after which a command is taken for one that hangs."""
@@ -75,9 +75,12 @@ def no_more_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))
 
 
-def little_memory() -> None:
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + ROOM, held + ROOM))
+def memory(room: int) -> Callable[[], None]:
+    def limit() -> None:
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + room, held + room))
+
+    return limit
 
 
 def no_processes() -> None:
@@ -142,7 +145,8 @@ SURROUNDINGS: dict[str, Callable[[], None]] = {
     "removed folder": removed_folder,
     "small files": small_files,
     "no more files": no_more_files,
-    "little memory": little_memory,
+    "little memory": memory(ROOMS["little"]),
+    "some memory": memory(ROOMS["some"]),
     "no processes": no_processes,
     "closed stdout": closed(1),
     "closed stderr": closed(2),
@@ -250,6 +254,9 @@ def answer(request: str, place: Path) -> Ended:
 
 
 def serve(place: Path) -> None:
+    # The HDF5 library can end a process by a signal if its own start finds no memory.
+    import h5py  # noqa: F401
+
     import noiseflow.cli.workflows.describe
     import noiseflow.fit
     import noiseflow.simulate  # noqa: F401

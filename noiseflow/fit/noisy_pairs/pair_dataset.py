@@ -15,8 +15,8 @@ from noiseflow.fit.batches import Values, summed
 from noiseflow.fit.noisy_pairs.noise_target import Denoised
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.denoiser import Denoiser, local_mean
-from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.models.denoiser import Denoiser
+from noiseflow.models.noise_statistics import NoiseStatistics, local_mean
 from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "NoisyPairs", "PairBatch", "denoised", "pair_statistics", "smoothest"]

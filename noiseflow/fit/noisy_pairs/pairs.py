@@ -19,11 +19,11 @@ from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.flows.conditions import Resolved
-from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean, save_denoiser
+from noiseflow.models.denoiser import Denoiser, DenoiserSpec, save_denoiser
 from noiseflow.models.flow.flow_model import ResidualFlow
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
-from noiseflow.models.noise_statistics import is_closed_form, refine_start, start_from
+from noiseflow.models.noise_statistics import is_closed_form, local_mean, refine_start, start_from
 from noiseflow.patches.store.patches import Patches
 
 __all__ = ["NOISY_PAIR", "PairResult", "PairSettings", "fit_pairs"]

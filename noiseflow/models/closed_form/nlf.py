@@ -18,6 +18,9 @@ from noiseflow.models.noise_statistics import NoiseStatistics
 
 __all__ = ["NoiseLevelFunction"]
 
+LEAST_LEFT = 0.1
+"""Smallest share of a read variance that is left when rounding is subtracted from it."""
+
 LIFT = 0.01
 """Smallest initial share of shot and of read noise in the mean variance; at 0, the gradient by the log would be 0."""
 
@@ -98,9 +101,19 @@ class NoiseLevelFunction(GaussianModel):
 
     @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
-        """Maximise the likelihood of the integer codes, starting with both shot and read noise."""
+        """Maximise the likelihood of the integer codes, starting with both shot and read noise.
+
+        A clean signal that is a mean of other frames has a share of their rounding, which is no read noise.
+        """
         known = checked_conditions(self, cond)
         variance, signal = self.variance(known).mean(), known.clean.mean().clamp(min=1e-6)
         self.log_beta1.clamp_(min=float((LIFT * variance / signal).log()))
         self.log_beta2.clamp_(min=float((LIFT * variance).log()))
         super().start_from_codes(codes, cond, levels)
+        if levels.spread is None:
+            return
+        rounding = (levels.spread.double().square() - 1) / 12 * levels.span()[:, :, 0, 0].square().reciprocal().mean(1)
+        for camera in set(known.camera.tolist()):
+            read = self.log_beta2[camera].exp()
+            left = read - rounding[known.camera == camera].mean().to(read.dtype)
+            self.log_beta2[camera] = torch.maximum(left, LEAST_LEFT * read).log()

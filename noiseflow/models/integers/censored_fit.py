@@ -7,10 +7,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from noiseflow.flows.conditions import Conditions
-from noiseflow.models.adc_levels import Levels
-from noiseflow.models.capabilities import exact_codes
+from noiseflow.flows.conditions import Conditions, Resolved
+from noiseflow.models.adc_levels import Levels, log_cells
+from noiseflow.models.capabilities import CodesByLatent, exact_codes
 from noiseflow.models.model import NoiseModel, checked_conditions
+from noiseflow.models.noise_statistics import expected_signal
 
 __all__ = ["maximise_code_likelihood"]
 
@@ -22,12 +23,13 @@ def maximise_code_likelihood(
 ) -> Model:
     """Maximise Σ log P(codes) by L-BFGS in float64, starting from the model's parameters.
 
-    Clipped codes contribute their whole tail (censored, or Tobit, regression).
+    Clipped codes contribute their whole tail (censored, or Tobit, regression).  Where the clean signal is an
+    estimate, the noise is measured from it, but its variance is that of the `expected_signal`.
 
     Parameters
     ----------
     model : NoiseModel
-        Model with few parameters and exact code probabilities; it is not changed.
+        Model with few parameters and an elementwise latent; it is not changed.
     codes : Tensor, shape (B, C, H, W)
         Whole numbers in DN.
     cond : Conditions
@@ -45,14 +47,19 @@ def maximise_code_likelihood(
     fine = copy.deepcopy(model).double()
     cond = checked_conditions(fine, replace(cond, clean=cond.clean.double()))
     exact = exact_codes(fine)
-    assert exact is not None
+    assert isinstance(exact, CodesByLatent)
+    latent = exact.latent.latent
+    cells = levels.cells(codes, cond.clean)
+    if levels.spread is not None:
+        signal = expected_signal(cond.clean, levels.spread > 1, _settings(cond), cond.observed)
+        cond = replace(cond, clean=signal)
     optimiser = torch.optim.LBFGS(
         fine.parameters(), max_iter=iterations, tolerance_change=1e-10, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        terms = -exact.log_prob_of_codes(codes, cond, levels)
+        terms = -log_cells(latent(cells.low, cond), latent(cells.high, cond), cells)
         value = terms.mean() if cond.observed is None else terms[cond.observed].mean()
         value.backward()  # type: ignore[no-untyped-call]
         return value
@@ -60,3 +67,10 @@ def maximise_code_likelihood(
     with torch.enable_grad():
         optimiser.step(loss)  # type: ignore[no-untyped-call]
     return fine
+
+
+def _settings(cond: Resolved) -> Tensor:
+    """Number of each element's camera and ISO, (B,)."""
+    settings = list(zip(cond.camera.tolist(), cond.iso.tolist(), strict=True))
+    number = {setting: index for index, setting in enumerate(dict.fromkeys(settings))}
+    return torch.tensor([number[setting] for setting in settings], device=cond.clean.device)
