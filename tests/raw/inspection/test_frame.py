@@ -431,3 +431,26 @@ def test_codes_at_both_ends_are_not_all_wrapped(seed: int) -> None:
     stars = dark + 90_000 * np.exp(rng.normal(0, 2, dark.shape)) * (rng.random(dark.shape) < 5e-3)
     for codes in (dark, hot, spread, stars.clip(0, 65535)):
         assert not [words for words in inspected(sixteen_bits(codes)).cautions if "none between" in words]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("kind", ["stretched", "curve", "honest", "chart"])
+def test_codes_far_apart_are_said(bits: int, kind: str) -> None:
+    """Fewer bits stretched to 16, by 64.06 for 10: K was 64 times too large, unsaid, as no code is a multiple."""
+    if (bits, kind) == (14, "curve"):
+        pytest.skip("14 bits fill a curve of 16 without gaps")
+    rng, top = np.random.default_rng(bits), 2**bits - 1
+    light = np.linspace(0.05, 0.6, 768)[None].repeat(512, 0)
+    light = light if kind != "chart" else np.ceil(12 * light) / 12
+    codes = np.rint(top * (light + np.sqrt(light) * rng.normal(0, 0.02, light.shape))).clip(0, top)
+    factor = 0.98 * 65535 / top
+    stored = {"stretched": codes * factor, "curve": (codes / top) ** (1 / 2.2) * 65535}.get(kind, codes)
+    image = RawImage(np.rint(stored).astype(np.uint16), "RGGB", (0.0,) * 4, 65535.0, 100.0, 0.01, source="a.tif")
+    said = " ".join(inspected(image).cautions)
+    if kind == "stretched":
+        found = re.search(r"multiplied after the converter, R by about ([\d.]+)", said)
+        assert found is not None
+        assert float(found[1]) == pytest.approx(factor, rel=2e-3)
+    else:
+        assert ("a curve" in said) == (kind == "curve")
+        assert bool(said) == (kind == "curve")
