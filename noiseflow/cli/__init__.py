@@ -126,11 +126,11 @@ class Commands(click.Group):
             say(f"noiseflow: {line}")
             ctx.exit(status)
         except Exception as error:
-            line = _one_line(error)
-            if line is None or ctx.params.get("debug"):
+            reason = _one_line(error)
+            if reason is None or ctx.params.get("debug"):
                 raise
             lost = lost_answer() if isinstance(error, OSError) else None
-            _end(ctx, line if lost is None else lost)
+            _end(ctx, reason if lost is None else lost)
         if (lost := lost_answer()) is not None:
             _end(ctx, lost)
         return result
