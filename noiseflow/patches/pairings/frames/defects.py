@@ -381,8 +381,7 @@ def blank_blocks(
     seen : ndarray of bool, shape (C, *grid)
         Blocks that do not clip.
     """
-    height = stack.shape[0]
-    used = int(np.bitwise_or.reduce(stack.frames[0].planes[:, :: max(1, height // 64)], axis=None))
+    used = int(np.bitwise_or.reduce(stack.frames[0].planes[:, :: max(1, stack.shape[0] // 64)], axis=None))
     # Left-aligned codes are as coarse as their lowest bit.
     moving = variance / np.maximum(1 - still, 0.1) / max(used & -used, 1) ** 2
     some = moving[still < STILL_PART]

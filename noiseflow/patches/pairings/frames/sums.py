@@ -368,6 +368,6 @@ class Sums:
         """
         if self.blank.any():
             yield (
-                f"{name}: pixels in {100 * self.blank.mean():.2g} % of the frame have no noise: they keep their code in "
-                "all frames, as a border does. They are masked; crop in noiseflow.toml leaves a border out"
+                f"{name}: pixels in {100 * self.blank.mean():.2g} % of the frame have no noise: they keep their code "
+                "in all frames, as a border does. They are masked; crop in noiseflow.toml leaves a border out"
             )
