@@ -23,6 +23,7 @@ from noiseflow.fit.safeguards import (
     Notes,
     best_start,
     check_light,
+    check_neighbours,
     check_result,
     check_start,
     weights_sha256,
@@ -205,9 +206,11 @@ def _fit(
     span = float((table["white"][:, None] - table["black"]).mean())
     check_light(statistics, float(table["clean_variance"].mean()), span, notes)
     some = whole_bands(store, train_rows, max(LOOKED_AT // math.prod(store.patch_shape), 32), settings.seed)
-    looked = beyond_models(store.read(some), places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
+    some_patches = store.read(some)
+    looked = beyond_models(some_patches, places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
     for text in looked:
         notes.warn(text)
+    check_neighbours(some_patches, store.cameras, notes)
     start_spec = None if begin is None else begin.spec
     choice, caution = choose_objective(
         settings.objective, statistics, levels, store, train_rows, seed=settings.seed, start=start_spec

@@ -94,8 +94,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     variance[sums.saturated] = np.inf
     light = sums.levels - sums.black.reshape(len(signal), -1).mean(1)
     drift = fit_drift(sums.middles, signal, variance, flows, cache(lambda: _changing(sums)))
-    span = float((sums.white - sums.black).mean())
-    _refuse_other_light(scene, light, drift.gains, span)
+    _refuse_other_light(scene, light, drift.gains, float((sums.white - sums.black).mean()))
     # Flicker spreads the quarters of a block, so that their median no longer follows the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
     motion = find_motion(drift.residuals, variance + flicker**2, flows)
@@ -112,7 +111,8 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         },
         "defects": sums.defects.facts,
     }
-    return Conclusion(facts, (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift)), motion.blocks)
+    said = (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift), *sums.said_of_blank(scene.name))
+    return Conclusion(facts, said, motion.blocks | sums.blank)
 
 
 def least_light(span: float) -> float:

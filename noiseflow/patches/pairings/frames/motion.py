@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from noiseflow.patches.pairings.frames.blocks import median
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 
-__all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "fine_gain", "frame_shift", "frame_shifts"]
+__all__ = [
+    "FALSE_ALARM",
+    "Motion",
+    "Shift",
+    "find_motion",
+    "fine_gain",
+    "frame_shift",
+    "frame_shifts",
+    "with_neighbours",
+]
 
 FALSE_ALARM = 1e-3
 """Chance that at least one block of a static scene with white noise is found moving."""
