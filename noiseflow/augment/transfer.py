@@ -160,16 +160,27 @@ def transfer_frame(
         shapes = f"noisy {tuple(noisy.shape)}" + ("" if clean is None else f", clean {tuple(clean.shape)}")
         raise DataError(f"{shapes}: expected both of shape (B, {source.planes}, H, W)")
     names = cameras if cameras is not None else (source.cameras[0], target.cameras[0])
-    signal = clean if clean is not None else _local_mean(noisy)
+    mean = _local_mean(noisy) if clean is None else noisy
+    signal = clean if clean is not None else mean.abs().clamp(max=1)
     conds = Conditions(signal, source_iso, names[0]), Conditions(signal, target_iso, names[1])
     if clean is not None:
         return Transferred(clean + transfer_noise(noisy - clean, source, conds[0], target, conds[1]), 0.0)
+    levels = NoiseLevelMap(source), NoiseLevelMap(target)
     has, wants = (
-        NoiseLevelMap(model).variance(checked_conditions(model, cond))
-        for model, cond in zip((source, target), conds, strict=True)
+        level.variance(checked_conditions(level.model, cond)) for level, cond in zip(levels, conds, strict=True)
     )
+    dark = torch.zeros_like(noisy[:, :, :1, :1])
+    has_dark, wants_dark = (
+        level.variance(checked_conditions(level.model, replace(cond, clean=dark)))
+        for level, cond in zip(levels, conds, strict=True)
+    )
+    # The mean of a dark part is noisy too, and below black for half of the pixels.  Continuing the line there keeps the
+    # mean of the added variance right; cutting the mean at black would raise it.
+    missing, missing_dark = wants - has, wants_dark - has_dark
+    below = (2 * missing_dark - missing) * (missing_dark > 0)
+    missing = torch.where(mean < 0, below, missing)
     added = torch.randn(noisy.shape, generator=generator, dtype=noisy.dtype, device=noisy.device)
-    result = noisy + added * (wants - has).clamp(min=0).sqrt()
+    result = noisy + added * missing.clamp(min=0).sqrt()
     return Transferred(result, float(((has - wants).clamp(min=0) / torch.maximum(has, wants)).mean()))
 
 
@@ -228,6 +239,10 @@ def transferred_image(
 
 
 def _local_mean(noisy: Tensor) -> Tensor:
-    """Local mean over a window, over fewer pixels at the border, clamped to [0, 1]."""
-    mean = functional.avg_pool2d(noisy, SMOOTHED, 1, SMOOTHED // 2, count_include_pad=False)
-    return mean.clamp(0, 1)
+    """Mean over a window of `SMOOTHED` pixels a side, smaller near the border, so that a slope has no effect."""
+    mean = noisy.clone()
+    for side in range(3, SMOOTHED + 1, 2):
+        if min(noisy.shape[2:]) >= side:
+            half = side // 2
+            mean[:, :, half:-half, half:-half] = functional.avg_pool2d(noisy, side, 1)
+    return mean

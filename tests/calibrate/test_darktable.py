@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -144,12 +145,33 @@ def test_without_levels_it_is_relative(file):
         from_darktable(file, "Nikon", "D5100", white_dn=16383)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"noiseprofiles": [{"maker": "Nikon", "models": []}]}'])
-def test_a_file_without_the_camera_is_named(tmp_path, text):
+D5100 = '{"noiseprofiles": [{"maker": "Nikon", "models": [{"model": "D5100", "profiles": [%s]}]}]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not JSON"),
+        ("[]", "no darktable noise profile of Nikon D5100: its entries have another structure"),
+        ("{}", "no darktable noise profile of Nikon D5100: it has no entry 'noiseprofiles'"),
+        ('{"noiseprofiles": [{"maker": "Nikon", "models": []}]}', "has no camera Nikon D5100; `noiseflow profiles"),
+        (D5100 % "", "Nikon D5100: no setting has a positive slope and variance"),
+        (D5100 % '{"iso": 100, "a": [1, -1, 1], "b": [0, 0, 0]}', "Nikon D5100: expected three slopes above 0"),
+    ],
+)
+def test_a_file_without_the_camera_is_named(tmp_path, text, message):
     path = tmp_path / "noiseprofiles.json"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"noiseprofiles\.json: (no darktable|is not JSON)"):
+    with pytest.raises(DataError, match=rf"noiseprofiles\.json: .*{re.escape(message)}"):
         from_darktable(path, "Nikon", "D5100")
+
+
+@pytest.mark.parametrize(("text", "message"), [("{}", "it has no entry 'noiseprofiles'"), ("[]", "another structure")])
+def test_what_is_no_database_is_said_in_words(tmp_path, text, message):
+    path = tmp_path / "noiseprofiles.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"is not a darktable noise database: .*{message}"):
+        read_atlas(path)
 
 
 def test_the_atlas_lists_every_camera_with_its_range(tmp_path):

@@ -9,7 +9,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter, median_filter
+from scipy.ndimage import convolve1d, gaussian_filter, median_filter
 
 from noiseflow.calibrate import Measurement, PictureNoise, measure_picture
 from noiseflow.core.errors import DataError
@@ -31,6 +31,9 @@ COLUMNS = (
     "of the row noise",
 )  # fmt: skip
 PROCESSED_COLUMNS = ("processing", "refused", "given with K wrong by more than 10 %")
+
+SIDE = 8
+"""Sides of planes that were resized are multiples of this."""
 
 Planes = NDArray[np.uint16]
 
@@ -63,6 +66,47 @@ def _jpeg(quality: int) -> Callable[[Planes], Planes]:
     return lambda planes: _each(planes, one)
 
 
+def _resized(factor: float) -> Callable[[Planes], Planes]:
+    """Planes of another size: Pillow's bicubic filter, widened where it makes smaller."""
+
+    def one(plane: Planes) -> Planes:
+        size = [round(factor * side) // SIDE * SIDE for side in plane.shape[::-1]]
+        found = Image.fromarray(plane.astype(np.float32)).resize((size[0], size[1]), Image.Resampling.BICUBIC)
+        return np.clip(np.rint(np.asarray(found)), 0, 65535).astype(np.uint16)
+
+    return lambda planes: _each(planes, one)
+
+
+def _demosaiced(planes: Planes) -> NDArray[np.float64]:
+    """Bilinear colours at every pixel of the mosaic, (3, H, W)."""
+    mosaic = unpack(planes, "RGGB").astype(float)
+    rows, columns = np.indices(mosaic.shape) % 2
+    kernel = np.array([1.0, 2.0, 1.0])
+    found = []
+    for own in ((rows == 0) & (columns == 0), rows != columns, (rows == 1) & (columns == 1)):
+        sums = [convolve1d(convolve1d(part, kernel, 0), kernel, 1) for part in (mosaic * own, own.astype(float))]
+        found.append(np.where(own, mosaic, sums[0] / sums[1]))
+    return np.stack(found)
+
+
+def _mosaicked(colours: NDArray[np.float64]) -> Planes:
+    """Planes R, G1, G2, B of colours at every pixel."""
+    codes = np.clip(np.rint(colours), 0, 65535).astype(np.uint16)
+    red, green, blue = codes
+    return np.stack([red[::2, ::2], green[::2, 1::2], green[1::2, ::2], blue[1::2, 1::2]])
+
+
+def _mixed(planes: Planes) -> Planes:
+    """A usual colour matrix between demosaicing and mosaicking."""
+    matrix = np.array([[1.6, -0.5, -0.1], [-0.2, 1.5, -0.3], [0.0, -0.6, 1.6]])
+    return _mosaicked(512 + np.tensordot(matrix, _demosaiced(planes) - 512, 1))
+
+
+def _shifted(planes: Planes) -> Planes:
+    """Mosaicked one pixel further: no sample is an original one."""
+    return _mosaicked(_demosaiced(planes)[:, 1:-1, 1:-1])
+
+
 PROCESSED: dict[str, Callable[[Planes], Planes]] = {
     "blur, σ = 0.4 pixels of a plane": _blur(0.4),
     "blur, σ = 1 pixel of a plane": _blur(1.0),
@@ -70,7 +114,14 @@ PROCESSED: dict[str, Callable[[Planes], Planes]] = {
     "median of 3×3": lambda planes: _each(planes, lambda one: median_filter(one, 3)),
     "JPEG, quality 75": _jpeg(75),
     "JPEG, quality 95": _jpeg(95),
+    "JPEG, quality 98": _jpeg(98),
     "JPEG, quality 99": _jpeg(99),
+    "JPEG, quality 100": _jpeg(100),
+    "resized to 75 %": _resized(0.75),
+    "resized to 90 %": _resized(0.9),
+    "resized to 150 %": _resized(1.5),
+    "demosaiced, colours mixed, mosaicked": _mixed,
+    "demosaiced, shifted by a pixel, mosaicked": _shifted,
 }
 """Ways to spoil a picture, on planes (4, H, W) of DN."""
 

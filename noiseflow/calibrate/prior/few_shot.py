@@ -282,7 +282,7 @@ def _of_draws(values: Array, unit: str) -> Measurement:
     return Measurement(float(middle), float((high - low) / 3.92), (float(low), float(high)), unit)
 
 
-def sample_camera(seed: int, isos: Sequence[float] = STANDARD_ISOS) -> Profile:
+def sample_camera(seed: int, isos: Sequence[float] = STANDARD_ISOS, prior: CameraPrior | None = None) -> Profile:
     """Draw a random camera from the prior over cameras.
 
     It has a Bayer mosaic, 14 bits, black level 512 DN and white level 16383 DN.  To get a noise model of it, call
@@ -294,6 +294,8 @@ def sample_camera(seed: int, isos: Sequence[float] = STANDARD_ISOS) -> Profile:
         Seed; the same seed gives the same camera.
     isos : sequence of float
         ISOs of the profile.
+    prior : CameraPrior, optional
+        Prior over cameras; by default the shipped one.
 
     Returns
     -------
@@ -307,7 +309,8 @@ def sample_camera(seed: int, isos: Sequence[float] = STANDARD_ISOS) -> Profile:
     >>> camera.camera, len(camera.isos)
     ('sampled camera 3', 9)
     """
-    prior, generator = shipped_prior(), np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
+    prior = prior if prior is not None else shipped_prior()
     parameters, dual = prior.sample(generator)
     grid = np.array(sorted(map(float, isos)))
     curve = curve_at(parameters, grid, dual)

@@ -12,7 +12,7 @@ from noiseflow.core.errors import DataError
 from noiseflow.core.reading.text import read_json
 from noiseflow.raw import plane_names
 
-__all__ = ["GREEN_RULE", "SPREAD", "from_darktable", "green_gain", "green_slopes"]
+__all__ = ["GREEN_RULE", "SPREAD", "from_darktable", "green_gain", "green_slopes", "in_words"]
 
 GREEN_RULE = 0.083
 """Ratio of darktable's green slope to K/(white − black), the slope in the mosaic.
@@ -140,7 +140,7 @@ def from_darktable(
         raise DataError(f"darktable: expected a white level above the black level; got {white_dn} DN and {black_dn} DN")
     settings = []
     try:
-        entries = _profiles(read_json(path, "darktable's noiseprofiles.json", DataError), maker, model)
+        entries = _profiles(path, maker, model)
         lines = {
             float(entry["iso"]): [[float(value) for value in entry[name]] for name in ("a", "b")] for entry in entries
         }
@@ -156,13 +156,23 @@ def from_darktable(
         if not settings:
             raise ValueError("no setting has a positive slope and variance")
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path}: no darktable noise profile of {maker} {model} ({error!r})") from error
+        raise DataError(f"{path}: no darktable noise profile of {maker} {model}: {in_words(error)}") from error
     caution = CAUTION if scaled else "darktable's slopes are of a demosaiced signal: use ratios between ISOs only"
     provenance = {"method": "darktable noiseprofiles.json", "sources": [str(path)]}
     return Profile(f"{maker} {model}", "bayer", white_dn or 1.0, tuple(settings), provenance, (caution,))
 
 
-def _profiles(data: Any, maker: str, model: str) -> list[dict[str, Any]]:
-    makers = {entry["maker"].lower(): entry for entry in data["noiseprofiles"]}
-    models = {entry["model"].lower(): entry for entry in makers[maker.lower()]["models"]}
-    return [entry for entry in models[model.lower()]["profiles"] if not entry.get("skip")]
+def in_words(error: Exception) -> str:
+    """Return what was wrong with a database, for a message."""
+    if isinstance(error, KeyError):
+        return f"it has no entry {error}"
+    return str(error) if isinstance(error, ValueError) else "its entries have another structure"
+
+
+def _profiles(path: Path, maker: str, model: str) -> list[dict[str, Any]]:
+    data = read_json(path, "darktable's noiseprofiles.json", DataError)
+    for one in data["noiseprofiles"]:
+        for camera in one["models"] if one["maker"].lower() == maker.lower() else ():
+            if camera["model"].lower() == model.lower():
+                return [entry for entry in camera["profiles"] if not entry.get("skip")]
+    raise DataError(f"{path}: has no camera {maker} {model}; `noiseflow profiles --darktable {path}` lists them")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.calibrate.measurement import Measurement
-from noiseflow.calibrate.profiles.darktable import GREEN_RULE, SPREAD, green_slopes
+from noiseflow.calibrate.profiles.darktable import GREEN_RULE, SPREAD, green_slopes, in_words
 from noiseflow.core.errors import DataError
 from noiseflow.core.reading.text import read_json
 
@@ -75,7 +75,7 @@ def read_atlas(path: str | Path = INSTALLED) -> tuple[tuple[AtlasCamera, ...], t
                     none.append(name)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
-            f"{path}: is not a darktable noise database ({error!r}); expected noiseprofiles.json"
+            f"{path}: is not a darktable noise database: {in_words(error)}; expected noiseprofiles.json"
         ) from error
     return tuple(cameras), tuple(none)
 

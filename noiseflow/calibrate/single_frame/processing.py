@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,21 @@ LEAST_OUTER = 0.87
 """Smallest ratio of energy in the outer to that in the inner high coefficients: 1 for white noise, 0.84 after a blur of
 0.4 pixels.  Residual texture in unprocessed pictures leaves 0.93 to 1."""
 
-MOST_CORRELATION = 0.12
-"""Largest correlation of two planes' high coefficients: 0 for the noise of a mosaic, 0.16 or more once colours were
-mixed."""
+MOST_CORRELATION = 0.08
+"""Largest correlation of two planes' high coefficients: 0 for the noise of a mosaic, up to 0.06 with residual texture,
+0.09 or more after demosaicing and a colour matrix."""
 
 MOST_PHASE = 0.03
 """Largest departure of the ratio (E|c|)²/E c² at one phase of the 8×8 grid from the median over phases."""
 
 MOST_STEP = 0.1
 """Largest fraction of the noise variance that gaps between codes may explain."""
+
+EIGHT_BITS = 256
+"""Largest number of different codes of a plane that was 8 bits deep."""
+
+UNEVEN = 1
+"""Largest difference in DN between the distances of codes at different levels; a digital gain differs by rounding."""
 
 _NUMBER = np.add.outer(np.arange(SIDE), np.arange(SIDE))
 _OUTER, _NEXT = HIGH & (_NUMBER >= 10), HIGH & (_NUMBER <= 9)
@@ -49,17 +56,20 @@ class Traces:
     outer : float
         Ratio of energy in the outer to that in the inner high coefficients; 1 for white noise.
     correlation : float
-        Largest correlation of the high coefficients of two planes in different rows; 0 where there are too few blocks.
+        Largest correlation of the high coefficients of two planes; 0 where there are too few blocks.
     phase : float
         Largest departure of one phase of the 8×8 grid from the others.
     step_part : float
         Variance of rounding to the local step between codes relative to the noise variance; the largest of the planes.
+    curved_codes : int
+        Number of different codes of a plane of 8 bits behind a tone curve; 0 if there is none.
     """
 
     outer: float
     correlation: float
     phase: float
     step_part: float
+    curved_codes: int = 0
 
     def reason(self) -> str | None:
         """Return why the picture cannot be measured, or None if it shows no trace of processing."""
@@ -67,6 +77,11 @@ class Traces:
             return (
                 "the gaps between its codes are wide compared with the noise: it comes from 8 bits or a tone curve, as "
                 "in a JPEG or a lossy raw file"
+            )
+        if self.curved_codes:
+            return (
+                f"it has only {self.curved_codes} different codes, unevenly spaced: it comes from 8 bits and a tone "
+                "curve, as in a JPEG or a lossy raw file"
             )
         if self.phase > MOST_PHASE:
             return "its 8×8 blocks are quantised in frequency, as by JPEG"
@@ -114,7 +129,8 @@ def traces_of(
         steps.append(_step_part(plane, each, index, variance))
         phases.append(_phase(plane, each, index))
     outer = float(power[_OUTER].mean() / power[_NEXT].mean())
-    return Traces(outer, _correlation(planes, blocks, chosen), max(phases, default=0.0), max(steps))
+    curved = max(_curved_codes(plane) for plane in planes)
+    return Traces(outer, _correlation(planes, blocks, chosen), max(phases, default=0.0), max(steps), curved)
 
 
 def code_step(codes: NDArray[Any]) -> float:
@@ -138,11 +154,33 @@ def _step_part(plane: NDArray[Any], blocks: Blocks, index: NDArray[np.intp], var
     return float(np.median(parts)) if parts else 0.0
 
 
+def _curved_codes(plane: NDArray[Any]) -> int:
+    """Return the number of different codes of a plane if they are those of 8 bits behind a tone curve, or 0.
+
+    The distance of neighbouring codes is compared between quarters of the pixels, ordered by code.  The lowest and the
+    highest hundredth are left out, because the codes of few pixels are far apart in any picture.
+    """
+    if plane.dtype.kind not in "ui" or int(plane.max()) >= 1 << 16:
+        return 0
+    counts = np.bincount(plane.ravel())
+    codes = np.flatnonzero(counts)
+    if len(codes) > EIGHT_BITS:
+        return 0
+    place = np.cumsum(counts[codes]) / plane.size
+    gaps, place = np.diff(codes), place[1:]
+    kept = (place > 0.01) & (place < 0.99)
+    quarters = [gaps[kept & (place >= k / 4) & (place < (k + 1) / 4)] for k in range(4)]
+    steps = [float(np.median(quarter)) for quarter in quarters if len(quarter)]
+    return len(codes) if steps and max(steps) - min(steps) > UNEVEN else 0
+
+
 def _correlation(planes: Sequence[NDArray[Any]], blocks: Sequence[Blocks], chosen: Sequence[Chosen]) -> float:
-    """Return the largest correlation of two planes of different rows and colours, in blocks that are flat in both."""
+    """Return the largest correlation of two planes, in blocks that are flat in both.
+
+    Offsets of rows and columns, which two planes share, do not affect the high coefficients.
+    """
     worst = 0.0
-    pairs = ((0, 3), (1, 2), (0, 2), (1, 3)) if len(planes) == 4 else ()
-    for first, second in pairs:
+    for first, second in combinations(range(len(planes)), 2):
         both = np.intersect1d(chosen[first].index, chosen[second].index)
         both = both[:: max(1, len(both) // MOST)]
         if len(both) < 40:

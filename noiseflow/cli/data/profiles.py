@@ -142,7 +142,7 @@ def _list_atlas(path: Path, name: str | None, as_json: bool) -> None:
     if not shown:
         unphysical = [each for each in none if wanted in each.lower()]
         reason = f"{unphysical[0]} has no physically possible setting" if unphysical else f"no camera {name!r}"
-        raise DataError(f"{path}: {reason}; the file has {len(cameras)} usable cameras")
+        raise DataError(f"{path}: {reason}; the file has {counted(len(cameras), 'usable camera')}")
     if as_json:
         print_json(
             {

@@ -208,7 +208,8 @@ def listing(folder: Path) -> Listing | None:
     except OSError:
         return None
     found: Listing | None = None
-    for text in lines:
+    # Lines that were appended follow an empty one.
+    for text in filter(None, lines):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):

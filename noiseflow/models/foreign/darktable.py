@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from noiseflow.calibrate.profiles.darktable import GREEN_RULE, from_darktable
+from noiseflow.calibrate.profiles.darktable import GREEN_RULE, from_darktable, in_words
 from noiseflow.calibrate.profiles.published import without_error
 from noiseflow.core.errors import ModelError
 from noiseflow.core.reading.text import read_json
@@ -60,7 +60,7 @@ def _names(path: Path, camera: str) -> tuple[str, str]:
                 if f"{maker['maker']} {model['model']}".casefold() == camera.casefold():
                     return str(maker["maker"]), str(model["model"])
     except (KeyError, TypeError) as error:
-        raise ModelError(f"{path}: expected a darktable noise database; found another structure ({error!r})") from error
+        raise ModelError(f"{path}: expected a darktable noise database, but {in_words(error)}") from error
     raise ModelError(f"{path}: no camera {json.dumps(camera)}; `noiseflow profiles --darktable {path}` lists them")
 
 

@@ -47,7 +47,7 @@ def clipping_signals(pair: FramePair, signal: NDArray[Any]) -> NDArray[np.float6
     for plane, each in enumerate(signal):
         codes = _codes(pair, plane)
         step = max(1, int((each.size / SAMPLED) ** 0.5))
-        codes, values = codes[::step, ::step][: each.shape[0]], each[::step, ::step]
+        codes, values = codes[::step, ::step], each[::step, ::step]
         over = codes[: values.shape[0], : values.shape[1]] >= clip[plane]
         if not over.any():
             continue

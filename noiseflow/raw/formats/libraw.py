@@ -119,9 +119,7 @@ def _of_libraw(raw: Any, page: dng_pixels.PageFacts | None) -> tuple[float, floa
 
 
 def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, metadata: Metadata) -> RawImage | None:
-    """Read a DNG whose pixels need no decoding; None if LibRaw must read it because its tags lack ISO or exposure."""
-    if not metadata.iso or not metadata.exposure_s:
-        return None
+    """Read a DNG whose pixels need no decoding; None if LibRaw would read another area."""
     if page.levels.area[0] % 2 or page.levels.area[1] % 2:
         # LibRaw would start at an even row and column instead.
         return None

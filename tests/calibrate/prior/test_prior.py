@@ -14,7 +14,7 @@ from noiseflow.calibrate.prior.curve import DUAL_ISOS, CameraCurve, curve_at
 from noiseflow.calibrate.prior.few_shot import LAW_ERROR, _row, curve_of_frames, shipped_prior
 from noiseflow.calibrate.prior.frames import Seen, dark_noise
 from noiseflow.calibrate.prior.learning import START, learn_prior
-from noiseflow.calibrate.prior.posterior import posterior_of
+from noiseflow.calibrate.prior.posterior import CameraPrior, posterior_of
 from noiseflow.calibrate.prior.weights import read_prior, write_prior
 from noiseflow.cli import main
 from noiseflow.core.errors import DataError
@@ -167,6 +167,14 @@ def test_sampled_cameras_differ_and_come_back() -> None:
     spread = float(np.std(np.log([gain or 1.0 for gain in gains])))
     assert 0.5 < spread < 2.5
     from_profile("eld", sample_camera(1))
+
+
+def test_a_camera_is_drawn_from_the_prior_that_is_given() -> None:
+    still = CameraPrior(START.mean, 1e-18 * np.eye(8), np.zeros(4), np.eye(len(DUAL_ISOS))[0])
+    own = sample_camera(3, [400.0], still).at(400, "G1").estimates
+    full, read, *_ = curve_at(START.mean, np.array([400.0]), None)[0]
+    assert own["saturation_e"].value == pytest.approx(math.exp(full))
+    assert own["read_noise_e"].value == pytest.approx(math.exp(read))
 
 
 def test_a_prior_comes_back_from_its_file_and_a_damaged_one_is_refused(tmp_path: Path) -> None:

@@ -125,6 +125,19 @@ def test_a_start_is_the_line_through_the_quiet_tenth_of_each_signal() -> None:
     assert quiet.floor == 0.01
 
 
+@pytest.mark.parametrize("levels", [3, 4])
+def test_a_start_is_a_line_from_three_cells_on(levels: int) -> None:
+    """The brightest level shares the cell of the one below it."""
+    # Of 113 blocks every sixteenth part ends at one of them.
+    mean = 100.0 * (1 + np.arange(113) * levels // 113)
+    found = first_line([blocks_of(mean, 0.7 * (30 + 0.5 * mean), (1, len(mean)))], [2000.0])
+    # The cell of two levels has their mean signal, and the quietest tenth of its blocks is of the darker one.
+    signal, low = np.array([100.0, 200.0, mean[mean >= 300].mean()]), np.array([80.0, 130.0, 180.0])
+    line = fit_variance_line(signal, low, 0.1 * low + 1e-3)
+    expected = (line.floor, line.gain) if levels == 4 else (80.0, 0.0)
+    assert (found.floor, found.gain) == pytest.approx(expected, rel=1e-6)
+
+
 def chosen_by_loops(
     plane: int, blocks: list[Blocks], lines: list[VarianceLine], black: list[float], ceiling: list[float]
 ) -> np.ndarray:

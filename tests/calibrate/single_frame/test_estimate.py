@@ -19,7 +19,7 @@ from noiseflow.calibrate.single_frame.estimate import (
     _why_nothing,
     line_errors,
 )
-from noiseflow.calibrate.single_frame.processing import Traces, code_step, traces_of
+from noiseflow.calibrate.single_frame.processing import Traces, _curved_codes, code_step, traces_of
 from noiseflow.calibrate.single_frame.variance_line import VarianceLine
 
 RNG = np.random.default_rng(4)
@@ -179,8 +179,9 @@ WHOLE = Traces(0.95, 0.05, 0.01, 0.05)
         (replace(WHOLE, phase=0.0301), "in frequency"),
         (replace(WHOLE, outer=0.87), None),
         (replace(WHOLE, outer=0.8699), "87 % of the energy"),
-        (replace(WHOLE, correlation=0.12), None),
-        (replace(WHOLE, correlation=0.121), "correlated by 0.12"),
+        (replace(WHOLE, correlation=0.08), None),
+        (replace(WHOLE, correlation=0.0801), "correlated by 0.08"),
+        (replace(WHOLE, curved_codes=200), "only 200 different codes"),
     ],
 )
 def test_each_trace_has_its_limit(seen: Traces, said: str | None) -> None:
@@ -216,7 +217,7 @@ def traces_by_loops(planes: list[np.ndarray], blocks: list[Blocks], index: np.nd
     far = np.array([i + j >= 10 for i, j in high])
     outer = power[far].mean() / power[~far].mean()
     worst = 0.0
-    for a, b in ((0, 3), (1, 2), (0, 2), (1, 3)) if len(planes) == 4 else ():
+    for a, b in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)) if len(planes) == 4 else ():
         one, other = (tables(planes[k], index) for k in (a, b))
         sizes = (one**2).mean(1) * (other**2).mean(1)
         worst = max(worst, abs(np.mean(one * other / np.sqrt(sizes)[:, None])))
@@ -251,6 +252,26 @@ def test_traces_are_those_of_loops_over_the_blocks(count: int, shared: float, st
     if count == 4:
         left = traces_of(planes, blocks, [none, *chosen[1:]], line)
         assert left.outer != found.outer
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 300.0])
+@pytest.mark.parametrize("gain", [1, 1.5, 4])
+def test_codes_of_a_linear_camera_are_not_taken_for_those_of_a_tone_curve(noise: float, gain: float) -> None:
+    """Few pixels, few codes, and two hundred hot pixels; a gain in numbers leaves gaps."""
+    light = np.where(np.arange(64) < 40, 20.0, np.geomspace(20, 120, 64)) * np.ones((64, 1))
+    light[:, 5:8] += 40 * RNG.random((64, 3)) ** 2
+    codes = np.rint(gain * np.rint(200 + light + noise * RNG.standard_normal((64, 64)))).clip(0)
+    assert _curved_codes(codes.astype(np.uint16)) == 0
+
+
+def test_codes_of_eight_bits_behind_a_tone_curve_are_counted() -> None:
+    """Noise of several codes, so that neither their gaps nor the blocks of a JPEG show."""
+    light = np.linspace(0.002, 0.3, 160) + 0.03 * RNG.standard_normal((160, 160))
+    shown = np.rint(255 * light.clip(0, 1) ** (1 / 2.2))
+    codes = np.rint(512 + 15871 * (shown / 255) ** 2.2).astype(np.uint16)
+    assert _curved_codes(codes) == len(np.unique(codes))
+    assert _curved_codes(codes.astype(np.float32)) == 0
+    assert _curved_codes(codes + np.arange(160, dtype=np.uint16)[:, None]) == 0
 
 
 def test_the_step_of_codes_is_the_median_of_their_distances() -> None:

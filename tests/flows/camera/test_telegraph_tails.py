@@ -169,3 +169,13 @@ def test_many_at_once_under_vmap_are_each_by_itself() -> None:
     assert torch.allclose(z, torch.stack([tails(each, cond, noise)[0] for each in x]))
     back = torch.func.vmap(lambda each: tails.inverse(each, cond, noise))(z)
     assert torch.allclose(back, x, rtol=1e-4, atol=1e-5)
+
+
+def test_tails_beyond_the_smallest_float32_keep_their_precision() -> None:
+    """Of a tail of e⁻⁸⁰ to e⁻¹⁰⁰, which float32 cannot hold or holds with few digits; z is near 12.4 to 14."""
+    x = torch.linspace(11, 27, 400, dtype=torch.float64)[:, None, None, None]
+    exact, _ = layer()(x, *given(x, 0.5))
+    found, _ = layer().float()(x.float(), *given(x.float(), 0.5))
+    far = (exact > 12.3) & (exact < 14.2)
+    assert far.sum() > 20
+    torch.testing.assert_close(found[far].double(), exact[far], rtol=4e-6, atol=0)

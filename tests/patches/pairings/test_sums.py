@@ -92,6 +92,13 @@ def test_sums_of_bands_are_those_of_whole_frames(
     assert {pixel[:3] for pixel in sums.defects.listed} == set(zip(*np.nonzero(hot), strict=True))
 
 
+def test_the_variance_of_two_frames_is_half_the_square_of_their_difference() -> None:
+    stack = in_memory(shoot([np.full((64, 64), level) for level in (500.0, 520.0)], 3))
+    _, sums, _ = summed(stack)
+    one, other = (frame.planes - frame.levels[:, None, None] for frame in stack.frames)
+    assert float(sums.variance.mean()) == pytest.approx(float(((one - other) ** 2 / 2).mean()), rel=1e-4)
+
+
 def test_defects_do_not_depend_on_where_rows_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A neighbour's own neighbours count: light on some of them makes a pixel no defect."""
     rng = np.random.default_rng(2)

@@ -139,3 +139,32 @@ def test_the_tag_wins_over_masked_pixels(tmp_path: Path) -> None:
     levels = [(50713, "H", 2, (2, 2), True), (50714, "H", 4, (10, 11, 12, 13), True)]
     image = read_raw(write(tmp_path / "a.dng", CODES, area, masked, *levels, cfa="BGGR"))
     assert image.black == (13.0, 12.0, 11.0, 10.0)
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48)])
+def test_levels_by_row_and_column_of_deflated_pixels(tmp_path: Path, shape: tuple[int, int]) -> None:
+    """BlackLevel of the cell, plus BlackLevelDeltaH of the column and BlackLevelDeltaV of the row."""
+    pixels = RNG.integers(500, 4000, shape).astype(np.uint16)
+    rows, columns = shape[0] - 8, shape[1] - 4
+    down, across = np.arange(rows) // 4, np.arange(columns) // 3
+    more = [
+        (50713, "H", 2, (2, 2), True),
+        (50714, "H", 4, (60, 64, 68, 72), True),
+        (50715, "2i", columns, np.stack([across, np.ones_like(across)], 1).ravel().tolist(), True),
+        (50716, "2i", rows, np.stack([down, np.ones_like(down)], 1).ravel().tolist(), True),
+        (50717, "H", 1, 4000, True),
+        (50829, "H", 4, (4, 2, shape[0] - 4, shape[1] - 2), True),
+    ]
+    image = read_raw(write(tmp_path / "a.dng", pixels, *more, compression="zlib"))
+    cell = np.array([[60, 64], [68, 72]])[np.arange(rows)[:, None] % 2, np.arange(columns) % 2]
+    assert np.array_equal(image.mosaic, pixels[4:-4, 2:-2])
+    assert image.black_map is not None
+    assert image.black_map.pixels((rows, columns)).tolist() == (cell + down[:, None] + across).tolist()
+    assert (
+        image.levels()[0].tolist()
+        == image.black_map.pixels((rows, columns))
+        .reshape(rows // 2, 2, columns // 2, 2)
+        .transpose(1, 3, 0, 2)
+        .reshape(4, rows // 2, columns // 2)
+        .tolist()
+    )
