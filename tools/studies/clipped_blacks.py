@@ -2,6 +2,8 @@
 
 import itertools
 import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -13,14 +15,22 @@ from noiseflow.calibrate.measurement import from_error
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.sources import Frames, Group
 from noiseflow.calibrate.stack import stack_frames
+from noiseflow.fit import FitSettings, fit, spec_for
+from noiseflow.fit.discretised_objective import codes_of
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import exact_codes
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.models.physics.profile_models import from_profile
+from noiseflow.patches import IngestOptions, ingest
+from noiseflow.patches.store.patches import PatchBatch
+from noiseflow.raw.formats.dng import write_dng
+from noiseflow.raw.image import RawImage
+from tools.studies.zoo.frames import Frames as Shots, store_of
 
-__all__ = ["cell"]
+__all__ = ["cell", "default_cell", "held"]
 
 Array = NDArray[np.float64]
 
@@ -129,20 +139,103 @@ def cell(bits: int, black: float, noise: float, gain: float = 0.5, seed: int = 0
     }
 
 
+@torch.no_grad()
+def _behind(model: NoiseModel, truth: NoiseModel, batch: PatchBatch) -> float:
+    """NLL of the codes of a model less that of the truth, nats/dim; a bound of 16 samples where it is one."""
+    codes, cond, levels = codes_of(batch)
+    found = discrete_log_prob(model, codes, cond, levels, samples=16, generator=torch.Generator().manual_seed(0))
+    exact = exact_codes(truth)
+    assert exact is not None
+    at = Conditions(batch.clean.double(), 100.0, 0).resolve(truth.cameras)
+    true = exact.log_prob_of_codes(codes.double(), at, levels)
+    return float((true.sum() - found.values.sum()) / codes.numel())
+
+
+def default_cell(bits: int, black: float, noise: float, gain: float = 0.5, seed: int = 0) -> dict[str, float]:
+    """What the default model makes of one camera with a clean twin, and what an ingest of its stacks drops.
+
+    Parameters
+    ----------
+    bits, black, noise, gain, seed
+        As of `cell`.
+
+    Returns
+    -------
+    dict of str to float
+        Departures of K and read noise in percent, NLL of the codes behind the truth in nats/dim, patches dropped and
+        pixels masked in percent.
+    """
+    white = 2.0**bits - 1
+
+    def draw(rng: np.random.Generator, signal: Array, iso: float) -> Array:
+        drawn: Array = gain * rng.poisson(signal / gain) + noise * rng.standard_normal(signal.shape)
+        return drawn
+
+    frames = Shots({"Clipped": draw}, cfa="MONO", black=black, white=white, lights=LIGHT, size=(256, 256))
+    truth = from_profile("poisson_gaussian_exact", _true(gain, black, noise, white))
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        root = Path(folder)
+        with store_of(root / "store.h5", frames, seed) as store:
+            settings = FitSettings(epochs=1, steps_per_epoch=5)
+            model = fit(store, spec_for(store, "physics_flow"), root / "run", settings).model
+            behind = _behind(model, truth, store.read(store.indices("test")))
+        read, shot = (float(each.detach().exp()) for each in (model.shot_read.log_beta2, model.shot_read.log_beta1))
+        rng = np.random.default_rng(seed)
+        for level in LIGHT:
+            (root / "raw" / f"{level}").mkdir(parents=True)
+            for frame in range(8):
+                codes = _codes(rng, np.full((256, 256), level * (white - black)), gain, black, noise, white)
+                image = RawImage(codes.astype(np.uint16), "RGGB", (black,) * 4, white, iso=100, exposure_s=0.01)
+                write_dng(root / "raw" / f"{level}" / f"{frame}.dng", image)
+        found = ingest([root / "raw"], root / "raw.h5", IngestOptions(), jobs=1)
+        left_out = found.clipped + found.masked
+    return {
+        "K": 100 * (shot * (white - black) / gain - 1),
+        "read noise": 100 * (read**0.5 * (white - black) / noise - 1),
+        "behind": behind,
+        "dropped": 100 * left_out / (left_out + sum(found.patches.values())),
+    }
+
+
+def held(
+    bits: int, black: float, noise: float, gain: float = 0.5, *, trials: int = 200, first: int = 0
+) -> dict[str, float]:
+    """Percentage of calibrations whose 95 % interval holds the truth, by parameter.
+
+    Parameters
+    ----------
+    bits, black, noise, gain
+        As of `cell`.
+    trials, first : int
+        Number of calibrations, and the first seed.
+    """
+    white = 2.0**bits - 1
+    truth = {"gain_dn_per_e": gain, "read_noise_dn": float(np.hypot(noise, 12**-0.5)), "black_dn": black}
+    inside = dict.fromkeys(truth, 0)
+    for seed in range(first, first + trials):
+        estimates = _calibrated(np.random.default_rng(seed), gain, black, noise, white).settings[0].estimates
+        for name, value in truth.items():
+            low, high = estimates[name].interval
+            inside[name] += low <= value <= high
+    return {name: 100 * count / trials for name, count in inside.items()}
+
+
 @click.command()
 @click.option("--bits", multiple=True, type=int, default=(8, 10, 12), show_default=True)
 @click.option("--black", multiple=True, type=float, default=(0.0, 1.0, 2.0, 4.0), show_default=True)
 @click.option("--noise", multiple=True, type=float, default=(0.5, 2.0, 8.0), show_default=True)
 @click.option("--gain", default=0.5, show_default=True, help="K, DN/e-.")
-def main(bits: tuple[int, ...], black: tuple[float, ...], noise: tuple[float, ...], gain: float) -> None:
-    """Print departures and costs of every camera.
+@click.option("--of", type=click.Choice(["calibration", "default", "intervals"]), default="calibration")
+def main(bits: tuple[int, ...], black: tuple[float, ...], noise: tuple[float, ...], gain: float, of: str) -> None:
+    """Print departures and costs of every camera: of calibration and `nlf`, of the default model, or of intervals.
 
     \b
     python -m tools.studies.clipped_blacks --bits 8 --noise 0.5
     """  # noqa: D301
     first = True
     for one in itertools.product(bits, black, noise):
-        found = cell(*one, gain=gain)
+        found = {"calibration": cell, "default": default_cell, "intervals": held}[of](*one, gain)
         if first:
             click.echo("bits black noise " + "".join(f"{name:>15}" for name in found))
         first = False

@@ -50,6 +50,8 @@ class LatentDensity:
         self.innovation: Tensor | None = None
         """Innovations of the last frame, (B, C, H, W), for a model with an `InnovationPart`."""
         self.past: Tensor | None = None
+        self.scene: tuple[Resolved, Tensor, Strengths] | None = None
+        """Conditions and σ of the last frame, with their strengths."""
 
     def step(self, z: Tensor, cond: Resolved, sigma: Tensor) -> Tensor:
         """Contribution of the next frame, nats, (B,); the frame is then added to the past.
@@ -63,7 +65,7 @@ class LatentDensity:
         sigma : Tensor of float64, shape (B, C, H, W)
             σ of the frame's noise, normalised.
         """
-        strong = strengths(self.model, cond, sigma)
+        strong = self._strengths(cond, sigma)
         plain = 0.5 * z.square().sum(1)
         if self.jumps is not None:
             return plain + self._with_jumps(z, strong, cond)
@@ -86,6 +88,12 @@ class LatentDensity:
         self.pixels.update(h, predicted, z, len(self.model.frame_parts), new)
         self.frames.advance(place, new)
         return plain + found
+
+    def _strengths(self, cond: Resolved, sigma: Tensor) -> Strengths:
+        """Strengths of the parts in a frame; those of the last frame if it had the very same conditions and σ."""
+        if self.scene is None or self.scene[0] is not cond or self.scene[1] is not sigma:
+            self.scene = cond, sigma, strengths(self.model, cond, sigma)
+        return self.scene[2]
 
     def _place(self, clean: Tensor, observed: Tensor | None) -> tuple[int, bool]:
         """Index of a signal and mask among those seen so far, and whether the pair is new."""

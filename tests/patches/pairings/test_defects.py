@@ -126,6 +126,24 @@ def test_hot_pixels_of_a_burst_are_found_among_stars() -> None:
     assert defects["counts"]["hot"] == mask.sum()
 
 
+def test_stuck_pixels_of_a_burst_are_found_in_clusters_as_well() -> None:
+    """Three of a cell, as light on it would be; light has noise, and is no defect with the same mean."""
+    y, x = places(40, 13)
+    bad = np.zeros(SIZE, bool)
+    for down, across in ((0, 0), (0, 1), (1, 0)):
+        bad[y + down, x + across] = True
+    signal = np.where(bad, 1200.0, 50.0)
+    lit = shoot([signal] * 7, 14)
+    mask, defects = mask_of("burst", lit)
+    assert mask.sum() == 0
+    assert set(defects["counts"].values()) == {0}
+    for mosaic in lit:
+        mosaic[bad] = 1200
+    mask, defects = mask_of("burst", lit)
+    assert mask.sum() == bad.sum() == 120
+    assert (mask == bad).all()
+
+
 @pytest.mark.parametrize(("above", "below"), [(1, 8), (2, 16), (7, 56), (49, 392)])
 @pytest.mark.parametrize("chance", [1e-3, 1e-6, 1e-10])
 def test_rare_ratio_is_scipy_s_f(above: int, below: int, chance: float) -> None:

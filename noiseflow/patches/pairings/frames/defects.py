@@ -42,6 +42,9 @@ BESIDE = 1
 in six has one bad neighbour and two in a hundred have two; light falls on more of them."""
 AMPLITUDE = 5.0
 """Smallest departure of a bad pixel, in σ of one frame's temporal noise; a smaller one is fixed pattern."""
+STILL = 1e-6
+"""Chance that a pixel with normal noise never changes, below which one that departs from its neighbours is bad even
+beside other bad ones: light on it would add noise."""
 UNLIKELY = 1e-10
 """Chance of calling a normal pixel stuck, or unsteady before `ALLOWANCE` is applied."""
 ALLOWANCE = 1.5
@@ -105,8 +108,9 @@ def find_defects(
     departures in its block, and by more than 5σ of one frame's temporal noise.  In a scene with
     structure the limit is 35σ, and also 8 times the standard deviation of the neighbours without
     the farthest one, which edges and corners do not reach.  There, at most one neighbour in another
-    plane may depart the same way by a tenth as much; a star, a glint or the end of a line lights two
-    or more.  An unsteady pixel that departs by less than 3 of its own temporal σ is neither hot nor dead.
+    plane may depart the same way by a tenth as much, unless the pixel never changes; a star, a glint or
+    the end of a line lights two or more, and its light has noise.  An unsteady pixel that departs by less
+    than 3 of its own temporal σ is neither hot nor dead.
 
     *stuck*: the pixel never changes, although the chance of this with its neighbours' noise is
     below 10⁻¹⁰ and the frames hardly drift.  For noise of a few DN this needs at least 15 frames.
@@ -161,7 +165,14 @@ def find_defects(
         typical = None if spread is None else blocks.medians(spread[inner]) * free / middle
         kinds = _extreme(plane, departures[index], typical, structured, blocks, inner)
         if structured:
-            kinds = {kind: _alone(at, index, departures, offsets(cfa)) for kind, at in kinds.items()}
+            for kind, at in kinds.items():
+                bad = _alone(at, index, departures, offsets(cfa))
+                if spread is not None and typical is not None and drift_variance is not None:
+                    never = _constant(typical, float(drift_variance[index]), frames, STILL)
+                    still = never.of(spread, at, blocks, inner)
+                    # Neither does a saturated star change.
+                    bad |= still & (plane[tuple(at.T)] < SATURATED * white)
+                kinds[kind] = at[bad]
         if spread is not None and typical is not None:
             kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames, blocks, inner)
             for kind in ("hot", "dead"):
@@ -266,14 +277,14 @@ def _without_farthest(around: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _alone(
     at: NDArray[np.intp], index: int, departures: NDArray[np.float32], where: Sequence[tuple[int, int]]
-) -> NDArray[np.intp]:
-    """Keep pixels with at most one neighbour in another plane that departs from its neighbours the same way.
+) -> NDArray[np.bool_]:
+    """Whether at most one neighbour in another plane departs from its neighbours the same way, for each pixel.
 
     Light falls on two or more neighbours; a single one is another bad pixel.  All adjacent pixels of the mosaic are
     in the same cell or the eight cells around it; of cells larger than 2×2, pixels within `TOUCHING` count.
     """
     if not len(at):
-        return at
+        return np.ones(0, bool)
     own = departures[index][tuple(at.T)]
     lit = np.zeros(len(at), int)
     side = math.isqrt(len(where))
@@ -286,7 +297,7 @@ def _alone(
             if not near.shape[1]:
                 continue
         lit += (near * np.sign(own)[:, None] >= SHARED * np.abs(own)[:, None]).sum(1)
-    return at[lit <= BESIDE]
+    return np.asarray(lit <= BESIDE)
 
 
 def _unsteady(
@@ -339,13 +350,34 @@ def _stuck(
     inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
     """Positions (y, x) of pixels that never change, in blocks whose noise is far above the frames' drift."""
+    constant = _constant(typical, drift_variance, frames, UNLIKELY)
+    if not constant.could.any():
+        return {}
+    at = _where(variance <= constant.limit)
+    return {"stuck": at[blocks.of_pixels(constant.could, at)] + np.array((inner.start, 0))}
+
+
+@dataclass(frozen=True, eq=False)
+class _Constant:
+    """Largest temporal variance of a pixel that never changes, and the blocks in which normal pixels do change."""
+
+    limit: float
+    could: NDArray[np.bool_]
+
+    def of(
+        self, variance: NDArray[np.float32], at: NDArray[np.intp], blocks: Blocks, inner: slice
+    ) -> NDArray[np.bool_]:
+        """Whether pixels of the tested rows never change."""
+        still = variance[tuple(at.T)] <= self.limit
+        return np.asarray(still & blocks.of_pixels(self.could, at - np.array((inner.start, 0))))
+
+
+def _constant(typical: NDArray[np.float64], drift_variance: float, frames: int, chance: float) -> _Constant:
+    """What is constant: less likely than `chance` for normal noise, in frames that hardly drift."""
     # The most likely code of rounded normal noise has a probability of at most 1/√(2πσ²).
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
-    could = ((frames - 1) * np.log(likeliest) < np.log(UNLIKELY)) & (drift_variance < 0.01 * typical)
-    if not could.any():
-        return {}
-    at = _where(variance <= 1.02 * drift_variance + 1e-4)
-    return {"stuck": at[blocks.of_pixels(could, at)] + np.array((inner.start, 0))}
+    could = ((frames - 1) * np.log(likeliest) < np.log(chance)) & (drift_variance < 0.01 * typical)
+    return _Constant(1.02 * drift_variance + 1e-4, could)
 
 
 def still_parts(blocks: Blocks, variance: NDArray[np.float32], drift: NDArray[np.float64]) -> NDArray[np.float64]:
