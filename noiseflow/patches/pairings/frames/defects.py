@@ -10,11 +10,9 @@ import scipy
 from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.frames.blocks import Blocks
-from noiseflow.patches.pairings.frames.motion import with_neighbours
-from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 from noiseflow.raw.patterns import MONO, offsets
 
-__all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "blank_blocks", "find_defects", "joined", "still_parts"]
+__all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 
 DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 """Mean far above that of the neighbours; far below it; value never changes; far more temporal variance."""
@@ -22,10 +20,6 @@ DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 NOISE_KINDS = ("unsteady",)
 """Kinds that are counted but not masked: random telegraph noise and heavy tails are noise of the camera."""
 
-NOISY_DN2, STILL_PART, BLANK_PART = 1.0, 0.95, 0.1
-"""Least noise variance, in codes², of the pixels that change in blocks where at most the second fraction never does.
-A block is blank if the fraction that never does exceeds chance by the third value, or, beside others, by a third of it.
-"""
 OWN_SIGMAS = 3.0
 """An unsteady pixel is also hot or dead if it departs from its neighbours by more than this many of its own σ."""
 
@@ -42,6 +36,9 @@ BESIDE = 1
 in six has one bad neighbour and two in a hundred have two; light falls on more of them."""
 AMPLITUDE = 5.0
 """Smallest departure of a bad pixel, in σ of one frame's temporal noise; a smaller one is fixed pattern."""
+STILL = 1e-6
+"""Chance that a pixel with normal noise never changes, below which one that departs from its neighbours is bad even
+beside other bad ones: light on it would add noise."""
 UNLIKELY = 1e-10
 """Chance of calling a normal pixel stuck, or unsteady before `ALLOWANCE` is applied."""
 ALLOWANCE = 1.5
@@ -105,8 +102,9 @@ def find_defects(
     departures in its block, and by more than 5σ of one frame's temporal noise.  In a scene with
     structure the limit is 35σ, and also 8 times the standard deviation of the neighbours without
     the farthest one, which edges and corners do not reach.  There, at most one neighbour in another
-    plane may depart the same way by a tenth as much; a star, a glint or the end of a line lights two
-    or more.  An unsteady pixel that departs by less than 3 of its own temporal σ is neither hot nor dead.
+    plane may depart the same way by a tenth as much, unless the pixel never changes; a star, a glint or
+    the end of a line lights two or more, and its light has noise.  An unsteady pixel that departs by less
+    than 3 of its own temporal σ is neither hot nor dead.
 
     *stuck*: the pixel never changes, although the chance of this with its neighbours' noise is
     below 10⁻¹⁰ and the frames hardly drift.  For noise of a few DN this needs at least 15 frames.
@@ -161,7 +159,14 @@ def find_defects(
         typical = None if spread is None else blocks.medians(spread[inner]) * free / middle
         kinds = _extreme(plane, departures[index], typical, structured, blocks, inner)
         if structured:
-            kinds = {kind: _alone(at, index, departures, offsets(cfa)) for kind, at in kinds.items()}
+            for kind, at in kinds.items():
+                bad = _alone(at, index, departures, offsets(cfa))
+                if spread is not None and typical is not None and drift_variance is not None:
+                    never = _constant(typical, float(drift_variance[index]), frames, STILL)
+                    still = never.of(spread, at, blocks, inner)
+                    # Neither does a saturated star change.
+                    bad |= still & (plane[tuple(at.T)] < SATURATED * white)
+                kinds[kind] = at[bad]
         if spread is not None and typical is not None:
             kinds |= _unsteady(spread, typical, plane - black[index] if structured else None, frames, blocks, inner)
             for kind in ("hot", "dead"):
@@ -266,14 +271,14 @@ def _without_farthest(around: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _alone(
     at: NDArray[np.intp], index: int, departures: NDArray[np.float32], where: Sequence[tuple[int, int]]
-) -> NDArray[np.intp]:
-    """Keep pixels with at most one neighbour in another plane that departs from its neighbours the same way.
+) -> NDArray[np.bool_]:
+    """Whether at most one neighbour in another plane departs from its neighbours the same way, for each pixel.
 
     Light falls on two or more neighbours; a single one is another bad pixel.  All adjacent pixels of the mosaic are
     in the same cell or the eight cells around it; of cells larger than 2×2, pixels within `TOUCHING` count.
     """
     if not len(at):
-        return at
+        return np.ones(0, bool)
     own = departures[index][tuple(at.T)]
     lit = np.zeros(len(at), int)
     side = math.isqrt(len(where))
@@ -286,7 +291,7 @@ def _alone(
             if not near.shape[1]:
                 continue
         lit += (near * np.sign(own)[:, None] >= SHARED * np.abs(own)[:, None]).sum(1)
-    return at[lit <= BESIDE]
+    return np.asarray(lit <= BESIDE)
 
 
 def _unsteady(
@@ -339,58 +344,34 @@ def _stuck(
     inner: slice,
 ) -> dict[str, NDArray[np.intp]]:
     """Positions (y, x) of pixels that never change, in blocks whose noise is far above the frames' drift."""
+    constant = _constant(typical, drift_variance, frames, UNLIKELY)
+    if not constant.could.any():
+        return {}
+    at = _where(variance <= constant.limit)
+    return {"stuck": at[blocks.of_pixels(constant.could, at)] + np.array((inner.start, 0))}
+
+
+@dataclass(frozen=True, eq=False)
+class _Constant:
+    """Largest temporal variance of a pixel that never changes, and the blocks in which normal pixels do change."""
+
+    limit: float
+    could: NDArray[np.bool_]
+
+    def of(
+        self, variance: NDArray[np.float32], at: NDArray[np.intp], blocks: Blocks, inner: slice
+    ) -> NDArray[np.bool_]:
+        """Whether pixels of the tested rows never change."""
+        still = variance[tuple(at.T)] <= self.limit
+        return np.asarray(still & blocks.of_pixels(self.could, at - np.array((inner.start, 0))))
+
+
+def _constant(typical: NDArray[np.float64], drift_variance: float, frames: int, chance: float) -> _Constant:
+    """What is constant: less likely than `chance` for normal noise, in frames that hardly drift."""
     # The most likely code of rounded normal noise has a probability of at most 1/√(2πσ²).
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
-    could = ((frames - 1) * np.log(likeliest) < np.log(UNLIKELY)) & (drift_variance < 0.01 * typical)
-    if not could.any():
-        return {}
-    at = _where(variance <= 1.02 * drift_variance + 1e-4)
-    return {"stuck": at[blocks.of_pixels(could, at)] + np.array((inner.start, 0))}
-
-
-def still_parts(blocks: Blocks, variance: NDArray[np.float32], drift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fraction of the pixels of each block that keep their code, (C, *grid); drift of the frames is their variance.
-
-    Parameters
-    ----------
-    blocks : Blocks
-        The blocks.
-    variance : ndarray, shape (C, rows, w)
-        Temporal variance of each pixel, DN².
-    drift : ndarray, shape (C,)
-        Variance of the frames' means, DN².
-    """
-    found = variance <= (1.02 * drift + 1e-4).astype(np.float32)[:, None, None]
-    return np.stack([blocks.means(each.astype(np.float32)) if each.any() else np.zeros(blocks.grid) for each in found])
-
-
-def blank_blocks(
-    stack: PackedFrames, still: NDArray[np.float64], variance: NDArray[np.float64], seen: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Which blocks have a part without noise, (*grid); none if codes are too coarse for noise anywhere.
-
-    In a border pixels never change, and beside it they have all their noise.  Where noise is smaller than a code,
-    some pixels change now and then, by a code.
-
-    Parameters
-    ----------
-    stack : PackedFrames
-        The frames.
-    still, variance : ndarray, shape (C, *grid)
-        Fraction of each block's pixels that never change, and their mean temporal variance, DN².
-    seen : ndarray of bool, shape (C, *grid)
-        Blocks that do not clip.
-    """
-    used = int(np.bitwise_or.reduce(stack.frames[0].planes[:, :: max(1, stack.shape[0] // 64)], axis=None))
-    # Left-aligned codes are as coarse as their lowest bit.
-    moving = variance / np.maximum(1 - still, 0.1) / max(used & -used, 1) ** 2
-    some = moving[still < STILL_PART]
-    if not some.size or some.min() < NOISY_DN2:
-        return np.zeros(still.shape[1:], np.bool_)
-    by_chance = np.minimum(2 * np.pi * np.maximum(moving, NOISY_DN2), 1e9) ** (-0.5 * (len(stack.frames) - 1))
-    excess = (np.where(seen, still, 0) - by_chance).min(0)
-    blank = excess > BLANK_PART
-    return np.asarray(blank | (with_neighbours(blank) & (excess > BLANK_PART / 3)), np.bool_)
+    could = ((frames - 1) * np.log(likeliest) < np.log(chance)) & (drift_variance < 0.01 * typical)
+    return _Constant(1.02 * drift_variance + 1e-4, could)
 
 
 def _rare_ratio(chance: float, above: float, below: float) -> float:
