@@ -1,28 +1,12 @@
 """Frames that once made K or σ wrong without a word: clipped, full, without noise or not decoded."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import frame
-from burst_of_steps import (
-    BLACK,
-    EXIF,
-    FRAMES,
-    GAIN,
-    READ,
-    SAID,
-    SHAPE,
-    SIGNAL,
-    WHITE,
-    X,
-    dngs,
-    exposures,
-    gain_and_read,
-    measured,
-)
+from burst_of_steps import BLACK, EXIF, GAIN, SAID, SHAPE, SIGNAL, WHITE, dngs, exposures, measured
 from tiff_writer import write_dng_tags
 
 from noiseflow.core.errors import NoiseflowError
@@ -129,34 +113,3 @@ def test_two_frames_of_which_one_has_no_noise_are_refused(tmp_path: Path, name: 
     write_dng(folder / f"{name}.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
     with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* times the noise variance of the other frames"):
         measured(folder, pairing="burst")
-
-
-@pytest.mark.parametrize(("rows", "part"), [(24, True), (40, True), (9, True), (0, False)])
-def test_a_border_without_noise_is_masked(tmp_path: Path, rows: int, part: bool) -> None:
-    """Every pixel of an empty band has the black level in all frames: σ was 0, unsaid."""
-    folder = tmp_path / "burst"
-    folder.mkdir()
-    for number, codes in enumerate(exposures()):
-        codes[:rows] = BLACK
-        codes[len(codes) - rows :] = BLACK
-        write_dng(folder / f"{number}.dng", frame(codes))
-    result = ingest([folder], folder.with_suffix(".h5"), IngestOptions(patch_size=16))
-    words = [note for note in result.notes if "have no noise" in note]
-    assert bool(words) == part
-    gain, read = gain_and_read(result.path)
-    assert gain == pytest.approx(GAIN, rel=0.04)
-    assert read == pytest.approx(READ, rel=0.15)
-
-
-@pytest.mark.parametrize("sigma", [0.05, 0.2, 0.35])
-def test_coarse_codes_in_the_dark_are_no_border(tmp_path: Path, sigma: float) -> None:
-    folder = tmp_path / "burst"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    light = 20.3 + 100 * np.clip(X / SHAPE[1] - 0.5, 0, None)
-    for number in range(FRAMES):
-        codes = np.rint(light + rng.normal(size=SHAPE) * np.sqrt(0.1 * (light - 20.3) + sigma**2)).astype(np.uint16)
-        image = replace(frame(codes), black=(20.0,) * 4, white=255.0)
-        write_dng(folder / f"{number}.dng", image)
-    result = ingest([folder], folder.with_suffix(".h5"), IngestOptions(patch_size=16))
-    assert not [note for note in result.notes if "have no noise" in note]

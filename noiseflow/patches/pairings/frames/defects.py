@@ -10,11 +10,9 @@ import scipy
 from numpy.typing import NDArray
 
 from noiseflow.patches.pairings.frames.blocks import Blocks
-from noiseflow.patches.pairings.frames.motion import with_neighbours
-from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 from noiseflow.raw.patterns import MONO, offsets
 
-__all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "blank_blocks", "find_defects", "joined", "still_parts"]
+__all__ = ["DEFECT_KINDS", "NO_DEFECTS", "Defects", "find_defects", "joined"]
 
 DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 """Mean far above that of the neighbours; far below it; value never changes; far more temporal variance."""
@@ -22,10 +20,6 @@ DEFECT_KINDS = ("hot", "dead", "stuck", "unsteady")
 NOISE_KINDS = ("unsteady",)
 """Kinds that are counted but not masked: random telegraph noise and heavy tails are noise of the camera."""
 
-NOISY_DN2, STILL_PART, BLANK_PART = 1.0, 0.95, 0.1
-"""Least noise variance, in codes², of the pixels that change in blocks where at most the second fraction never does.
-A block is blank if the fraction that never does exceeds chance by the third value, or, beside others, by a third of it.
-"""
 OWN_SIGMAS = 3.0
 """An unsteady pixel is also hot or dead if it departs from its neighbours by more than this many of its own σ."""
 
@@ -378,51 +372,6 @@ def _constant(typical: NDArray[np.float64], drift_variance: float, frames: int, 
     likeliest = np.minimum(1 / np.sqrt(2 * np.pi * np.maximum(typical, 1 / 12)), 1)
     could = ((frames - 1) * np.log(likeliest) < np.log(chance)) & (drift_variance < 0.01 * typical)
     return _Constant(1.02 * drift_variance + 1e-4, could)
-
-
-def still_parts(blocks: Blocks, variance: NDArray[np.float32], drift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fraction of the pixels of each block that keep their code, (C, *grid); drift of the frames is their variance.
-
-    Parameters
-    ----------
-    blocks : Blocks
-        The blocks.
-    variance : ndarray, shape (C, rows, w)
-        Temporal variance of each pixel, DN².
-    drift : ndarray, shape (C,)
-        Variance of the frames' means, DN².
-    """
-    found = variance <= (1.02 * drift + 1e-4).astype(np.float32)[:, None, None]
-    return np.stack([blocks.means(each.astype(np.float32)) if each.any() else np.zeros(blocks.grid) for each in found])
-
-
-def blank_blocks(
-    stack: PackedFrames, still: NDArray[np.float64], variance: NDArray[np.float64], seen: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Which blocks have a part without noise, (*grid); none if codes are too coarse for noise anywhere.
-
-    In a border pixels never change, and beside it they have all their noise.  Where noise is smaller than a code,
-    some pixels change now and then, by a code.
-
-    Parameters
-    ----------
-    stack : PackedFrames
-        The frames.
-    still, variance : ndarray, shape (C, *grid)
-        Fraction of each block's pixels that never change, and their mean temporal variance, DN².
-    seen : ndarray of bool, shape (C, *grid)
-        Blocks that do not clip.
-    """
-    used = int(np.bitwise_or.reduce(stack.frames[0].planes[:, :: max(1, stack.shape[0] // 64)], axis=None))
-    # Left-aligned codes are as coarse as their lowest bit.
-    moving = variance / np.maximum(1 - still, 0.1) / max(used & -used, 1) ** 2
-    some = moving[still < STILL_PART]
-    if not some.size or some.min() < NOISY_DN2:
-        return np.zeros(still.shape[1:], np.bool_)
-    by_chance = np.minimum(2 * np.pi * np.maximum(moving, NOISY_DN2), 1e9) ** (-0.5 * (len(stack.frames) - 1))
-    excess = (np.where(seen, still, 0) - by_chance).min(0)
-    blank = excess > BLANK_PART
-    return np.asarray(blank | (with_neighbours(blank) & (excess > BLANK_PART / 3)), np.bool_)
 
 
 def _rare_ratio(chance: float, above: float, below: float) -> float:

@@ -1,7 +1,7 @@
 """Mean, temporal variance and block means over the frames of a scene, computed strip by strip."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
-from noiseflow.patches.pairings.frames.defects import Defects, blank_blocks, find_defects, joined, still_parts
+from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 from noiseflow.raw.inspection import COMPARED, NoiseInCommon, equal_steps, in_time, shares_of_noise
 
@@ -59,8 +59,8 @@ class Strip:
     signal, contrast, highest : ndarray, shape (C, *grid)
         Statistics of the temporal mean in DN: mean of each block, standard deviation over its quarters,
         and largest value.
-    variance, still : ndarray, shape (C, *grid)
-        Mean temporal variance of the pixels of each block, DN², and the fraction of them that do not change.
+    variance : ndarray, shape (C, *grid)
+        Mean temporal variance of the pixels of each block, DN².
     """
 
     mean: NDArray[np.float32]
@@ -70,11 +70,10 @@ class Strip:
     contrast: NDArray[np.float64]
     highest: NDArray[np.float64]
     variance: NDArray[np.float64]
-    still: NDArray[np.float64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The block statistics, by name."""
-        names = ("middles", "signal", "contrast", "highest", "variance", "still")
+        names = ("middles", "signal", "contrast", "highest", "variance")
         return {name: getattr(self, name) for name in names}
 
 
@@ -157,7 +156,6 @@ def sum_strip(stack: PackedFrames, blocks: Blocks, *, structured: bool) -> Strip
         contrast=means.std(-1),
         highest=np.stack([blocks.maxima(each) for each in own]).astype(np.float64),
         variance=np.stack([blocks.means(each) for each in spread]),
-        still=still_parts(blocks, spread, drift_variance(levels)),
     )
 
 
@@ -330,8 +328,6 @@ class Sums:
         Blocks that reach the clip level.
     constant : bool
         Whether no pixel changes, although not all are clipped.
-    blank : ndarray of bool, shape `grid`
-        Blocks in which many pixels of all planes never change, although none clips and others have noise.
     defects : Defects
         Defective pixels, without their mask.
     """
@@ -351,23 +347,7 @@ class Sums:
         self.saturated = whole["highest"] > SATURATED * clips_at
         clipped = bool(self.saturated.all()) or not whole["highest"].any()
         self.constant = not whole["variance"].any() and not clipped
-        lit = ~self.saturated & (whole["highest"] > 0)
-        self.blank = blank_blocks(stack, whole["still"], whole["variance"], lit)
         # At least the variance of rounding.
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]
         self.defects = joined(defects, tops)
-
-    def said_of_blank(self, name: str) -> Iterator[str]:
-        """Yield a caution about the `blank` blocks of a scene, which would make the read noise 0.
-
-        Parameters
-        ----------
-        name : str
-            The scene.
-        """
-        if self.blank.any():
-            yield (
-                f"{name}: pixels in {100 * self.blank.mean():.2g} % of the frame have no noise: they keep their code "
-                "in all frames, as a border does. They are masked; crop in noiseflow.toml leaves a border out"
-            )
