@@ -114,7 +114,8 @@ def _row(iso: float, seen: Sequence[Seen], span: float) -> tuple[list[float], li
         nearest = min((each for each in seen if each.gain), key=lambda each: abs(math.log(each.iso / iso)))
         assert nearest.gain is not None
         gain = nearest.gain[0] * iso / nearest.iso, math.hypot(nearest.gain[1], LAW_ERROR)
-    read, row, tail = (_best([getattr(each, name) for each in here]) for name in ("read", "row", "tail"))
+    read = _best([_with_glow(each, gain[0]) for each in here])
+    row, tail = (_best([getattr(each, name) for each in here]) for name in ("row", "tail"))
     values = [nan if of_law else math.log(span / gain[0]), nan, nan, nan]
     errors = [nan if of_law else gain[1], nan, nan, nan]
     if read is not None:
@@ -124,6 +125,13 @@ def _row(iso: float, seen: Sequence[Seen], span: float) -> tuple[list[float], li
     if tail is not None:
         values[3], errors[3] = tail
     return values, errors
+
+
+def _with_glow(seen: Seen, gain: float) -> tuple[float, float] | None:
+    """Return read noise and its error, which includes the photon noise that a dark's glow has if it is light."""
+    if seen.read is None:
+        return None
+    return seen.read[0], math.hypot(seen.read[1], gain * seen.glow / (2 * seen.read[0] ** 2))
 
 
 def _best(found: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:

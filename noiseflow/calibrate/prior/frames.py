@@ -23,6 +23,10 @@ DARK_PART = 0.005
 LEAK = 2.0
 """Largest difference between parts of a dark, in standard deviations of a pixel's noise; a larger one is light."""
 
+EVEN, EVEN_ROWS = 16.0, 4.0
+"""Twice the expected mean of an even dark's sixteen parts above the lowest: in standard deviations of a pixel over the
+root of the number of pixels, and in those of a row over the root of the number of rows."""
+
 MOVED, MOST_MOVED = 1.0, 0.05
 """Difference of a block's means in two frames from which it counts as moved, in standard deviations of a pixel (0.13 is
 the usual difference), and the largest fraction of moved blocks."""
@@ -53,6 +57,8 @@ class Seen:
         Row noise in DN, and its relative standard error.
     tail : tuple of (float, float), optional
         Tukey-lambda shape, and its absolute standard error.
+    glow : float
+        Mean of a dark above its darkest part, DN, beyond what noise explains: shading, or light with noise of its own.
     """
 
     iso: float
@@ -60,6 +66,7 @@ class Seen:
     read: tuple[float, float] | None = None
     row: tuple[float, float] | None = None
     tail: tuple[float, float] | None = None
+    glow: float = 0.0
 
 
 def is_dark(image: RawImage) -> bool:
@@ -141,7 +148,7 @@ def dark_noise(image: RawImage) -> Seen:
             f"{where}: is a dark of {image.mosaic.shape[1]}×{image.mosaic.shape[0]} pixels, too small; "
             f"expected planes of at least {LEAST_SIDE}×{LEAST_SIDE}"
         )
-    pixel, errors, rows = [], [], []
+    pixel, errors, rows, glow = [], [], [], []
     for plane, black in zip(planes, blacks, strict=True):
         if np.mean(plane <= 0) > 0.01:
             raise DataError(
@@ -153,8 +160,8 @@ def dark_noise(image: RawImage) -> Seen:
         high = blocks.high[kept]
         pixel.append(float(high.mean()))
         errors.append(float(high.std() / np.sqrt(0.5 * len(high))))
-        _no_light(where, blocks, pixel[-1])
         rows.append(_rows(plane.astype(np.float64), pixel[-1]))
+        glow.append(_glow(where, blocks, pixel[-1], max(rows[-1][0], 0.0)))
     row = float(np.mean([value for value, _ in rows]))
     row_error = float(np.mean([error for _, error in rows])) / np.sqrt(len(rows))
     total = float(np.mean(pixel)) - ROUNDING + max(row, 0.0)
@@ -169,11 +176,12 @@ def dark_noise(image: RawImage) -> Seen:
     if np.sqrt(np.mean(pixel)) > 1:
         shapes = [_tail(plane, float(np.sqrt(own))) for plane, own in zip(planes, pixel, strict=True) if own > 0]
         tail = float(np.mean(shapes)), TAIL_ERROR
-    return Seen(image.iso or 0.0, None, (total**0.5, float(np.hypot(error, 0.005))), seen_row, tail)
+    read = total**0.5, float(np.hypot(error, 0.005))
+    return Seen(image.iso or 0.0, None, read, seen_row, tail, float(np.mean(glow)))
 
 
-def _no_light(where: str, blocks: Blocks, variance: float) -> None:
-    """Refuse a dark whose parts differ from each other or from black by more than noise explains."""
+def _glow(where: str, blocks: Blocks, variance: float, rows: float = 0.0) -> float:
+    """Return the mean of a dark above its darkest part, DN; refuse one with much light or glow."""
     means = blocks.mean.reshape(blocks.grid)
     parts = [np.median(part) for band in np.array_split(means, 4) for part in np.array_split(band, 4, axis=1)]
     sigma = float(np.sqrt(variance))
@@ -182,6 +190,9 @@ def _no_light(where: str, blocks: Blocks, variance: float) -> None:
             f"{where}: this dark contains light or glow (its parts differ by {np.ptp(parts):.1f} DN, and it is "
             f"{np.median(parts):.1f} DN from black, with a noise of {sigma:.1f} DN); cover the lens and the viewfinder"
         )
+    height, width = blocks.stride * blocks.grid[0], blocks.stride * blocks.grid[1]
+    even = np.hypot(EVEN * sigma / np.sqrt(height * width), EVEN_ROWS * np.sqrt(rows / height))
+    return max(0.0, float(np.mean(parts) - np.min(parts) - even))
 
 
 def _rows(plane: Array, pixel: float) -> tuple[float, float]:

@@ -209,5 +209,7 @@ def _phase(plane: NDArray[Any], blocks: Blocks, index: NDArray[np.intp]) -> floa
             taken = windows[corners[:, 0] + row, corners[:, 1] + column].astype(np.float32)
             high = dctn(taken, axes=(1, 2), norm="ortho")[:, HIGH]
             high /= np.sqrt((high**2).mean(1, keepdims=True)) + 1e-9
-            ratios[row, column] = float(np.mean(np.abs(high).mean(0) ** 2 / (high**2).mean(0)))
+            # A coefficient that is 0 in every block was quantised too.
+            power = np.maximum((high**2).mean(0), 1e-9)
+            ratios[row, column] = float(np.mean(np.abs(high).mean(0) ** 2 / power))
     return float(np.abs(ratios - np.median(ratios)).max())

@@ -177,8 +177,12 @@ def test_a_clean_twin_gets_the_pattern_and_the_noise_is_temporal_again(body: Bod
         assert one.observed is not None
         assert other.observed is not None
         assert torch.equal(one.observed, other.observed)
+        assert late.has_masks
         assert late.fingerprint != early.fingerprint
         assert late.gaps == ("body of Test Body: its darks are of ISO 400 only; frames of another ISO are refused",)
+    write_body(replace(body, defects=body.defects[:0]), tmp_path / "whole.h5")
+    with StoreWithBody(tmp_path / "without.h5", tmp_path / "whole.h5") as whole:
+        assert not whole.has_masks
     with pytest.raises(DataError, match="was already ingested with body maps"):
         StoreWithBody(tmp_path / "with.h5", tmp_path / "b.h5")
     assert body.gain is not None

@@ -125,6 +125,16 @@ def test_a_dark_without_rows_has_the_noise_of_its_pixels_without_rounding(sigma:
     assert seen.row is None
 
 
+def test_a_little_light_in_a_dark_does_not_pass_for_read_noise() -> None:
+    """A glow of 0 to 12 DN adds 9 DN² of photon noise to 40 DN², 10 % of the read noise in error bars of 1 %."""
+    truth = math.log(np.hypot(CAMERA.read_sigma_dn(ISO), CAMERA.at(ISO).row_sigma_dn) / CAMERA.at(ISO).gain_dn_per_e)
+    assert dark_noise(dark()).glow == 0
+    assert dark_noise(dark(light=12.0)).glow == pytest.approx(4.1, abs=0.3)
+    curve = curve_of_frames([LIT, dark(light=12.0)])
+    # Two standard errors hold in 95 %; the seed is fixed.
+    assert abs(curve.values[0, 1] - truth) < 2 * curve.errors[0, 1] < 0.1
+
+
 def test_one_iso_s_numbers_are_logarithms_of_quotients_with_the_errors_of_both() -> None:
     """ln of full well in electrons, read noise in electrons and rows over read noise; the surest of each counts."""
     here = [

@@ -20,7 +20,7 @@ from noiseflow.calibrate.prior.few_shot import (
     sample_camera,
     shipped_prior,
 )
-from noiseflow.calibrate.prior.frames import _no_light, _relative, _rows, _tail, dark_noise, is_dark, pair_noise
+from noiseflow.calibrate.prior.frames import _glow, _relative, _rows, _tail, dark_noise, is_dark, pair_noise
 from noiseflow.calibrate.prior.learning import START
 from noiseflow.calibrate.prior.posterior import Posterior, posterior_of
 from noiseflow.calibrate.single_frame.blocks import Blocks, block_energies
@@ -134,9 +134,9 @@ def test_a_dark_with_light_is_one_whose_parts_differ_by_two_deviations_or_that_l
     blocks = Blocks((9, 13), 8, means.ravel(), *[np.ones(117)] * 3)
     if said:
         with pytest.raises(DataError, match="light or glow"):
-            _no_light("a", blocks, 100.0)
+            _glow("a", blocks, 100.0)
     else:
-        _no_light("a", blocks, 100.0)
+        _glow("a", blocks, 100.0)
 
 
 def pair(seed: int, offset: float = 0.0) -> RawImage:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import noiseflow.models.flow.physics_flow as physics
+from noiseflow.flows.camera import cubic_tails
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.conditions import Resolved
@@ -32,6 +33,28 @@ def test_the_kurtosis_of_read_noise_is_what_shot_noise_leaves() -> None:
     expected = float((weight * (x**4 - 3 - shot)).sum() / (share**4 * observed).sum())
     assert expected > 1
     assert float(tails.kurtosis.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("more", "leaves"), [(-0.01, True), (0.01, False)])
+def test_what_is_left_of_tails_is_judged_by_its_excess(
+    more: float, leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """|Σ w²(z⁴ − 3) / Σ w⁴| against a limit and `SURE` standard errors √(24/Σ w⁴)."""
+    shape = (2, 4, 16, 16)
+    draw = torch.Generator().manual_seed(3)
+    clean = torch.rand(shape, generator=draw)
+    cond = Resolved(clean, torch.full((2,), 100.0), torch.zeros(2, dtype=torch.long))
+    noise = NoiseParameters(clean, torch.full((2, 4, 1, 1), 1e-4), torch.full((2, 4, 1, 1), 1e-4))
+    x = 1.5 * torch.randn(shape, generator=draw)
+    tails = CubicTails(1, (100.0,), by_read_share=True).requires_grad_(False)
+    tails.kurtosis.fill_(0.5)
+    z = tails(x, cond, noise)[0]
+    weight = (noise.beta2 / (noise.beta1 * clean + noise.beta2)).square()
+    excess = float((weight * (z**4 - 3)).sum() / weight.square().sum())
+    error = (24 / float(weight.square().sum())) ** 0.5
+    assert excess > cubic_tails.SURE * error
+    monkeypatch.setattr(cubic_tails, "NORMAL", excess - cubic_tails.SURE * error + more)
+    assert tails.leaves_tails(x, cond, noise) == leaves
 
 
 @pytest.mark.parametrize("before", [0.02, 4.0])

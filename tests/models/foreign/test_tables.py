@@ -96,6 +96,15 @@ def test_any_gains_are_taken_and_their_ratio_is_that_of_the_isos(tmp_path: Path,
         assert model.iso_range == pytest.approx((100.0, 100.0 * largest / least))
 
 
+def test_one_shape_of_read_noise_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "eld.json").write_text(json.dumps({"Mine": CAMERA | {"G_shape": [0.15]}}))
+    mine = AS_LED["noise_g"]["camera_params"]["Mine"]
+    one = mine | {"TukeyLambda": mine["TukeyLambda"] | {"lambda": [0.15]}}
+    (tmp_path / "led.json").write_text(json.dumps({"Mine": one}))
+    eld, led = (import_model(ForeignSource(tmp_path / name)) for name in ("eld.json", "led.json"))
+    assert variance(eld, 100.0, 0.1, 8) == pytest.approx(variance(led, 100.0, 0.1, 8), rel=1e-6)
+
+
 def test_the_shared_parameters_of_eld(shared_data: Path) -> None:
     path = shared_data / "params" / "eld_camera_params.json"
     model = import_model(ForeignSource(path, RawSettings(camera="SonyA7S2")))

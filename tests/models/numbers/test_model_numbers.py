@@ -16,7 +16,7 @@ from torch import Tensor
 
 from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models import NoiseModel, TemporalNoise
+from noiseflow.models import ModelSpec, NoiseModel, TemporalNoise, build
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import approximate_sigma, latent, marginal_codes
 from noiseflow.models.denoiser import Denoiser, DenoiserSpec, local_mean
@@ -192,3 +192,12 @@ def test_a_denoiser_and_its_local_mean() -> None:
             "reach": [Denoiser(DenoiserSpec(depth=depth)).reach for depth in (2, 3, 6, 7, 9)],
         }
     assert_pinned(found, HERE / "denoiser.json", tolerance=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted({kind for kind, *_ in MODELS.values()} - {"gaussian", "nlf"}))
+def test_without_a_seed_it_is_0(name: str) -> None:
+    plain, first, other = (build(ModelSpec(name, options=options)) for options in ({}, {"seed": 0}, {"seed": 1}))
+    kept = [model.state_dict() for model in (plain, first, other)]
+    assert all(torch.equal(value, kept[1][place]) for place, value in kept[0].items())
+    if name not in ("maf", "iaf"):
+        assert not all(torch.equal(value, kept[2][place]) for place, value in kept[0].items())

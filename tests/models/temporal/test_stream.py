@@ -109,6 +109,18 @@ def test_tiles_are_the_whole_frame_bit_for_bit(frame: str, workers: int, monkeyp
         assert torch.equal(part, whole[:, window.top : window.bottom, window.left : window.right])
 
 
+def test_pixels_that_jump_do_so_at_their_place_in_a_window() -> None:
+    """Without a flow of innovations, which keeps all of a frame's latents."""
+    model, clean = temporal_model(("dark_pattern", "telegraph"), layout="bayer"), clean_frames(1, size=(21, 37))[:1, 0]
+    stream = model.stream(iso=200.0, camera="B", source=Keyed(11))
+    frame = [stream.next_frame(clean) for _ in range(3)][-1]
+    whole = frame.sample(Conditions(clean, 200.0, "B"), Keyed(11))
+    for top, left in ((0, 9), (5, 9), (3, 0)):
+        cut = np.s_[:, :, top : top + 7, left : left + 20]
+        part = frame.sample(Conditions(clean[cut], 200.0, "B"), Keyed(11, (0,), top, left, (21, 37)))
+        torch.testing.assert_close(part, whole[cut], rtol=1e-12, atol=1e-12)
+
+
 def test_the_pattern_stays_on_the_sensor_while_the_picture_moves() -> None:
     model = temporal_model(("dark_pattern",))
     with torch.no_grad():

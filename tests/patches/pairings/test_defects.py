@@ -3,7 +3,8 @@ import pytest
 from scipy import stats
 from simulated_scenes import BLACK, pairs, prepared, scene, shoot
 
-from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS, _rare_ratio
+from noiseflow.patches.pairings.frames.blocks import Blocks
+from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS, _departure, _rare_ratio, find_defects
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -148,3 +149,33 @@ def test_stuck_pixels_of_a_burst_are_found_in_clusters_as_well() -> None:
 @pytest.mark.parametrize("chance", [1e-3, 1e-6, 1e-10])
 def test_rare_ratio_is_scipy_s_f(above: int, below: int, chance: float) -> None:
     assert stats.f.sf(_rare_ratio(chance, above, below), above, below) == pytest.approx(chance, rel=1e-9)
+
+
+@pytest.mark.parametrize(("structured", "limit"), [(False, 8.0), (True, 35.0)])
+def test_the_limit_of_a_departure_from_both_sides(structured: bool, limit: float) -> None:
+    """In robust σ of what the neighbours of the pixels of its block leave of them."""
+    rng = np.random.default_rng(6)
+    mean = 500 + rng.normal(size=(1, 96, 96)).astype(np.float32)
+    blocks, departure = Blocks((96, 96)), np.empty_like(mean[0])
+    _departure(mean[0], departure)
+    spread = 1.4826 * blocks.medians(np.abs(departure))
+    at = [(y, x) for y in range(8, 96, 16) for x in range(8, 96, 16)]
+    for number, (y, x) in enumerate(at):
+        mean[0, y, x] += (1.0 if number % 2 else 1.3) * limit * spread[y // 16, x // 16] - departure[y, x]
+    # A hot pixel moves its neighbours' departures, and with them the σ of its block.
+    _departure(mean[0], departure)
+    spread = 1.4826 * blocks.medians(np.abs(departure))
+    ratios = {(y, x): departure[y, x] / (limit * spread[y // 16, x // 16]) for y, x in at}
+    assert {round(10 * float(each)) for each in ratios.values()} >= {9, 11}
+    found = find_defects(
+        mean,
+        None,
+        1,
+        levels=(np.full((1, 1, 1), 64.0), 4095.0),
+        structured=structured,
+        signal=np.full((1, *blocks.grid), 436.0),
+        blocks=blocks,
+        inner=slice(0, 96),
+    )
+    hot = {pixel[1:3] for pixel in found.listed}
+    assert all((place in hot) == (ratio > 1) for place, ratio in ratios.items() if abs(ratio - 1) > 0.05)

@@ -34,7 +34,7 @@ def main(data: Path, out: Path) -> None:
         "observed": list(OBSERVED),
         "dual_isos": list(DUAL_ISOS),
         "cameras": {curve.name: {"isos": len(curve.isos), "source": curve.source} for curve in curves},
-        "limits": "seventeen cameras of 2009 to 2020, six of them phones; row noise and tails are known of six",
+        "limits": "sixteen cameras of 2009 to 2020, six of them phones; row noise and tails are known of six",
     }
     write_prior(prior, out, card)
     click.echo(f"{out}: {len(curves)} cameras")
