@@ -23,6 +23,7 @@ from noiseflow.fit.safeguards import (
     Notes,
     best_start,
     check_light,
+    check_neighbours,
     check_result,
     check_start,
     weights_sha256,
@@ -33,6 +34,7 @@ from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
+from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
@@ -84,6 +86,8 @@ class FitResult:
         The objective, and why it was chosen.
     components : tuple of str
         Components of the model that the fit kept.
+    estimates : tuple of str
+        Gain and read noise of each camera and ISO with their errors, of the model ``nlf``.
     continued : tuple of int
         Epochs at which the fit had been finished and was given more epochs.
     """
@@ -97,6 +101,7 @@ class FitResult:
     seconds: float
     objective: ObjectiveChoice
     components: tuple[str, ...] = ()
+    estimates: tuple[str, ...] = ()
     continued: tuple[int, ...] = ()
 
 
@@ -205,9 +210,11 @@ def _fit(
     span = float((table["white"][:, None] - table["black"]).mean())
     check_light(statistics, float(table["clean_variance"].mean()), span, notes)
     some = whole_bands(store, train_rows, max(LOOKED_AT // math.prod(store.patch_shape), 32), settings.seed)
-    looked = beyond_models(store.read(some), places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
+    some_patches = store.read(some)
+    looked = beyond_models(some_patches, places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
     for text in looked:
         notes.warn(text)
+    check_neighbours(some_patches, store.cameras, notes)
     start_spec = None if begin is None else begin.spec
     choice, caution = choose_objective(
         settings.objective, statistics, levels, store, train_rows, seed=settings.seed, start=start_spec
@@ -252,7 +259,10 @@ def _fit(
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
-    result = replace(result, components=components_of(model), continued=tuple(state.continued))
+    noise = float(table["clean_variance"].mean())
+    spans = [each.white - each.black for each in levels]
+    estimates = tuple(model.estimates(statistics, spans, noise)) if isinstance(model, NoiseLevelFunction) else ()
+    result = replace(result, components=components_of(model), estimates=estimates, continued=tuple(state.continued))
 
     def write() -> None:
         session.write_history(state.history)
@@ -328,6 +338,7 @@ def _record(
         "settings": asdict(settings),
         "objective": asdict(result.objective),
         "components": list(result.components),
+        "estimates": list(result.estimates),
         "unit": result.model.spec.unit,
         "held_out_nll_start_nats_per_dim": result.start_nll,
         "held_out_nll_nats_per_dim": result.best_nll,

@@ -13,9 +13,18 @@ from noiseflow.core.errors import DataError, FitWarning, ModelError
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics, is_closed_form
-from noiseflow.patches.store.patches import Patches
+from noiseflow.patches.store.patches import PatchBatch, Patches
 
-__all__ = ["Notes", "best_start", "check_light", "check_result", "check_start", "weights_sha256", "without_signal"]
+__all__ = [
+    "Notes",
+    "best_start",
+    "check_light",
+    "check_neighbours",
+    "check_result",
+    "check_start",
+    "weights_sha256",
+    "without_signal",
+]
 
 WORSE = 0.01
 """A start or result is not accepted if its held-out NLL exceeds that of `gaussian` by this, nats/dim."""
@@ -25,6 +34,10 @@ DIVERGED = 0.1
 
 ALIKE = 3.0
 """The light is called alike if its variance is at most this multiple of that of the clean signal's own error."""
+
+
+ALONE, FAR, FEWEST = 0.1, 4, 20_000
+"""Correlation of neighbouring pixels that is reported, beyond that of pixels `FAR` apart; the fewest values for it."""
 
 
 @dataclass
@@ -123,6 +136,51 @@ def check_light(statistics: NoiseStatistics, clean_variance: float, span_dn: flo
                     "everywhere, so that shot noise and read noise cannot be told apart, and the gain is not known. "
                     "Add frames of other light, or a scene with contrast"
                 )
+
+
+def check_neighbours(batch: PatchBatch, cameras: Sequence[str], notes: Notes) -> None:
+    """Report cameras and ISOs whose noise is correlated between neighbouring pixels: the frames were filtered.
+
+    A filter with weights w that add up to 1 multiplies the variance by Σw², and gain and read variance with it; the
+    correlations of a pixel's noise with all others add up to 1/Σw².  Offsets of rows and columns reach further than a
+    filter, and their share is subtracted.
+
+    Parameters
+    ----------
+    batch : PatchBatch
+        Some patches.
+    cameras : sequence of str
+        Names.
+    notes : Notes
+        Receives the warnings.
+    """
+    if min(batch.noise.shape[2:]) < 4 * FAR:
+        return
+    noise = batch.noise if batch.observed is None else batch.noise * batch.observed
+    for camera, iso in sorted({*zip(batch.camera.tolist(), batch.iso.tolist(), strict=True)}):
+        own = noise[(batch.camera == camera) & (batch.iso == iso)].double()
+        power = float(own.square().mean())
+        if not power > 0 or own.numel() < FEWEST:
+            continue
+        rows, columns = (
+            float((each[..., 1:] * each[..., :-1]).mean() - (each[..., FAR:] * each[..., :-FAR]).mean()) / power
+            for each in (own, own.mT)
+        )
+        planes = 0.0
+        if own.shape[1] == 4:
+            # Two planes share the offsets of their rows, or of their columns.
+            pairs = [(own[:, a], own[:, b]) for a, b in ((0, 1), (2, 3))]
+            pairs += [(own[:, a].mT, own[:, b].mT) for a, b in ((0, 2), (1, 3))]
+            shared = [float((a * b).mean() - (a[..., FAR:] * b[..., :-FAR]).mean()) / power for a, b in pairs]
+            planes = sum(shared) / len(shared)
+        if max(rows, columns, planes) > ALONE:
+            factor = (1 + 2 * max(rows, 0.0)) * (1 + 2 * max(columns, 0.0)) * (1 + 4 * max(planes, 0.0))
+            notes.warn(
+                f"camera {cameras[camera]!r}, ISO {iso:g}: the noise of neighbouring pixels is correlated ({rows:.2f} "
+                f"along rows and {columns:.2f} along columns of a plane, {planes:.2f} between planes): were the frames "
+                "denoised, resized, demosaiced or compressed? Then gain and read variance are too small for the pixels "
+                f"of a sensor ({factor:.2g} times, if they were filtered). Use frames as the sensor gave them"
+            )
 
 
 def best_start(

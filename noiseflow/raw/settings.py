@@ -175,6 +175,9 @@ class RawSettings:
         pixels = _plain(pixels, source)
         if self.shift:
             pixels, black, white = _shifted(pixels, black, white, self.shift, source)
+        if self.cfa and cfa and (known_cfa(cfa) or cfa) != self.cfa:
+            words = f"{source}: the file gives the colours as {cfa}; {self.cfa} of {self.place_of('cfa')} was taken"
+            said["cautions"] = (*said.get("cautions", ()), words)
         cfa, white, black = self.cfa or (cfa and known_cfa(cfa)) or cfa, self.white or white, self.black or black
         if cfa is not None and self.black is None and self.masked is not None:
             black = black_of_area(pixels, cfa, self.masked, source)

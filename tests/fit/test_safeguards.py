@@ -14,7 +14,7 @@ from builders import gaussian_store
 from noiseflow.core.errors import DataError, FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
 from noiseflow.fit.contradictions import Levels, beyond_models, contradictions
-from noiseflow.fit.safeguards import Notes, best_start, check_light
+from noiseflow.fit.safeguards import Notes, best_start, check_light, check_neighbours
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.patches.schema import fields
@@ -232,3 +232,33 @@ def test_light_that_is_the_same_everywhere_is_said(light: float, own_error: floa
     notes = Notes(aloud=False)
     check_light(cells, 1 / 3, 1e4, notes)
     assert [text.startswith("camera 'One', ISO 400: the light is about") for text in notes.said] == [True] * alike
+
+
+@pytest.mark.parametrize(
+    ("kind", "along", "said"),
+    [
+        ("plain", None, ()),
+        ("rows", None, ()),
+        ("fixed columns", None, ()),
+        ("particles", None, ()),
+        ("blurred", (-1, -2), ("0.67 along rows and 0.68 along columns", "5.5 times")),
+        ("blurred", (-1,), ("0.67 along rows and 0.01 along columns", "2.4 times")),
+        ("shared", None, ("0.67 between planes",)),
+    ],
+)
+def test_filtered_frames_are_said(kind: str, along: tuple[int, ...] | None, said: tuple[str, ...]) -> None:
+    """Frames that were denoised or resized had gains 2 to 7 times too small, unsaid."""
+    batch, _ = batch_of(2, "plain" if kind in ("blurred", "shared") else kind)
+    for axis in along or ():
+        shifted = sum(part * batch.noise.roll(step, axis) for step, part in ((-1, 0.25), (0, 0.5), (1, 0.25)))
+        batch = replace(batch, noise=shifted)
+    if kind == "shared":
+        batch = replace(batch, noise=batch.noise + batch.noise.mean(1, keepdim=True) * 2)
+    notes = Notes(aloud=False)
+    check_neighbours(batch, ("One",), notes)
+    assert len(notes.said) == bool(said)
+    assert all(words in notes.said[0] for words in said)
+    # Nine in ten pixels masked, and what was there does not count.
+    seen = torch.rand(batch.noise.shape, generator=torch.Generator().manual_seed(0)) < 0.1
+    check_neighbours(replace(batch, noise=torch.where(seen, 0.0, 1e3), observed=seen), ("One",), notes)
+    assert len(notes.said) == bool(said)

@@ -16,7 +16,7 @@ from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import READ_SLOPE, conversion_steps
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.closed_form.variance_line import fit_line
+from noiseflow.models.closed_form.variance_line import fit_line, line_errors
 from noiseflow.models.noise_statistics import NoiseStatistics
 from tools.studies.fuzz_variance_line import KINDS, MOST, Sums, dark_burst, excess, statistics_of
 
@@ -190,3 +190,30 @@ def test_a_switch_of_the_conversion_gain_is_not_interpolated(name: str) -> None:
     with pytest.warns(ExtrapolationWarning, match=r"ISO 700 lies between ISO 640 and 800.* to 0.35 times its value"):
         assert variance(700.0) == pytest.approx(35.0, rel=0.05)
     assert [step[1:3] for step in conversion_steps(model._read_variances())] == [(640.0, 800.0)]
+
+
+def test_the_errors_of_a_line_are_its_scatter() -> None:
+    """300 draws know each standard error to 4 %, and a normalised scale is no matter."""
+    rng = np.random.default_rng(0)
+    clean, count = np.linspace(0, 0.5, 30), rng.uniform(200, 2000, 30)
+    variance = 2e-3 * clean + 1e-5
+    found = np.array(
+        [fit_line(cells(clean, variance * rng.chisquare(count) / count, count)).numpy() for _ in range(300)]
+    )
+    errors = line_errors(torch.tensor([2e-3, 1e-5], dtype=torch.float64), cells(clean, variance, count))
+    assert errors.numpy() == pytest.approx(found.std(0), rel=0.17)
+    dark = line_errors(torch.tensor([2e-3, 1e-5], dtype=torch.float64), cells(clean * 0, variance, count))
+    assert not dark.isfinite().any()
+
+
+def test_gain_and_read_noise_are_said_with_their_errors() -> None:
+    clean, count = np.linspace(0, 0.5, 30), np.full(30, 5000.0)
+    statistics = cells(clean, 2e-3 * clean + 1e-5, count)
+    model = build(ModelSpec("nlf", cameras=("One",), isos=(400.0,)))
+    assert isinstance(model, NoiseLevelFunction)
+    model.start_from(statistics)
+    (words,) = model.estimates(statistics, [1000.0], 0.0)
+    assert words == "camera 'One', ISO 400: K 2.0000 ± 0.0078 DN/e⁻, read noise 3.162 ± 0.031 DN"
+    # Two frames have their noise in common.
+    (words,) = model.estimates(statistics, [1000.0], 1.0)
+    assert words.endswith("read noise 3.162 ± 0.043 DN")

@@ -38,6 +38,10 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
     image = read_raw(tmp_path / "frame_00.dng", said)
     assert (image.cfa, image.black, image.white) == ("BGGR", (1.0, 2.0, 3.0, 4.0), 999.0)
     assert (image.iso, image.camera, image.exposure_s) == (50.0, "Mine", pytest.approx(0.01))
+    # A side-car of a frame that was cut by one row exchanged the greens without a word.
+    (words,) = image.cautions
+    assert words.endswith("gives the colours as RGGB; BGGR of --cfa was taken")
+    assert read_raw(tmp_path / "frame_00.dng", RawSettings(cfa="RGGB")).cautions == ()
 
 
 @settings(deadline=None)

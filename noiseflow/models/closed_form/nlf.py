@@ -12,7 +12,7 @@ from noiseflow.flows.iso_table import ONE_ISO_LAW, READ_SLOPE, SHOT_SLOPE, at_is
 from noiseflow.flows.nets.saved_state import log_of
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.gaussian import GaussianModel
-from noiseflow.models.closed_form.variance_line import FLOOR, fit_line
+from noiseflow.models.closed_form.variance_line import FLOOR, fit_line, line_errors
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 
@@ -100,6 +100,38 @@ class NoiseLevelFunction(GaussianModel):
                 self.log_beta2[camera] = at_iso(filled[1], log_knots, isos, READ_SLOPE).to(self.log_beta2.dtype)
 
     @torch.no_grad()
+    def estimates(self, statistics: NoiseStatistics, spans: Sequence[float], clean_variance: float) -> list[str]:
+        """Gain and read noise of each camera and ISO in DN, with their standard errors, in words.
+
+        Parameters
+        ----------
+        statistics : NoiseStatistics
+            Statistics of the training data.
+        spans : sequence of float
+            Range from black to white of each of their cameras, DN.
+        clean_variance : float
+            Variance of the clean signal's error, as a fraction of the noise variance: so much frames have in common.
+        """
+        found = []
+        for source, name in enumerate(statistics.cameras):
+            for index, iso in enumerate(statistics.isos):
+                cells = statistics.of(source, index)
+                if not len(cells.count):
+                    continue
+                at = self.cameras.index(name), self.spec.isos.index(iso)
+                betas = torch.stack([self.log_beta1[at], self.log_beta2[at]]).double().exp()
+                errors = line_errors(betas, cells) * math.sqrt(1 + clean_variance)
+                gain, gain_error = (float(each[0]) * spans[source] for each in (betas, errors))
+                read = float(betas[1].sqrt()) * spans[source]
+                # Where the variance is not known to be more than 0, σ may be anything up to the root of its error.
+                doubt = min(float(errors[1] / (2 * betas[1].sqrt())), float(errors[1].sqrt())) * spans[source]
+                found.append(
+                    f"camera {name!r}, ISO {iso:g}: K {_with_error(gain, gain_error)} DN/e⁻, read noise "
+                    f"{_with_error(read, doubt)} DN"
+                )
+        return found
+
+    @torch.no_grad()
     def start_from_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Maximise the likelihood of the integer codes, starting with both shot and read noise.
 
@@ -117,3 +149,11 @@ class NoiseLevelFunction(GaussianModel):
             read = self.log_beta2[camera].exp()
             left = read - rounding[known.camera == camera].mean().to(read.dtype)
             self.log_beta2[camera] = torch.maximum(left, LEAST_LEFT * read).log()
+
+
+def _with_error(value: float, error: float) -> str:
+    """A value to the second digit of its error, as 8.51 ± 0.20."""
+    if not 0 < error < math.inf:
+        return f"{value:.4g} ± {error:.2g}"
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 8)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

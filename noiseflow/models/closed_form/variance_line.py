@@ -10,7 +10,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["FLOOR", "LEAST", "fit_line", "line_nll"]
+__all__ = ["FLOOR", "LEAST", "fit_line", "line_errors", "line_nll"]
 
 Array = NDArray[np.float64]
 
@@ -75,6 +75,26 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
                 best, lowest = float(found.x), float(found.fun)
     read = float(_read_variance(np.array([best]), weight, signal, square)[0])
     return torch.tensor([math.exp(best) * read, read], dtype=torch.float64).clamp(min=LEAST)
+
+
+def line_errors(betas: Tensor, cells: NoiseStatistics) -> Tensor:
+    """Standard errors of β₁ and β₂, from the Fisher information of Gaussian noise in the cells; infinite without light.
+
+    Parameters
+    ----------
+    betas : Tensor, shape (2,)
+        β₁ and β₂.
+    cells : NoiseStatistics
+        Cells of one camera at one ISO.
+    """
+    signal = cells.clean.double()
+    variance = torch.maximum(betas[0] * signal + betas[1], FLOOR * betas[1])
+    design = torch.stack([signal, torch.ones_like(signal)])
+    information = (design * (cells.count / (2 * variance.square()))) @ design.T
+    if not torch.linalg.cond(information) < 1e15:
+        return torch.full((2,), math.inf, dtype=torch.float64)
+    errors: Tensor = torch.linalg.inv(information).diagonal().clamp(min=0).sqrt()
+    return errors
 
 
 def line_nll(betas: Tensor, cells: NoiseStatistics) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import MIDDLE, median, robust_line
-from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion
+from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion, light_by_pixels
 from noiseflow.patches.pairings.frames.sums import Sums, noise_follows_light
 from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
 from noiseflow.patches.shared_mean import Share
@@ -29,8 +29,6 @@ SURE = 1e-3
 """Chance of fitting gains to frames that do not flicker."""
 SHARPEST = 0.02
 """Largest standard error of a gain for the gains to be used."""
-LEAST_GAIN, UNBIASED = 0.05, 0.02
-"""Smallest gain against the other frames that is used, and what shares of the light may miss of 1 together."""
 LEAST_DRIFT_DN, DARKEST, CONTRAST = 2.0, 0.05, 0.1
 """Black that drifts is reported from so many DN on, beyond the noise at this quantile of blocks; relative contrast."""
 UNEQUAL, LEAST_DIFFERENCE_DN = 0.02, 0.5
@@ -42,6 +40,8 @@ exceeds what drift of the black level explains: the second value in DN, and the 
 matters for 12-bit codes in 16 bits."""
 
 Array = NDArray[np.float64]
+Slopes = tuple[Sequence[float], Sequence[float]]
+"""Light of each frame over the median frame's, less 1, and its errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
     variance[sums.saturated] = np.inf
     light = sums.levels - sums.black.reshape(len(signal), -1).mean(1)
     drift = fit_drift(sums.middles, signal, variance, flows, cache(lambda: _changing(sums)))
-    span = float((sums.white - sums.black).mean())
-    _refuse_other_light(scene, light, drift.gains, span)
+    _refuse_other_light(scene, light, drift.gains, float((sums.white - sums.black).mean()))
     # Flicker spreads the quarters of a block, so that their median no longer follows the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
     motion = find_motion(drift.residuals, variance + flicker**2, flows)
@@ -112,7 +111,8 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         },
         "defects": sums.defects.facts,
     }
-    return Conclusion(facts, (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift)), motion.blocks)
+    said = (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift))
+    return Conclusion(facts, said, motion.blocks)
 
 
 def least_light(span: float) -> float:
@@ -344,12 +344,15 @@ def fit_drift(
     weights = 1 / variance.reshape(planes, -1)
     offsets, slopes = np.zeros((n, planes)), np.zeros((n, planes))
     flicker = False
+    known = []
     for plane in range(planes):
         s, w = signal[plane].ravel(), weights[plane]
         lines = [robust_line(steps[frame, plane], s, w) for frame in range(n)]
         found = [([slope for _, slope, _ in lines], [error for *_, error in lines])]
-        found += _of_pixels([flow[plane] for flow in flows if flow])
-        best = min(found, key=lambda each: max(each[1]))
+        found += light_by_pixels([flow[plane] for flow in flows if flow])
+        known.append(min(found, key=lambda each: max(each[1])))
+    for plane, best in enumerate(_pooled(known)):
+        s, w = signal[plane].ravel(), weights[plane]
         if _wanted(*best, planes):
             flicker = True
             slopes[:, plane] = best[0]
@@ -373,21 +376,17 @@ def _wanted(slopes: Sequence[float], errors: Sequence[float], planes: int) -> bo
     return max(errors) < SHARPEST and bool(chi2 > scipy.special.chdtri(n, SURE / planes))
 
 
-def _of_pixels(shifts: Sequence[Shift]) -> list[tuple[list[float], list[float]]]:
-    """Light of each frame less the middle one's, in parts of their mean, and its error; empty if it is not known.
-
-    By the gain g of each frame against the others' mean.
-    Of n frames of light a, g = (n − 1)·a/(Σa − a), so that g/(n − 1 + g) = a/Σa, which add up to 1.  Noise that
-    neighbours share makes all g too small alike where the scene has little structure: then none is known.
-    """
-    g = np.array([shift.gain for shift in shifts])
-    if not len(g) or not (np.isfinite([shift.gain_error for shift in shifts]).all() and (g > LEAST_GAIN).all()):
-        return []
-    light = g / (len(g) - 1 + g)
-    if abs(float(light.sum()) - 1) > UNBIASED:
-        return []
-    light *= len(g)
-    return [((light - np.median(light)).tolist(), [shift.gain_error for shift in shifts])]
+def _pooled(of_planes: Sequence[Slopes]) -> Sequence[Slopes]:
+    """Slopes of all planes together, if they agree within their errors: light that changes does so for all colours."""
+    slopes, errors = (np.array(each) for each in zip(*of_planes, strict=True))
+    if not np.isfinite(errors).all():
+        return of_planes
+    weight = errors**-2.0
+    mean = (weight * slopes).sum(0) / weight.sum(0)
+    chi2 = float((weight * (slopes - mean) ** 2).sum())
+    if len(slopes) > 1 and chi2 > scipy.special.chdtri(slopes[1:].size, SURE):
+        return of_planes
+    return [(mean.tolist(), (weight.sum(0) ** -0.5).tolist())] * len(slopes)
 
 
 BURST = Pairing(

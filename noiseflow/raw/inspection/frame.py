@@ -236,8 +236,8 @@ def gaps(look: Look) -> Iterator[str]:
         even = (np.abs(steps - usual) < 1.5).mean()
         if low > LEAST_GAPS and high < ALIKE * low and even > EVEN:
             factors[name] = len(within) / max(len(within) - len(missing), 1)
-        elif high > low + 0.2:
-            curves[name] = int(missing[0])
+        elif abs(high - low) > 0.2:
+            curves[name] = int(missing[0] if high > low else -missing[-1])
     yield from second_looks.said_of_spaced(spaced)
     if factors:
         each = ", ".join(f"{name} by about {factor:.3g}" for name, factor in factors.items())
@@ -245,11 +245,7 @@ def gaps(look: Look) -> Iterator[str]:
             f"codes are missing at equal distances: they were multiplied after the converter, {each}, or the converter "
             "skips codes; gain and noise are in units of the codes in the file"
         )
-    if curves:
-        yield (
-            f"from about {min(curves.values())} DN on more and more codes are missing: a curve compressed them, as in "
-            "lossy raw formats, and its rounding counts as noise"
-        )
+    yield from second_looks.said_of_curves(list(curves.values()))
 
 
 def undecoded(look: Look) -> Iterator[str]:

@@ -11,6 +11,7 @@ __all__ = [
     "WRAPPED_FROM",
     "empty_side",
     "noise_below",
+    "said_of_curves",
     "said_of_spaced",
     "spaced_codes",
     "without_excused",
@@ -167,6 +168,27 @@ def said_of_spaced(spaced: Mapping[str, tuple[float, float]]) -> Iterator[str]:
         f"the codes in use lie {least:.4g} or more apart, with none between: {how}; gain and noise are in units of the "
         "codes in the file, not of the converter's"
     )
+
+
+def said_of_curves(curves: Sequence[int]) -> Iterator[str]:
+    """Yield a caution about each kind of curve that planes show.
+
+    Parameters
+    ----------
+    curves : sequence of int
+        For each plane, the code in DN from which more and more are missing, or minus that up to which they are.
+    """
+    bright, dark = [code for code in curves if code >= 0], [-code for code in curves if code < 0]
+    if bright:
+        yield (
+            f"from about {min(bright)} DN on more and more codes are missing: a curve compressed them, as in "
+            "lossy raw formats, and its rounding counts as noise"
+        )
+    if dark:
+        yield (
+            f"up to about {max(dark)} DN codes are missing, and more of the dark ones: a curve (gamma) stretched them. "
+            "The codes are not linear in the light, so gain and noise are not those of the sensor"
+        )
 
 
 def empty_side(mosaic: NDArray[Any], side: int, black: float) -> str:

@@ -232,6 +232,55 @@ def test_a_flat_scene_has_no_gain(shared: float) -> None:
     assert not drift.flicker
 
 
+def test_stars_in_no_neighbour_of_their_plane_tell_the_light() -> None:
+    """A star of σ 0.7 pixels is in one pixel of a plane: no gain was known, and K was 3 % off."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:128, :2048]
+    signal = np.full(y.shape, 20.0)
+    for top, left, height in zip(*rng.uniform([[6], [6], [0]], [[122], [2042], [1]], (3, 1200)), strict=True):
+        near = np.s_[int(top) - 4 : int(top) + 5, int(left) - 4 : int(left) + 5]
+        far = (y[near] - top) ** 2 + (x[near] - left) ** 2
+        signal[near] -= 400 * np.log(height) * np.exp(-far / 2 / 0.7**2)
+    signal = signal.clip(max=850)
+    light = (1.01, 0.99, 1.0, 1.0)
+    frames = [part * signal + rng.normal(size=y.shape) * np.sqrt(0.8 * part * signal + 9) for part in light]
+    # Four planes, as (C, n, h, w), and every row of a plane with the one above and below it.
+    planes = np.array([[each[a::2, b::2] for each in frames] for a in (0, 1) for b in (0, 1)], np.float32)
+    rows = np.arange(1, 63)
+    found = {}
+    for number in (0, 1):
+        mean = planes.mean(1)
+        others = (4 * mean[0] - planes[0, number]) / 3
+        around = np.stack([others[rows - 1], others[rows], others[rows + 1]], 1)
+        step = planes[0, number][rows] - others[rows]
+        found[number] = [fine_gain(step, around, np.inf, beside) for beside in (mean[1:, rows].sum(0), None)]
+    for number, expected in ((0, 1.01 / (2.99 / 3)), (1, 0.99 / (3.01 / 3))):
+        (gain, error), (_, alone) = found[number]
+        assert error < 0.005
+        assert error < 0.8 * alone
+        assert gain == pytest.approx(expected, abs=4 * error)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_planes_that_agree_have_one_light(alike: bool) -> None:
+    """Of four planes some had no gain, as each alone was not sure; a lamp that changes its colour has four gains."""
+    light = np.array([1.012, 0.988, 1.0, 1.004, 0.996])
+    changes = [light - 1] * 4 if alike else [part * (light - 1) for part in (3, 4, 4, 8)]
+    share = [1 + change for change in changes]
+    flows = []
+    for number in range(5):
+        of_others = [(plane.sum() - plane[number]) / 4 for plane in share]
+        flows.append(
+            [Shift(0.0, 0.0, 0.0, plane[number] / rest, 0.004) for plane, rest in zip(share, of_others, strict=True)]
+        )
+    middles, variance = np.zeros((5, 4, 4, 20)), np.full((4, 4, 20), 9 / 256)
+    drift = fit_drift(middles, np.full((4, 4, 20), 100.0), variance, flows)
+    gains = drift.gains / np.median(drift.gains, 0)
+    assert (np.ptp(gains, 1).max() < 1e-9) == alike
+    for plane in range(4):
+        assert gains[:, plane] == pytest.approx(share[plane] / np.median(share[plane]), abs=1e-3)
+
+
 FLAT = np.ones(SHAPE)
 
 

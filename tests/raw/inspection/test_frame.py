@@ -454,3 +454,14 @@ def test_codes_far_apart_are_said(bits: int, kind: str) -> None:
     else:
         assert ("a curve" in said) == (kind == "curve")
         assert bool(said) == (kind == "curve")
+
+
+@pytest.mark.parametrize("power", [1 / 2.2, 0.6, 1.0])
+def test_a_gamma_curve_within_the_same_bits_is_said(power: float) -> None:
+    """K was 0.07 for 0.8, unsaid: only dark codes are missing."""
+    rng = np.random.default_rng(0)
+    light = np.linspace(0.05, 0.7, 768)[None].repeat(512, 0)
+    codes = (light + np.sqrt(light) * rng.normal(0, 0.02, light.shape)).clip(0, 1)
+    stored = np.rint((np.rint(1023 * codes) / 1023) ** power * 1023).astype(np.uint16)
+    said = " ".join(inspected(RawImage(stored, "RGGB", (0.0,) * 4, 1023.0, 100.0, 0.01, source="a.tif")).cautions)
+    assert ("a curve (gamma) stretched them" in said) == (power < 1)

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from noiseflow.patches.pairings.frames.blocks import median
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 
-__all__ = ["FALSE_ALARM", "Motion", "Shift", "find_motion", "fine_gain", "frame_shift", "frame_shifts"]
+__all__ = [
+    "FALSE_ALARM",
+    "Motion",
+    "Shift",
+    "find_motion",
+    "fine_gain",
+    "frame_shift",
+    "frame_shifts",
+    "light_by_pixels",
+]
 
 FALSE_ALARM = 1e-3
 """Chance that at least one block of a static scene with white noise is found moving."""
@@ -36,6 +45,9 @@ SAMPLED = 8
 """One pixel in this many is used to estimate the spread."""
 WILD = 6.0
 """Pixels that depart by more than this many robust σ are left out of the fit of a shift."""
+
+LEAST_GAIN, UNBIASED = 0.05, 0.02
+"""Smallest gain against the other frames that is used, and what shares of the light may miss of 1 together."""
 
 BELOW_CLIP = 0.9
 """Part of the code at which a frame clips up to which its noise does not reach it."""
@@ -93,7 +105,10 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
     around = (at[:, None] + np.arange(-1, 2)).ravel()
     own = np.float32(1 / (len(stack.frames) - 1))
     clips_at = [frame.image.clip or (frame.image.white,) for frame in stack.frames]
+    here = mean[:, at]
     for plane in range(len(mean)):
+        # Noise of other planes is not this one's, and their pixels are nearer than its own.
+        beside = here.sum(0) - here[plane]
         middle = mean[plane][around].reshape(len(at), 3, width)
         for found, number in zip(shifts, numbers, strict=True):
             # From the mean of all frames and this one, compute the mean of the others and the frame minus that.
@@ -101,16 +116,22 @@ def frame_shifts(stack: PackedFrames, mean: NDArray[np.float32], numbers: Sequen
             others = middle + own * step
             step = (step * -(1 + own))[:, 1]
             clip = min(each[plane % len(each)] for each in clips_at)
-            gain, error = fine_gain(step, others, BELOW_CLIP * clip)
+            gain, error = fine_gain(step, others, BELOW_CLIP * clip, beside)
             found.append(replace(frame_shift(step, others), gain=gain, gain_error=error))
     return shifts
 
 
-def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: float = math.inf) -> tuple[float, float]:
+def fine_gain(
+    step: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    brightest: float = math.inf,
+    beside: NDArray[np.float32] | None = None,
+) -> tuple[float, float]:
     """Light of a frame over that of the others, by structure finer than blocks, and its standard error.
 
-    frame − mean = o + (g − 1)·mean, an offset for each part of a row, solved with the mean of the four neighbours z as
-    an instrument: g − 1 = Σ (frame − mean)·z / Σ mean·z.  Its noise is not the pixel's own, which would make g smaller.
+    frame − mean = o + (g − 1)·mean, an offset for each part of a row, solved with the sum of the four neighbours and of
+    the other planes' pixels z as an instrument: g − 1 = Σ (frame − mean)·z / Σ mean·z.  Its noise is not the pixel's
+    own, which would make g smaller.
 
     What moves has a gain of its own, of 0 where it has gone.  So the frame is cut into 4×4 areas, and
     most of them must show structure, and agree.
@@ -123,6 +144,8 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
         Mean of the other frames on these rows, the one above and the one below, DN.
     brightest : float
         DN from which on pixels have no part in it: they may be clipped.
+    beside : ndarray, shape (k, w), optional
+        Sum of the other planes of the mean on these rows, DN; stars may be in no neighbour of their own plane.
 
     Returns
     -------
@@ -145,7 +168,8 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
         centred: NDArray[np.float32] = kept - lit * (kept.sum(-1, keepdims=True) / count)
         return centred
 
-    around = cut(mean[:, 1, 2:] + mean[:, 1, :-2] + mean[:, 0, 1:-1] + mean[:, 2, 1:-1])
+    around = mean[:, 1, 2:] + mean[:, 1, :-2] + mean[:, 0, 1:-1] + mean[:, 2, 1:-1]
+    around = cut(around if beside is None else around + beside[:, 1:-1])
     level, step = cut(middle), cut(own)
     power = _area_products(level, around)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -163,6 +187,28 @@ def fine_gain(step: NDArray[np.float32], mean: NDArray[np.float32], brightest: f
     found = float((slope * weight).sum() / weight.sum())
     scatter = float((weight * (slope - found) ** 2).sum()) / max(len(slope) - 1, 1)
     return 1 + found, float(np.sqrt(max(scatter, 1.0) / weight.sum()))
+
+
+def light_by_pixels(shifts: Sequence[Shift]) -> list[tuple[list[float], list[float]]]:
+    """Light of each frame less the middle one's, in parts of their mean, and its error; empty if it is not known.
+
+    By the gain g of each frame against the others' mean.
+    Of n frames of light a, g = (n − 1)·a/(Σa − a), so that g/(n − 1 + g) = a/Σa, which add up to 1.  Noise that
+    neighbours share makes all g too small alike where the scene has little structure: then none is known.
+
+    Parameters
+    ----------
+    shifts : sequence of Shift
+        Shift of one plane in each frame.
+    """
+    g = np.array([shift.gain for shift in shifts])
+    if not len(g) or not (np.isfinite([shift.gain_error for shift in shifts]).all() and (g > LEAST_GAIN).all()):
+        return []
+    light = g / (len(g) - 1 + g)
+    if abs(float(light.sum()) - 1) > UNBIASED:
+        return []
+    light *= len(g)
+    return [((light - np.median(light)).tolist(), [shift.gain_error for shift in shifts])]
 
 
 def _area_products(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
