@@ -61,8 +61,9 @@ def test_figures_are_those_of_the_emva_formulas(shared_data, tmp_path, name):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert all(reason in page for reason in setting.absent.values())
     # A figure in DN and in e⁻ has one meaning, and is absent in one row.
-    absent = re.findall(r"<tr>.*?</tr>", page.partition("<th>absent</th>")[2].partition("</table>")[0])
+    absent = re.findall(r"<tr>.*?</tr>", page.partition("<th>not measured</th>")[2].partition("</table>")[0])
     assert len(set(absent)) == len(absent)
+    assert bool(absent) == bool(setting.absent)
     assert "<img alt='SNR'" in page
     least, reach = (setting.estimates[name].value for name in ("sensitivity_threshold_e", "dynamic_range_db"))
     noise_e = setting.estimates["read_noise_dn"].value / setting.estimates["gain_dn_per_e"].value

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from noiseflow.core.sortable import SORT_SCRIPT
 from noiseflow.core.text import csv_cell
 from noiseflow.evaluate import Data, Evaluation
 from noiseflow.evaluate.metric import Score
@@ -108,7 +109,7 @@ def test_an_evaluation_is_short_in_a_notebook() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_harmless_in_a_page(name: str) -> None:
     html = page(evaluation(name, "other", camera=name))
-    assert "<script" not in html
+    assert "<script" not in html.replace(SORT_SCRIPT, "")
     assert "\x1b" not in html
     assert "\u202e" not in html
     assert "x" * 100 not in html
@@ -161,6 +162,11 @@ def test_pages_have_contents_dark_mode_and_a_cue_to_scroll() -> None:
     assert "prefers-color-scheme: dark" in html
     assert "Scroll the table sideways" in html
     assert "@media print" in html
+    # A click on a measure sorts the models; without scripts nothing says so.
+    assert '<table data-sort="columns">' in html
+    assert html.endswith(f"{SORT_SCRIPT}\n</body>\n</html>")
+    assert '<p class="method sorts" hidden>' in html
+    assert "<button" not in html.replace(SORT_SCRIPT, "")
 
 
 def test_a_correlation_s_interval_ends_at_one_on_both_sides() -> None:

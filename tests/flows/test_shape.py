@@ -117,3 +117,17 @@ def test_few_photo_electrons_and_read_noise_are_within_two_thousandths_of_a_nat(
     assert divergence < 0.002
     gaussian = step * (truth[there] * (np.log(truth[there]) - stats.norm.logpdf(x, scale=deviation)[there])).sum()
     assert divergence < max(0.35 * gaussian, 2e-4)
+
+
+@pytest.mark.parametrize("far", [0.0, 15.0, 20.0])
+def test_values_too_far_for_a_cubic_are_seen_as_tails_that_it_leaves(far: float) -> None:
+    """One in a thousand jumps: the cubic's start leaves them out, and finds no excess among the others."""
+    draws = torch.Generator().manual_seed(10)
+    x = torch.randn((8, 4, 64, 64), generator=draws)
+    x += far * (torch.rand(x.shape, generator=draws) < 1e-3) * torch.randn(x.shape, generator=draws).sign()
+    x /= x.std()
+    tails = CubicTails(1, (100.0,), by_read_share=True)
+    noise = NoiseParameters(torch.zeros_like(x), torch.zeros(8, 4, 1, 1), torch.ones(8, 4, 1, 1))
+    tails.start_from(x, at(x), noise)
+    assert float(tails.kurtosis.detach()) < 0.1
+    assert tails.leaves_tails(x, at(x), noise) == (far > 0)

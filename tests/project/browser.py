@@ -112,8 +112,8 @@ class Browser:
         message: dict[str, Any] = json.loads(text)
         return message
 
-    def open(self, path: Path) -> Seen:
-        """Open a page, wait until it is loaded, and look at it."""
+    def open(self, path: Path, look: str = LOOK) -> Seen:
+        """Open a page, wait until it is loaded, and look at it by an expression of JavaScript."""
         self.events.clear()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -125,7 +125,7 @@ class Browser:
             time.sleep(0.05)
         # A handler of a picture that is missing runs after it.
         self._value(session, "new Promise(done => setTimeout(done, 200))")
-        seen = Seen(self._value(session, LOOK))
+        seen = Seen(self._value(session, look))
         self.call("Target.closeTarget", targetId=target)
         for event in self.events:
             values = event.get("params", {})

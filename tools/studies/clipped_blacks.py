@@ -171,7 +171,7 @@ def default_cell(bits: int, black: float, noise: float, gain: float = 0.5, seed:
         drawn: Array = gain * rng.poisson(signal / gain) + noise * rng.standard_normal(signal.shape)
         return drawn
 
-    frames = Shots({"Clipped": draw}, cfa="MONO", black=black, white=white, lights=LIGHT, size=(256, 256))
+    frames = Shots({"Clipped": draw}, cfa="MONO", black=black, white=white, lights=LIGHT, size=(128, 192))
     truth = from_profile("poisson_gaussian_exact", _true(gain, black, noise, white))
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -182,12 +182,12 @@ def default_cell(bits: int, black: float, noise: float, gain: float = 0.5, seed:
             behind = _behind(model, truth, store.read(store.indices("test")))
         read, shot = (float(each.detach().exp()) for each in (model.shot_read.log_beta2, model.shot_read.log_beta1))
         rng = np.random.default_rng(seed)
-        for level in LIGHT:
-            (root / "raw" / f"{level}").mkdir(parents=True)
+        for place, level in enumerate(LIGHT):
+            (root / "raw" / f"{place}").mkdir(parents=True)
             for frame in range(8):
-                codes = _codes(rng, np.full((256, 256), level * (white - black)), gain, black, noise, white)
+                codes = _codes(rng, np.full((128, 192), level * (white - black)), gain, black, noise, white)
                 image = RawImage(codes.astype(np.uint16), "RGGB", (black,) * 4, white, iso=100, exposure_s=0.01)
-                write_dng(root / "raw" / f"{level}" / f"{frame}.dng", image)
+                write_dng(root / "raw" / f"{place}" / f"{frame}.dng", image)
         found = ingest([root / "raw"], root / "raw.h5", IngestOptions(), jobs=1)
         left_out = found.clipped + found.masked
     return {

@@ -13,6 +13,7 @@ from noiseflow.calibrate.report.style import STYLE
 from noiseflow.core.output.checks import writing
 from noiseflow.core.output.marks import MARK, sealed_html
 from noiseflow.core.output.whole import write_bytes
+from noiseflow.core.sortable import SORT_SCRIPT, SORT_STYLE
 from noiseflow.core.text import html_text
 from noiseflow.raw import plane_names
 
@@ -56,7 +57,7 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
         f"<!doctype html><html lang='en'><meta charset='utf-8'>{GENERATOR}"
         "<meta name='viewport' content='width=device-width,initial-scale=1'>"
         f"<title>{html_text(profile.camera)}</title>",
-        f"<style>{STYLE}</style><h1>{html_text(profile.camera)}</h1>",
+        f"<style>{STYLE}{SORT_STYLE}</style><h1>{html_text(profile.camera)}</h1>",
         f"<p>Layout {profile.layout}, white level {profile.white_dn:g} DN. "
         f"{html_text(str(profile.provenance.get('method', '')))}; sources: "
         f"{html_text(', '.join(map(str, profile.provenance.get('sources', []))))}.</p>",
@@ -73,7 +74,7 @@ def write_page(calibration: Calibration, path: str | Path, *, overwrite: bool = 
         if shown is not None:
             parts += figures(setting, shown, plane_names(profile.layout))
     with writing(path, overwrite=overwrite) as path:
-        write_bytes(path, sealed_html("\n".join(parts) + "</html>\n"), replace=overwrite)
+        write_bytes(path, sealed_html("\n".join([*parts, SORT_SCRIPT]) + "</html>\n"), replace=overwrite)
 
 
 def _contents(profile: Profile) -> str:
@@ -94,7 +95,8 @@ def _summary(profile: Profile) -> str:
     for setting in profile.settings:
         values = [setting.estimates.get(name) for name in SUMMARY]
         rows.append((profile.name_of(setting, ""), *(_short(each) for each in values)))
-    return _table(("setting", *SUMMARY.values()), rows, numbers=len(SUMMARY))
+    table = _table(("setting", *SUMMARY.values()), rows, numbers=len(SUMMARY), sort=" data-sort='rows'")
+    return f"<p class='sorts' hidden>Click a column's heading to sort by it.</p>{table}"
 
 
 def _short(measured: Measurement | None) -> str:
@@ -124,14 +126,15 @@ def _tables(setting: Setting) -> list[str]:
     return tables
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int, sort: str = "") -> str:
     """Return a table whose first column is a name, the next `numbers` are right-aligned, and the rest text."""
     inner = range(1, 1 + numbers)
-    lines = [
+    first, *lines = [
         "".join(f"<{kind}{' class=n' if index in inner else ''}>{_signs(cell)}</{kind}>" for index, cell in cells)
         for kind, cells in [("th", enumerate(head)), *(("td", enumerate(row)) for row in rows)]
     ]
-    return f"<div class='wide'><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<div class='wide'><table{sort}><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _signs(text: str) -> str:

@@ -21,7 +21,8 @@ th.n,td.n:nth-child(3){white-space:normal}.summary :is(td,th){padding:.2rem .5re
 details>summary{cursor:pointer;font-weight:600;margin:1rem 0}
 @media screen and (prefers-color-scheme:dark){:root{--ink:#e6edf3;--line:#30363d;--paper:#0d1117;--link:#79b8ff;
 --caution:#3a2d0c}img{filter:invert(.93) hue-rotate(180deg)}}
-@media print{body{font-size:9px;max-width:none;margin:0;columns:2}h1,.wide{column-span:all}nav{display:none}
+@media print{body{font-size:9px;max-width:none;margin:0}nav,#gain{display:none}
 .wide{overflow:visible;background:none}
-h2{font-size:12px;margin:.4rem 0}.figures{display:none}table{margin:.2rem 0}td,th{padding:0 .3rem}p{margin:.2rem 0}}"""
+h2{font-size:12px;margin:.4rem 0;break-after:avoid}
+.figures{display:none}table{margin:.2rem 0}td,th{padding:0 .3rem}p{margin:.2rem 0}}"""
 """CSS; a shadow at the edge of a wide table says that it scrolls, and figures keep their hues in the dark."""

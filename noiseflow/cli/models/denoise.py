@@ -62,8 +62,8 @@ def denoise(
     """Denoise the raw file NOISY with the shipped network, or with the denoiser in RUN.
 
     The shipped network works for any Bayer camera at any ISO. RUN is a folder from noiseflow train-denoiser,
-    or from noiseflow fit on noisy pairs; a profile or shipped camera there is the same as --model. A DNG keeps
-    the metadata of the shot.
+    or from noiseflow fit on noisy pairs; any other run, a profile or a shipped camera there is the same as
+    --model. A DNG keeps the metadata of the shot.
 
     \b
     noiseflow denoise photo.ARW --out photo.dng
@@ -77,7 +77,7 @@ def denoise(
     if len(paths) > 2:
         raise click.UsageError(f"expected NOISY, or RUN and NOISY; got {len(paths)} paths. Denoise one file at a time")
     run, noisy = (None, paths[0]) if len(paths) == 1 else paths
-    if run is not None and _is_profile(run):
+    if run is not None and _is_noise_model(run):
         if model is not None:
             raise click.UsageError(f"{run} is a noise model, and so is --model {model}; give one of them")
         run, model = None, str(run)
@@ -110,10 +110,13 @@ def denoise(
     answer(f"denoised by {found.network}; noise level: {found.noise}")
 
 
-def _is_profile(path: Path) -> bool:
-    """Whether this is a profile or the name of a shipped camera, told without importing torch."""
+def _is_noise_model(path: Path) -> bool:
+    """Whether this is a run without a denoiser, a profile or a shipped camera's name, told without importing torch."""
     from noiseflow.simulate.cameras import camera_named
 
+    if path.is_dir():
+        names = {each.name for each in path.iterdir()}
+        return {"spec.json", "model.safetensors"} <= names and "denoiser" not in names
     if path.exists():
         return path.is_file() and path.suffix.lower() == ".json"
     return camera_named(str(path)) is not None

@@ -6,15 +6,18 @@ import click
 
 from noiseflow.cli.options import PATH, overwrite_option, quiet_option
 from noiseflow.cli.progress import shown
-from noiseflow.cli.streams import answer
+from noiseflow.cli.streams import answer, say
 
 __all__ = ["export"]
 
 STORES = (".h5", ".hdf5")
 
+OF_PROFILE = "poisson_gaussian"
+"""Physics model of a profile that is exported: one that samples by a map of normal random numbers."""
+
 
 @click.command()
-@click.argument("run", type=PATH, metavar="RUN|STORE")
+@click.argument("run", type=PATH, metavar="RUN|CAMERA|STORE")
 @click.argument("out", type=PATH, metavar="OUT.onnx|OUT.pt2|SHARDS")
 @click.option(
     "--per-shard",
@@ -33,11 +36,14 @@ def export(run: Path, out: Path, per_shard: int, overwrite: bool) -> None:
     torch.export.load and AOTInductor. A maf cannot be exported: distil it first. If RUN is from noiseflow
     train-denoiser, its network is written; inputs: noisy, slope, offset and floor; output: clean.
 
+    CAMERA is a profile of noiseflow calibrate or the name of a shipped camera; the graph has Gaussian noise of its
+    variance.
+
     SHARDS is a folder of tar files that WebDataset and Hugging Face datasets can stream.
 
     \b
     noiseflow export run/ sampler.onnx
-    noiseflow export run/ sampler.pt2
+    noiseflow export camera.json sampler.pt2
     noiseflow export patches.h5 shards/
     """  # noqa: D301
     from noiseflow.augment.denoise.names import is_photo_denoiser
@@ -54,10 +60,13 @@ def _sampler(run: Path, out: Path, overwrite: bool) -> None:
     from noiseflow.core.output.checks import writing
     from noiseflow.models import load
     from noiseflow.models.io.export import INPUTS, export_sampler
+    from noiseflow.models.io.named import profile_named
 
     with writing(out, inputs=[run], overwrite=overwrite):
-        model = load(run)
+        model = load(run, OF_PROFILE)
         export_sampler(model, out, overwrite=overwrite)
+    if profile_named(run) is not None:
+        say(f"noiseflow: {run}: the graph has Gaussian noise of the profile's variance, no row noise and no tails")
     answer(f"{out}: {', '.join(INPUTS)} → noise; cameras {', '.join(model.cameras)}")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from noiseflow.core.sortable import SORT_SCRIPT, SORT_STYLE
 from noiseflow.core.text import OF_ONE_NUMBER, html_text
 
 __all__ = ["render"]
@@ -35,6 +36,8 @@ def render(template: str, **values: Any) -> str:
         finalize=_harmless,
     )
     environment.filters["tied"] = _tied
+    sorting = {"sort_style": SORT_STYLE, "sort_script": SORT_SCRIPT}
+    environment.globals |= {name: Markup(text) for name, text in sorting.items()}  # noqa: S704  (constants)
     return environment.get_template(template).render(**values)
 
 

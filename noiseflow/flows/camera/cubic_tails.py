@@ -25,6 +25,10 @@ OUTLIER = 12.0
 NORMAL, SURE = 0.02, 3.0
 """`leaves_tails`: largest |excess kurtosis| accepted as normal, and how many standard errors above it to require."""
 
+MOST_FAR, READ = 3e-5, 0.5
+"""`leaves_tails`: largest fraction of values beyond `OUTLIER` that is accepted as normal, and smallest read-noise share
+of the values that are counted.  Masked pixels are not among them, so they are pixels that jump."""
+
 LEAST_EXCESS = 0.1
 """Excess kurtosis below which noise counts as not heavy-tailed."""
 
@@ -119,7 +123,8 @@ class CubicTails(Transform):
     def leaves_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> bool:
         """Whether the output of this transform is significantly non-normal: |excess kurtosis| > `NORMAL`.
 
-        Always False where the fitted κ is below `LEAST_EXCESS` for every camera and ISO.
+        Also where more than `MOST_FAR` of the values are so far that `start_from` left them out.  Otherwise False where
+        the fitted κ is below `LEAST_EXCESS` for every camera and ISO.
 
         Parameters
         ----------
@@ -130,6 +135,12 @@ class CubicTails(Transform):
         noise : NoiseParameters
             Their noise parameters.
         """
+        seen = (noise.read_share() > READ).expand_as(x)
+        if cond.observed is not None:
+            seen = seen & cond.observed
+        most = MOST_FAR * float(seen.sum())
+        if float((seen & (x.abs() >= OUTLIER)).sum()) > most + SURE * math.sqrt(most):
+            return True
         if float(self.kurtosis.max()) < LEAST_EXCESS:
             return False
         over, under = _excess_and_weight(self(x, cond, noise)[0], cond, noise, 0.0, math.inf)

@@ -14,11 +14,12 @@ from noiseflow.core.output.whole import write_bytes
 from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.transform import Transform
-from noiseflow.models.closed_form.gaussian import Gaussian
+from noiseflow.models.closed_form.gaussian import Gaussian, GaussianModel
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
 from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.io.graphs import GRAPHS, free_sizes
 from noiseflow.models.model import NoiseModel
+from noiseflow.models.physics.profile_models import PoissonGaussian
 
 __all__ = ["INPUTS", "SAMPLERS", "export_sampler", "latent_sampler"]
 
@@ -34,12 +35,16 @@ def _gaussian(model: NoiseModel) -> Sampler:
     return lambda z, cond: z * (0.5 * model.log_variance).exp()
 
 
-def _nlf(model: NoiseModel) -> Sampler:
-    assert isinstance(model, NoiseLevelFunction)
+def _by_variance(model: NoiseModel) -> Sampler:
+    assert isinstance(model, GaussianModel)
     return lambda z, cond: z * model.variance(cond).sqrt()
 
 
-SAMPLERS: dict[type[NoiseModel], Callable[[NoiseModel], Sampler]] = {Gaussian: _gaussian, NoiseLevelFunction: _nlf}
+SAMPLERS: dict[type[NoiseModel], Callable[[NoiseModel], Sampler]] = {
+    Gaussian: _gaussian,
+    NoiseLevelFunction: _by_variance,
+    PoissonGaussian: _by_variance,
+}
 """Model class without a flow → function that returns its sampler, a map of standard normal noise."""
 
 
@@ -57,7 +62,7 @@ def latent_sampler(model: NoiseModel) -> Sampler:
     if not isinstance(flow, Flow):
         raise ModelError(
             f"{model.spec.model}: cannot be exported, because it does not sample by a map of normal random numbers; "
-            "expected a flow, nlf or gaussian"
+            "expected a flow, nlf, gaussian or poisson_gaussian"
         )
     if flow.sequential_inverse:
         raise ModelError(

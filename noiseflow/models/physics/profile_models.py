@@ -157,24 +157,25 @@ class PhysicsModel(NoiseModel):
         name : str
             ``"gain"`` (DN/e⁻), ``"read"``, ``"row"``, ``"scale"``, ``"black"``, ``"white"`` (DN), or ``"shape"``.
         """
-        if not len(cond.clean):
-            return cond.clean.new_zeros(0, self.planes, 1, 1)
-        rows = []
-        for camera, iso in zip(cond.camera.tolist(), cond.iso.double().cpu(), strict=True):
-            table = self._tables[camera]
-            if name == "white":
-                rows.append(table["white"].expand(self.planes))
-                continue
-            values, isos = table[name].T, iso.expand(self.planes)
-            if name in self.noises:
-                variances = 2 * values.clamp(min=1e-9).log()
-                switched = falls(_log_read_variance(table))
-                rows.append((0.5 * read_at_iso(variances, table["log_isos"], isos, switched)).exp())
-            elif name == "gain":
-                rows.append(at_iso(values.clamp(min=1e-9).log(), table["log_isos"], isos, SHOT_SLOPE).exp())
-            else:
-                rows.append(at_iso(values, table["log_isos"], isos, 0.0))
-        return torch.stack(rows).to(cond.clean)[:, :, None, None]
+        iso, camera = cond.iso.double().cpu(), cond.camera.cpu()
+        # Without a loop over the batch, which an exported graph could not have.
+        of_all = torch.stack([self._parameter(table, name, iso) for table in self._tables], 1)
+        picked = of_all.gather(1, camera[:, None, None].expand(-1, 1, self.planes))[:, 0]
+        return picked.to(cond.clean)[:, :, None, None]
+
+    def _parameter(self, table: dict[str, Tensor], name: str, iso: Tensor) -> Tensor:
+        """Value of a parameter of one camera at each ISO, (B,) → (B, C)."""
+        if name == "white":
+            return table["white"].expand(iso.shape[0], self.planes)
+        knots, columns = table["log_isos"], table[name].T
+        if name in self.noises:
+            switched = falls(_log_read_variance(table))
+            variances = 2 * columns.clamp(min=1e-9).log()
+            return torch.stack([(0.5 * read_at_iso(each, knots, iso, switched)).exp() for each in variances], 1)
+        if name == "gain":
+            logs = columns.clamp(min=1e-9).log()
+            return torch.stack([at_iso(each, knots, iso, SHOT_SLOPE).exp() for each in logs], 1)
+        return torch.stack([at_iso(each, knots, iso, 0.0) for each in columns], 1)
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
         """For each camera, ln of the read variance at the measured ISOs, averaged over planes, and these ISOs."""

@@ -118,3 +118,31 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
         export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "sampler.pth")
     with pytest.raises(OutputError, match="exists; pass --overwrite"):
         export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "there.onnx")
+
+
+def test_the_program_of_a_profile_has_its_noise_at_any_iso(tmp_path: Path) -> None:
+    """Also between and beyond the measured ISOs, and where the conversion gain is switched."""
+    reads = {"One": {100.0: 1.0, 400.0: 3.0, 800.0: 1.5, 3200.0: 5.0}, "Two": {200.0: 2.0}}
+    tables = {
+        camera: {"isos": list(read), "white": 1023.0}
+        | {"gain": [[iso / 100] * 4 for iso in read], "read": [[sigma] * 4 for sigma in read.values()]}
+        | {name: [[value] * 4 for _ in read] for name, value in {"row": 0, "shape": 0, "scale": 1, "black": 64}.items()}
+        for camera, read in reads.items()
+    }
+    spec = ModelSpec("poisson_gaussian", "bayer", ("One", "Two"), (100.0, 3200.0), {"profile": tables})
+    model = build(spec).eval()
+    program = torch.export.load(export_sampler(model, tmp_path / "sampler.pt2")).module()
+    iso = torch.tensor([100.0, 800.0, 50.0, 200.0, 500.0, 799.0, 9000.0, 400.0])
+    camera = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1])
+    clean = torch.rand(len(iso), 4, 4, 6, generator=generator(1))
+    z = torch.randn(clean.shape, generator=generator(2))
+    with torch.no_grad():
+        found = program(clean, iso, camera, z)
+        expected = latent_sampler(model)(z, Conditions(clean, iso, camera))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    # By hand, K·s + σ², in DN: at two measured ISOs, and by the law of a camera with a single one.
+    for index, (gain, variance) in {0: (1.0, 1.0), 1: (8.0, 2.25), 7: (4.0, 8.0)}.items():
+        sigma = (gain * clean[index] * 959 + variance).sqrt() / 959
+        torch.testing.assert_close(found[index], z[index] * sigma, rtol=1e-5, atol=1e-7)
+    wrong = program(clean, iso, camera + torch.tensor([0, 0, 0, 0, 0, 0, 2, 1]), z)
+    assert [bool(each.isnan().all()) for each in wrong] == [False] * 6 + [True, True]

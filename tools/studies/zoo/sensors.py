@@ -57,7 +57,9 @@ class Sensor:
 
 SENSORS: Mapping[str, Sensor] = {
     "Nikon D7000, flats at ISO 100": Sensor("bayer/nikon_d7000_flats", judged="train"),
-    "Seestar S50, 12 frames of the sky": Sensor("bayer/seestar_s50", RawSettings(black=(400.0,)), judged="train"),
+    "Seestar S50, 12 frames of the sky": Sensor(
+        "bayer/seestar_s50", RawSettings(black=(400.0,), white=65535.0), judged="train"
+    ),
     "sCMOS, 6 bias frames": Sensor("scmos/scmos_bias_6.npz", RawSettings(cfa="MONO", white=65535.0), judged="train"),
 }
 
