@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.inspection import second_looks
+from noiseflow.raw.inspection.code_gaps import said_of_bits, said_of_curves, said_of_spaced, spaced_codes
 from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes, why_above_white
 from noiseflow.raw.inspection.second_looks import WRAPPED, WRAPPED_FROM, empty_side, noise_below, without_excused, wraps
 from noiseflow.raw.patterns import MONO, offsets
@@ -216,12 +216,12 @@ def gaps(look: Look) -> Iterator[str]:
     names = plane_names("mono" if look.image.cfa == MONO else look.image.layout)
     if _free_bits(look, min(look.image.white, 65535)):
         return
-    yield from second_looks.said_of_bits(look.counts)
+    yield from said_of_bits(look.counts)
     factors, curves, spaced = {}, {}, dict[str, tuple[float, float]]()
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
         # A frame without noise lacks most codes, and one row is not enough to see noise.
         quiet = len(plane) < 2 or np.count_nonzero(plane[1:] == plane[:-1]) > 0.5 * plane[1:].size
-        if quiet or second_looks.spaced_codes(counts, name, spaced):
+        if quiet or spaced_codes(counts, name, spaced):
             continue
         padded = np.pad(counts, GAP)
         beside = np.maximum.reduce([padded[start : len(padded) - GAP + 1 + start] for start in range(GAP)])
@@ -239,14 +239,14 @@ def gaps(look: Look) -> Iterator[str]:
             factors[name] = len(within) / max(len(within) - len(missing), 1)
         elif abs(high - low) > 0.2:
             curves[name] = int(missing[0] if high > low else -missing[-1])
-    yield from second_looks.said_of_spaced(spaced)
+    yield from said_of_spaced(spaced)
     if factors:
         each = ", ".join(f"{name} by about {factor:.3g}" for name, factor in factors.items())
         yield (
             f"codes are missing at equal distances: they were multiplied after the converter, {each}, or the converter "
             "skips codes; gain and noise are in units of the codes in the file"
         )
-    yield from second_looks.said_of_curves(list(curves.values()))
+    yield from said_of_curves(list(curves.values()))
 
 
 def undecoded(look: Look) -> Iterator[str]:
