@@ -1,6 +1,7 @@
 """Published tables of cameras as models: their variance against the tables' own numbers."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_one_shape_of_read_noise_is_enough(tmp_path: Path) -> None:
     (tmp_path / "led.json").write_text(json.dumps({"Mine": one}))
     eld, led = (import_model(ForeignSource(tmp_path / name)) for name in ("eld.json", "led.json"))
     assert variance(eld, 100.0, 0.1, 8) == pytest.approx(variance(led, 100.0, 0.1, 8), rel=1e-6)
+    # Read noise of a profile is the sum of the law's, of rows and of rounding.
+    read, row = np.exp(0.5 * np.log(0.1) + 1.0), np.exp(0.6 * np.log(0.1) - 0.5)
+    total = (read**2 * tukey_lambda_variance(0.15) + row**2 + 1 / 12) ** 0.5
+    for model in (eld, led):
+        numbers = json.dumps(model.spec.options["profile"])
+        assert any(
+            float(each) == pytest.approx(total, rel=1e-6) for each in re.findall(r"\d+\.\d+(?:e-?\d+)?", numbers)
+        )
 
 
 def test_the_shared_parameters_of_eld(shared_data: Path) -> None:

@@ -9,6 +9,7 @@ from builders import array_file
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw import RawSettings, read_raw
+from noiseflow.raw.formats import tiff
 
 SETTINGS = RawSettings(cfa="RGGB", black=(64.0,), white=1023.0)
 
@@ -59,3 +60,13 @@ def test_a_stack_of_pages_is_read(tmp_path: Path, how: dict[str, object]) -> Non
     array = frames(9, 40, 60, 300, 6)
     tifffile.imwrite(tmp_path / "a.tif", array, **how)
     assert np.array_equal(read_raw(tmp_path / "a.tif", SETTINGS, 8).mosaic, array[8])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_page_of_several_has_its_number_in_its_name(tmp_path: Path, count: int) -> None:
+    pages = np.random.default_rng(0).integers(100, 900, (count, 32, 48)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", metadata=None)
+    for number in range(count):
+        image = tiff.read(tmp_path / "a.tif", SETTINGS, number)
+        assert image.source == str(tmp_path / "a.tif") + (f"[{number}]" if count > 1 else "")
+        assert np.array_equal(image.mosaic, pages[number])

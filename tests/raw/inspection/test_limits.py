@@ -9,7 +9,7 @@ import pytest
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.inspection import inspected, other_readings
+from noiseflow.raw.inspection import inspected, loud_words, other_readings, quiet_words
 from noiseflow.raw.patterns import MONO
 
 SIZE = (128, 160)
@@ -97,3 +97,14 @@ def test_sides_are_exchanged_by_scores_on_either_side_of_their_limits(
             other_readings.doubt_of_sides(Path("a.raw"), noisy(500))
     else:
         assert not other_readings.doubt_of_sides(Path("a.raw"), noisy(500))
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(1.38, ""), (1.42, "c has 1.42 times"), (0.42, ""), (0.38, "c has 0.38 times")],
+)
+def test_frames_with_more_or_less_noise_than_the_others(share: float, words: str) -> None:
+    names, shares = list("abcde"), np.array([1.0, 1.0, share, 1.0, 1.0])
+    assert (loud_words(names, shares) or quiet_words(names, shares)).startswith(words)
+    assert bool(loud_words(names, shares) or quiet_words(names, shares)) == bool(words)
+    assert not loud_words(names[:4], shares[:4])
