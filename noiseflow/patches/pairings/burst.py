@@ -111,8 +111,9 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         },
         "defects": sums.defects.facts,
     }
-    said = (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift))
-    return Conclusion(facts, said, motion.blocks)
+    border, words = sums.stack.still_border(scene.name)
+    said = (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift), *words)
+    return Conclusion(facts, said, motion.blocks | (sums.blocks.means(border.astype(np.float32)) > 0))
 
 
 def least_light(span: float) -> float:

@@ -216,6 +216,7 @@ def gaps(look: Look) -> Iterator[str]:
     names = plane_names("mono" if look.image.cfa == MONO else look.image.layout)
     if _free_bits(look, min(look.image.white, 65535)):
         return
+    yield from second_looks.said_of_bits(look.counts)
     factors, curves, spaced = {}, {}, dict[str, tuple[float, float]]()
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
         # A frame without noise lacks most codes, and one row is not enough to see noise.

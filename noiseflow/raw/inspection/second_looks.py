@@ -11,6 +11,7 @@ __all__ = [
     "WRAPPED_FROM",
     "empty_side",
     "noise_below",
+    "said_of_bits",
     "said_of_curves",
     "said_of_spaced",
     "spaced_codes",
@@ -36,6 +37,10 @@ LEAST_SPACING, FEWEST_CODES, OFTEN, STRAY, LINEAR = 3.5, 5, 2, 0.05, 1.25
 """Codes are spaced if all of at least `FEWEST_CODES` frequent ones lie so far apart.  Frequent are those with more than
 `STRAY` times the count of a pixel's typical code, which must be at least `OFTEN`; a factor spaces them alike, and a
 curve by more than `LINEAR` times as much at one end as at the other."""
+
+FEWEST_ABOVE = 16
+"""Fewest values of the bits above one that tell whether it changes: a chart of so many patches has it in none of them
+by chance once in 30,000."""
 
 SIDE_CAR = "noiseflow.toml"
 """Name of the settings of a folder."""
@@ -168,6 +173,24 @@ def said_of_spaced(spaced: Mapping[str, tuple[float, float]]) -> Iterator[str]:
         f"the codes in use lie {least:.4g} or more apart, with none between: {how}; gain and noise are in units of the "
         "codes in the file, not of the converter's"
     )
+
+
+def said_of_bits(counts: Sequence[NDArray[np.intp]]) -> Iterator[str]:
+    """Yield a caution about each bit that never changes although lower and higher ones do.
+
+    Parameters
+    ----------
+    counts : sequence of ndarray
+        Histogram of each plane, from code 0.
+    """
+    codes = np.unique(np.concatenate([np.flatnonzero(each) for each in counts]))
+    for bit in range(1, int(codes[-1]).bit_length()):
+        own, lower = (codes >> bit) & 1, (codes >> (bit - 1)) & 1
+        if not np.ptp(own) and np.ptp(lower) and len(np.unique(codes >> (bit + 1))) >= FEWEST_ABOVE:
+            yield (
+                f"bit {bit} (value {1 << bit}) is {int(own[0])} in every code, although lower and higher bits change: "
+                "a line of the converter, the cable or the unpacking is stuck, and gain and noise are wrong"
+            )
 
 
 def said_of_curves(curves: Sequence[int]) -> Iterator[str]:

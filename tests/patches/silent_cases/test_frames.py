@@ -1,12 +1,29 @@
 """Frames that once made K or σ wrong without a word: clipped, full, without noise or not decoded."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import frame
-from burst_of_steps import BLACK, EXIF, GAIN, SAID, SHAPE, SIGNAL, WHITE, dngs, exposures, measured
+from burst_of_steps import (
+    BLACK,
+    EXIF,
+    FRAMES,
+    GAIN,
+    READ,
+    SAID,
+    SHAPE,
+    SIGNAL,
+    WHITE,
+    X,
+    Y,
+    dngs,
+    exposures,
+    gain_and_read,
+    measured,
+)
 from tiff_writer import write_dng_tags
 
 from noiseflow.core.errors import NoiseflowError
@@ -113,3 +130,39 @@ def test_two_frames_of_which_one_has_no_noise_are_refused(tmp_path: Path, name: 
     write_dng(folder / f"{name}.dng", frame(np.rint(BLACK + SIGNAL).astype(np.uint16)))
     with pytest.raises(NoiseflowError, match=rf"{name}\.dng has 0\.?\d* times the noise variance of the other frames"):
         measured(folder, pairing="burst")
+
+
+@pytest.mark.parametrize(
+    ("band", "percent"),
+    [(np.s_[:24], 15), (np.s_[-40:], 25), (np.s_[:, :10], 4.2), (np.s_[:, 200:], 17), (np.s_[60:100], 0)],
+)
+def test_a_border_without_noise_is_masked(tmp_path: Path, band: tuple[slice, ...], percent: float) -> None:
+    """Every pixel of an empty band has the black level in all frames: σ was 0, unsaid."""
+    folder = tmp_path / "burst"
+    folder.mkdir()
+    for number, codes in enumerate(exposures()):
+        codes[band] = BLACK
+        write_dng(folder / f"{number}.dng", frame(codes))
+    result = ingest([folder], folder.with_suffix(".h5"), IngestOptions(patch_size=16))
+    words = [note for note in result.notes if "along its sides, have no noise" in note]
+    assert bool(words) == bool(percent)
+    if percent:
+        assert f"{percent:g} % of the frame" in words[0]
+        # Four standard errors of what is left.
+        gain, read = gain_and_read(result.path)
+        assert gain == pytest.approx(GAIN, rel=0.03)
+        assert read == pytest.approx(READ, rel=0.1)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2, 0.35])
+def test_a_dark_sky_in_coarse_codes_is_no_border(tmp_path: Path, sigma: float) -> None:
+    folder = tmp_path / "burst"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    roof = 60 + 20 * np.abs(np.sin(X / 17))
+    light = np.where(roof < Y, 80.0, 0.0)
+    for number in range(FRAMES):
+        codes = np.rint(20.2 + light + rng.normal(size=SHAPE) * np.sqrt(0.1 * light + sigma**2)).astype(np.uint16)
+        write_dng(folder / f"{number}.dng", replace(frame(codes), black=(20.0,) * 4, white=255.0))
+    result = ingest([folder], folder.with_suffix(".h5"), IngestOptions(patch_size=16))
+    assert not [note for note in result.notes if "no noise" in note]

@@ -465,3 +465,27 @@ def test_a_gamma_curve_within_the_same_bits_is_said(power: float) -> None:
     stored = np.rint((np.rint(1023 * codes) / 1023) ** power * 1023).astype(np.uint16)
     said = " ".join(inspected(RawImage(stored, "RGGB", (0.0,) * 4, 1023.0, 100.0, 0.01, source="a.tif")).cautions)
     assert ("a curve (gamma) stretched them" in said) == (power < 1)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize("bit", [1, 3, 4, None])
+def test_a_bit_that_is_stuck_is_said(bit: int | None, value: int) -> None:
+    """σ was 9 for 3 DN, unsaid."""
+    codes = scene(white=1023, black=64, gain=1.0).mosaic
+    if bit is not None:
+        codes = codes & np.uint16(0xFFFF ^ 1 << bit) if not value else codes | np.uint16(1 << bit)
+    said = " ".join(inspected(changed(scene(white=1023, black=64, gain=1.0), codes)).cautions)
+    assert (f"bit {bit} (value {1 << (bit or 0)}) is {value} in every code" in said) == (bit is not None)
+    assert said.count("in every code") == (bit is not None)
+
+
+@pytest.mark.parametrize("kind", ["hot", "two levels"])
+def test_bits_that_few_levels_have_are_not_stuck(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    codes = np.rint(rng.normal(64, 4, (128, 192)))
+    if kind == "hot":
+        codes[5, 7], codes[90, 100] = 2112, 2117
+    else:
+        codes[:, 96:] += 512
+    image = RawImage(codes.astype(np.uint16), "RGGB", (64.0,) * 4, 4095.0, 100.0, 0.01, source="a.dng")
+    assert inspected(image).cautions == ()

@@ -13,6 +13,9 @@ from noiseflow.raw.image import RawImage
 
 __all__ = ["PackedFrame", "PackedFrames", "same_exposure_twice", "same_setting"]
 
+CHANGING = 0.5
+"""Fraction of the pixels of the line beside a border without noise that change from frame to frame."""
+
 
 @dataclass(frozen=True, eq=False)
 class PackedFrame:
@@ -84,6 +87,45 @@ class PackedFrames:
     def levels(self) -> NDArray[np.float64]:
         """Mean of each frame's planes in DN, shape (n, C)."""
         return np.array([frame.levels for frame in self.frames])
+
+    def still_border(self, name: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+        """Lines along the sides whose pixels keep their code in all frames, as no noise does.
+
+        Beside a border most pixels change.  Codes at 0 are clipped noise, and a dark part of a scene, in codes that
+        are too coarse for its noise, ends at no straight line.
+
+        Parameters
+        ----------
+        name : str
+            The scene, for the caution.
+
+        Returns
+        -------
+        border : ndarray of bool, shape (h, w)
+            Pixels of a plane that belong to such a border.
+        cautions : tuple of str
+            One, if there is a border.
+        """
+        border = np.zeros(self.shape, np.bool_)
+        for axis in (1, 2):
+            first, *others = (np.moveaxis(frame.planes, axis, 0) for frame in self.frames)
+
+            def changing(number: int, first: Any = first, others: Sequence[Any] = others) -> float:
+                return float(np.any([other[number] != first[number] for other in others], 0).mean())
+
+            length = len(first)
+            for order in (range(length), range(length)[::-1]):
+                still = next((at for at, line in enumerate(order) if changing(line) or not first[line].all()), 0)
+                # What is dark in coarse codes has such lines in its middle too.
+                if still > 0 and changing(order[still]) > CHANGING and all(map(changing, order[still : length // 2])):
+                    np.moveaxis(border, axis - 1, 0)[list(order[:still])] = True
+        if not border.any():
+            return border, ()
+        words = (
+            f"{name}: {100 * border.mean():.2g} % of the frame, along its sides, have no noise: their codes are the "
+            "same in all frames. They are masked; crop in noiseflow.toml leaves a border out"
+        )
+        return border, (words,)
 
 
 def same_exposure_twice(first: str, other: str) -> RawError:
