@@ -167,15 +167,17 @@ class PhysicsModel(NoiseModel):
         """Value of a parameter of one camera at each ISO, (B,) → (B, C)."""
         if name == "white":
             return table["white"].expand(iso.shape[0], self.planes)
-        knots, columns = table["log_isos"], table[name].T
+        # A row for each element and plane.
+        knots, isos = table["log_isos"], iso[:, None].expand(-1, self.planes).reshape(-1)
+        values = table[name].T.expand(iso.shape[0], -1, -1).reshape(-1, len(knots))
         if name in self.noises:
             switched = falls(_log_read_variance(table))
-            variances = 2 * columns.clamp(min=1e-9).log()
-            return torch.stack([(0.5 * read_at_iso(each, knots, iso, switched)).exp() for each in variances], 1)
-        if name == "gain":
-            logs = columns.clamp(min=1e-9).log()
-            return torch.stack([at_iso(each, knots, iso, SHOT_SLOPE).exp() for each in logs], 1)
-        return torch.stack([at_iso(each, knots, iso, 0.0) for each in columns], 1)
+            found = (0.5 * read_at_iso(2 * values.clamp(min=1e-9).log(), knots, isos, switched)).exp()
+        elif name == "gain":
+            found = at_iso(values.clamp(min=1e-9).log(), knots, isos, SHOT_SLOPE).exp()
+        else:
+            found = at_iso(values, knots, isos, 0.0)
+        return found.reshape(-1, self.planes)
 
     def _read_variances(self) -> Sequence[tuple[Tensor, Sequence[float]]]:
         """For each camera, ln of the read variance at the measured ISOs, averaged over planes, and these ISOs."""

@@ -252,8 +252,13 @@ def _describe(whole: Path, contents: Contents) -> dict[str, int]:
     texts = [dict(contents.facts), dict(contents.sources), dict(header.provenance), dict(header.truth)]
     described += len(json.dumps(texts)) + SLACK_BYTES
     _has_room(whole, described, sum(count * contents.patch_bytes(name) for name, count in counts.items()))
-    aligned = {"alignment_threshold": PIXELS, "alignment_interval": PIXELS}
-    with _hdf5_errors(), h5py.File(whole, "w", libver="v110", **aligned) as file:
+    creation, access = (h5py.h5p.create(each) for each in (h5py.h5p.FILE_CREATE, h5py.h5p.FILE_ACCESS))
+    # Without times, as in `_reserve`; h5py.File has no flag for it, and HDF5 before 2.0 writes them.
+    creation.set_obj_track_times(False)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_alignment(PIXELS, PIXELS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    with _hdf5_errors(), h5py.File(h5py.h5f.create(os.fsencode(whole), h5py.h5f.ACC_TRUNC, creation, access)) as file:
         offsets = {
             name: _reserve(file, name, TYPES[name], (count, *contents.item(name))) for name, count in counts.items()
         }

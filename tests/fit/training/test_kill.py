@@ -26,7 +26,7 @@ def sittings(store: Path, out: Path, plan: list[dict[str, float]]) -> list[str]:
         [sys.executable, str(NURSERY), str(store), str(out), json.dumps(plan)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
