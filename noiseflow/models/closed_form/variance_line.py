@@ -23,6 +23,9 @@ LEAST = 1e-12
 STEP = 0.1
 """Grid step in ln(β₁/β₂) of the candidates from which the refinement starts."""
 
+LEAST_LEFT = 1e-12
+"""Least share of the information about β₁ that must be left without β₂ for errors to be given."""
+
 REFINED = 3
 """Number of local minima of the grid that are refined; the best is kept."""
 
@@ -91,9 +94,12 @@ def line_errors(betas: Tensor, cells: NoiseStatistics) -> Tensor:
     variance = torch.maximum(betas[0] * signal + betas[1], FLOOR * betas[1])
     design = torch.stack([signal, torch.ones_like(signal)])
     information = (design * (cells.count / (2 * variance.square()))) @ design.T
-    if not torch.linalg.cond(information) < 1e15:
+    precision = information.diagonal().sqrt()
+    # Share of the information about one β that is left if the other is not known.
+    left = 1 - (information[0, 1] / precision.prod()) ** 2
+    if not left > LEAST_LEFT:
         return torch.full((2,), math.inf, dtype=torch.float64)
-    errors: Tensor = torch.linalg.inv(information).diagonal().clamp(min=0).sqrt()
+    errors: Tensor = 1 / (precision * left.sqrt())
     return errors
 
 
