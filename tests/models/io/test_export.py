@@ -120,6 +120,9 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
         export_sampler(build(spec_of("gaussian", "bayer")), tmp_path / "there.onnx")
 
 
+# PyTorch 2.4 says when it loads a program that its constants are no parameters.
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* does not reference an nn.Module:UserWarning")
 def test_the_program_of_a_profile_has_its_noise_at_any_iso(tmp_path: Path) -> None:
     """Also between and beyond the measured ISOs, and where the conversion gain is switched."""
     reads = {"One": {100.0: 1.0, 400.0: 3.0, 800.0: 1.5, 3200.0: 5.0}, "Two": {200.0: 2.0}}
