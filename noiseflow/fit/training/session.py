@@ -205,7 +205,7 @@ def open_session(
     OutputError
         If `out` contains a run that may not be replaced or other files, or another process is writing it.
     ModelError
-        If the device is not available, or the run to resume is finished and not shorter than `epochs`.
+        If the device is not available, or the run to resume is finished and not shorter than `epochs`, or has no state.
     """
     folder, began = Path(out), time.monotonic()
     with joined() as ranks, ExitStack() as stack:
@@ -214,7 +214,13 @@ def open_session(
         def started() -> tuple[bool, Path, Path | None]:
             stack.enter_context(writing(folder, folder=True, inputs=inputs, goes_on=True))
             work = where_state_is(folder)
-            if resume and epochs is not None and not ranks.restarted and work == folder and _is_finished(folder):
+            finished = resume and not ranks.restarted and work == folder and _is_finished(folder)
+            if finished and not holds_state(folder):
+                raise ModelError(
+                    f"{folder}: has a fitted model and no state of a training to resume; fit it again with "
+                    "--overwrite, or into another folder"
+                )
+            if finished and epochs is not None:
                 _check_longer(folder, epochs)
                 adopt_state(folder / STATE)
                 work = reserve(folder, overwrite=True)
@@ -243,7 +249,7 @@ def open_session(
 
 
 def _is_finished(folder: Path) -> bool:
-    return holds_state(folder) and (folder / SPEC).is_file() and (folder / WEIGHTS).is_file()
+    return (folder / SPEC).is_file() and (folder / WEIGHTS).is_file()
 
 
 def _check_longer(folder: Path, epochs: int) -> None:

@@ -150,3 +150,12 @@ def test_the_command_says_how_the_rate_went_on_and_keeps_the_events(store: Patch
     assert "continued after epoch 1: the learning rate went on as in a fit of 3 epochs" in longer.stdout
     assert (run / "events.out.tfevents.1.host.1.0.abc").read_bytes() == b"pictures"
     assert not foreign(run)
+
+
+def test_a_model_of_a_closed_form_is_not_fitted_again_by_resume(store: PatchStore, tmp_path: Path) -> None:
+    run = fit(store, spec_for(store, "nlf"), tmp_path / "run", TWO).folder
+    before = contents(run)
+    with pytest.raises(ModelError, match="no state of a training to resume; fit it again with --overwrite"):
+        fit(store, spec_for(store, "nlf"), run, TWO, resume=True)
+    assert contents(run) == before
+    assert not partial_of(run).exists()
