@@ -9,6 +9,7 @@ import pytest
 
 from noiseflow.core.errors import OutputError
 from noiseflow.core.output.manifest import MANIFEST
+from noiseflow.core.sortable import SORT_SCRIPT
 from noiseflow.evaluate import Evaluation, evaluate, write_report
 from noiseflow.evaluate.presentation.figures import draw_examples, pens_for
 from noiseflow.evaluate.presentation.present import presenter_of
@@ -79,7 +80,9 @@ def test_page_needs_no_network_and_stays_small(html: str) -> None:
     assert page.links
     # To figures in the page, and to its own sections.
     assert all(link.startswith(("data:image/", "#")) for link in page.links)
-    assert "script" not in page.tags
+    # The only script sorts tables, and asks for nothing.
+    assert page.tags.count("script") == html.count(SORT_SCRIPT) == 1
+    assert not re.search(r"fetch|XMLHttp|import|http", SORT_SCRIPT)
     assert "link" not in page.tags
     assert "url(" not in html
     assert "@import" not in html

@@ -93,7 +93,7 @@ def test_page_and_figures(flats_and_darks: Calibration, tmp_path: Path, monkeypa
     shown = replace(profile, settings=green, provenance={})
     write_page(replace(flats_and_darks, profile=shown), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    numbers = numbers_in(html.unescape(re.sub(r"<style.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL)))
+    numbers = numbers_in(html.unescape(re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)))
     assert_pinned({"text": numbers, "figures": [of_panel(each) for each in drawn]}, HERE / "page.json")
 
 
