@@ -146,7 +146,7 @@ WORLD: tuple[tuple[type[Exception], str, str], ...] = (
     (RecursionError, "", "folders or files are nested too deep; move them up"),
     (MemoryError, "", "out of memory; process less data at a time"),
     # PyTorch has no class of its own for memory of the processor.
-    (RuntimeError, "can't allocate memory", "out of memory; process less data at a time"),
+    (RuntimeError, "DefaultCPUAllocator", "out of memory; process less data at a time"),
     (RuntimeError, "out of memory", "out of memory on the device; process less data at a time"),
     (ImportError, "failed to map segment", "out of memory while a library was loaded; allow the process more memory"),
     # A library written in C whose start failed and that does not say why; HDF5 without memory does so.

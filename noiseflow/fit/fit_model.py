@@ -34,7 +34,7 @@ from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
-from noiseflow.models.closed_form.nlf import NoiseLevelFunction
+from noiseflow.models.closed_form.nlf import LineEstimate, NoiseLevelFunction
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
@@ -86,7 +86,7 @@ class FitResult:
         The objective, and why it was chosen.
     components : tuple of str
         Components of the model that the fit kept.
-    estimates : tuple of str
+    estimates : tuple of LineEstimate
         Gain and read noise of each camera and ISO with their errors, of the model ``nlf``.
     continued : tuple of int
         Epochs at which the fit had been finished and was given more epochs.
@@ -101,7 +101,7 @@ class FitResult:
     seconds: float
     objective: ObjectiveChoice
     components: tuple[str, ...] = ()
-    estimates: tuple[str, ...] = ()
+    estimates: tuple[LineEstimate, ...] = ()
     continued: tuple[int, ...] = ()
 
 
@@ -338,7 +338,7 @@ def _record(
         "settings": asdict(settings),
         "objective": asdict(result.objective),
         "components": list(result.components),
-        "estimates": list(result.estimates),
+        "estimates": [each.record() for each in result.estimates],
         "unit": result.model.spec.unit,
         "held_out_nll_start_nats_per_dim": result.start_nll,
         "held_out_nll_nats_per_dim": result.best_nll,

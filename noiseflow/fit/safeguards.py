@@ -35,7 +35,6 @@ DIVERGED = 0.1
 ALIKE = 3.0
 """The light is called alike if its variance is at most this multiple of that of the clean signal's own error."""
 
-
 ALONE, FAR, FEWEST = 0.1, 4, 20_000
 """Correlation of neighbouring pixels that is reported, beyond that of pixels `FAR` apart; the fewest values for it."""
 

@@ -263,11 +263,11 @@ _schema = cache(Schema)
 def _keep_freed_memory() -> None:
     """Make glibc keep freed memory, up to 64 MiB per heap, for the next allocation.
 
-    Otherwise the system takes freed tensors back and zeroes their pages again, a quarter of each step's time.  glibc
-    raises its thresholds for good once a block just below its limit is freed; the block's pages are never touched.
+    Otherwise the system zeroes the pages of freed tensors again, a quarter of each step's time.  glibc raises its
+    thresholds for good once a block just below DEFAULT_MMAP_THRESHOLD_MAX is freed; its pages are never touched.
     """
-    with suppress(RuntimeError):  # Where less is left, there is nothing to keep either.
-        torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")  # Just below DEFAULT_MMAP_THRESHOLD_MAX.
+    with suppress(RuntimeError):  # Without memory for the block, there is nothing to keep.
+        torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
 
 
 @cache

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -202,8 +203,12 @@ def test_the_errors_of_a_line_are_its_scatter() -> None:
     )
     errors = line_errors(torch.tensor([2e-3, 1e-5], dtype=torch.float64), cells(clean, variance, count))
     assert errors.numpy() == pytest.approx(found.std(0), rel=0.17)
-    dark = line_errors(torch.tensor([2e-3, 1e-5], dtype=torch.float64), cells(clean * 0, variance, count))
-    assert not dark.isfinite().any()
+    betas = torch.tensor([2e-3, 1e-5], dtype=torch.float64)
+    # In the dark the mean square is the only thing known: its relative error is √(2/n).
+    dark = line_errors(betas, cells(clean * 0, variance, count))
+    assert dark.tolist() == [math.inf, pytest.approx(1e-5 * (2 / count.sum()) ** 0.5, rel=1e-9)]
+    flat = line_errors(betas, cells(clean * 0 + 0.25, variance, count))
+    assert flat.tolist() == [math.inf, math.inf]
 
 
 def test_gain_and_read_noise_are_said_with_their_errors() -> None:
@@ -212,8 +217,14 @@ def test_gain_and_read_noise_are_said_with_their_errors() -> None:
     model = build(ModelSpec("nlf", cameras=("One",), isos=(400.0,)))
     assert isinstance(model, NoiseLevelFunction)
     model.start_from(statistics)
-    (words,) = model.estimates(statistics, [1000.0], 0.0)
-    assert words == "camera 'One', ISO 400: K 2.0000 ± 0.0078 DN/e⁻, read noise 3.162 ± 0.031 DN"
+    (found,) = model.estimates(statistics, [1000.0], 0.0)
+    assert str(found) == "camera 'One', ISO 400: K 2.0000 ± 0.0078 DN/e⁻, read noise 3.162 ± 0.031 DN"
     # Two frames have their noise in common.
-    (words,) = model.estimates(statistics, [1000.0], 1.0)
-    assert words.endswith("read noise 3.162 ± 0.043 DN")
+    (shared,) = model.estimates(statistics, [1000.0], 1.0)
+    assert str(shared).endswith("read noise 3.162 ± 0.043 DN")
+    assert shared.gain_error == pytest.approx(2**0.5 * found.gain_error, rel=1e-12)
+    # In the dark the gain is not known, and JSON has no infinity.
+    (dark,) = model.estimates(cells(clean * 0, np.full(30, 1e-5), count), [1000.0], 0.0)
+    assert dark.record() == {**asdict(dark), "gain_error": None}
+    assert dark.record()["read_noise_error"] == pytest.approx(dark.read_noise_dn / (2 * count.sum()) ** 0.5, rel=1e-6)
+    assert str(dark) == "camera 'One', ISO 400: K not known, read noise 3.1623 ± 0.0058 DN"

@@ -324,8 +324,8 @@ def fit(
             answer(f"continued after epoch {result.continued[-1]}: {_rate_of(settings)}")
         for found in result.components:
             answer(f"found: {found}")
-        for found in result.estimates:
-            answer(found)
+        for estimate in result.estimates:
+            answer(str(estimate))
     if isinstance(result, PairResult):
         answer(f"denoiser: {result.gain_db:.1f} dB closer to the clean signal than the noisy frames")
     answer(f"{out}: {model}, fitted in {result.seconds:.0f} s")

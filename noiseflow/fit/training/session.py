@@ -26,7 +26,7 @@ from noiseflow.core.version import __version__
 from noiseflow.fit.training.batch_size import fastest_batch
 from noiseflow.fit.training.objective import Objective
 from noiseflow.fit.training.ranks import ALONE, Ranks, joined
-from noiseflow.fit.training.state import adopt_state, read_state
+from noiseflow.fit.training.state import adopt_state, events_in, read_state
 from noiseflow.models.io.run_folder import SPEC, STATE, WEIGHTS, finish, holds_state, release, reserve, where_state_is
 
 __all__ = ["EpochLog", "TrainingSession", "device_of", "open_session", "repeatable"]
@@ -65,7 +65,7 @@ class EpochLog:
 
     def take_over(self, finished: Path) -> None:
         """Copy the events of the finished run that this one continues."""
-        for path in finished.glob("events.out.tfevents.*"):
+        for path in events_in(finished):
             list_file(self.folder, {"growing": path.name})
             shutil.copy2(path, self.folder)
 

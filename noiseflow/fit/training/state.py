@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ __all__ = [
     "WeightAverage",
     "adopt_state",
     "copied",
+    "events_in",
     "holding",
     "read_state",
     "write_state",
@@ -37,6 +39,9 @@ STATES_KEPT = 2
 
 STATE_FILES = ("tensors.safetensors", "state.json")
 """Files of a state."""
+
+EVENTS = re.compile(r"events\.out\.tfevents\..+\.[0-9a-f]{16}")
+"""Name of a file of TensorBoard events of ours, which ends in random digits; the user may log to the folder too."""
 
 WHAT = "the state of a training"
 
@@ -164,10 +169,15 @@ def write_state(folder: Path, state: TrainState, tensors: Mapping[str, Mapping[s
         remove_listed(run, f"{below}/{old.name}")
 
 
+def events_in(run: Path) -> list[Path]:
+    """Return the files of TensorBoard events that a fit wrote into its run folder."""
+    return [path for path in run.iterdir() if EVENTS.fullmatch(path.name) and path.is_file() and not path.is_symlink()]
+
+
 def adopt_state(folder: Path) -> None:
     """Make the list of files of a run from an earlier version without lists, before it is resumed."""
     states = [f"{folder.name}/{state.name}/{name}" for state in _states(folder) for name in STATE_FILES]
-    events = [path.name for path in folder.parent.glob("events.out.tfevents.*")]
+    events = [path.name for path in events_in(folder.parent)]
     adopt(folder.parent, ["history.csv", "fit.json", "spec.json", "model.safetensors", *events, *states])
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from noiseflow.models.closed_form.variance_line import FLOOR, fit_line, line_err
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
 
-__all__ = ["NoiseLevelFunction"]
+__all__ = ["LineEstimate", "NoiseLevelFunction"]
 
 LEAST_LEFT = 0.1
 """Smallest share of a read variance that is left when rounding is subtracted from it."""
@@ -100,8 +101,10 @@ class NoiseLevelFunction(GaussianModel):
                 self.log_beta2[camera] = at_iso(filled[1], log_knots, isos, READ_SLOPE).to(self.log_beta2.dtype)
 
     @torch.no_grad()
-    def estimates(self, statistics: NoiseStatistics, spans: Sequence[float], clean_variance: float) -> list[str]:
-        """Gain and read noise of each camera and ISO in DN, with their standard errors, in words.
+    def estimates(
+        self, statistics: NoiseStatistics, spans: Sequence[float], clean_variance: float
+    ) -> list["LineEstimate"]:
+        """Gain and read noise of each camera and ISO in DN, with their standard errors.
 
         Parameters
         ----------
@@ -125,10 +128,7 @@ class NoiseLevelFunction(GaussianModel):
                 read = float(betas[1].sqrt()) * spans[source]
                 # Where the variance is not known to be more than 0, σ may be anything up to the root of its error.
                 doubt = min(float(errors[1] / (2 * betas[1].sqrt())), float(errors[1].sqrt())) * spans[source]
-                found.append(
-                    f"camera {name!r}, ISO {iso:g}: K {_with_error(gain, gain_error)} DN/e⁻, read noise "
-                    f"{_with_error(read, doubt)} DN"
-                )
+                found.append(LineEstimate(name, iso, gain, gain_error, read, doubt))
         return found
 
     @torch.no_grad()
@@ -151,9 +151,45 @@ class NoiseLevelFunction(GaussianModel):
             self.log_beta2[camera] = torch.maximum(left, LEAST_LEFT * read).log()
 
 
-def _with_error(value: float, error: float) -> str:
-    """A value to the second digit of its error, as 8.51 ± 0.20."""
-    if not 0 < error < math.inf:
-        return f"{value:.4g} ± {error:.2g}"
+@dataclass(frozen=True)
+class LineEstimate:
+    """Gain and read noise of a camera at an ISO.
+
+    Parameters
+    ----------
+    camera : str
+        Name.
+    iso : float
+        ISO.
+    gain_dn_per_e, gain_error : float
+        Conversion gain K and its standard error, DN/e⁻; the error is infinite if all light is the same.
+    read_noise_dn, read_noise_error : float
+        Read noise and its standard error, DN.
+    """
+
+    camera: str
+    iso: float
+    gain_dn_per_e: float
+    gain_error: float
+    read_noise_dn: float
+    read_noise_error: float
+
+    def __str__(self) -> str:
+        return (
+            f"camera {self.camera!r}, ISO {self.iso:g}: K {_with_error(self.gain_dn_per_e, self.gain_error, 'DN/e⁻')}, "
+            f"read noise {_with_error(self.read_noise_dn, self.read_noise_error, 'DN')}"
+        )
+
+    def record(self) -> dict[str, str | float | None]:
+        """The fields, for JSON; an error that is not known is None."""
+        return {name: None if value == math.inf else value for name, value in asdict(self).items()}
+
+
+def _with_error(value: float, error: float, unit: str) -> str:
+    """A value to the second digit of its error, as 8.51 ± 0.20; words if the error is infinite."""
+    if error == math.inf:
+        return "not known"
+    if not error > 0:
+        return f"{value:.4g} ± {error:.2g} {unit}"
     digits = min(max(1 - math.floor(math.log10(error)), 0), 8)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    return f"{value:.{digits}f} ± {error:.{digits}f} {unit}"

@@ -81,7 +81,9 @@ def fit_line(cells: NoiseStatistics) -> Tensor:
 
 
 def line_errors(betas: Tensor, cells: NoiseStatistics) -> Tensor:
-    """Standard errors of β₁ and β₂, from the Fisher information of Gaussian noise in the cells; infinite without light.
+    """Standard errors of β₁ and β₂, from the Fisher information of Gaussian noise in the cells.
+
+    That of β₁ is infinite if all cells have the same signal, and that of β₂ too unless the signal is 0.
 
     Parameters
     ----------
@@ -98,7 +100,8 @@ def line_errors(betas: Tensor, cells: NoiseStatistics) -> Tensor:
     # Share of the information about one β that is left if the other is not known.
     left = 1 - (information[0, 1] / precision.prod()) ** 2
     if not left > LEAST_LEFT:
-        return torch.full((2,), math.inf, dtype=torch.float64)
+        dark = not precision[0] > 0
+        return torch.tensor([math.inf, 1 / float(precision[1]) if dark else math.inf], dtype=torch.float64)
     errors: Tensor = 1 / (precision * left.sqrt())
     return errors
 

@@ -344,8 +344,7 @@ def fit_drift(
     steps = (middles - median(np.moveaxis(middles, 0, -1))).reshape(n, planes, -1).astype(np.float64)
     weights = 1 / variance.reshape(planes, -1)
     offsets, slopes = np.zeros((n, planes)), np.zeros((n, planes))
-    flicker = False
-    known = []
+    flicker, known = False, []
     for plane in range(planes):
         s, w = signal[plane].ravel(), weights[plane]
         lines = [robust_line(steps[frame, plane], s, w) for frame in range(n)]
@@ -380,7 +379,8 @@ def _wanted(slopes: Sequence[float], errors: Sequence[float], planes: int) -> bo
 def _pooled(of_planes: Sequence[Slopes]) -> Sequence[Slopes]:
     """Slopes of all planes together, if they agree within their errors: light that changes does so for all colours."""
     slopes, errors = (np.array(each) for each in zip(*of_planes, strict=True))
-    if not np.isfinite(errors).all():
+    # Their errors have causes in common, such as coarse codes: together no plane is sharp that is not so alone.
+    if not (errors < SHARPEST).all():
         return of_planes
     weight = errors**-2.0
     mean = (weight * slopes).sum(0) / weight.sum(0)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from noiseflow.cli import main
 from noiseflow.core.errors import ModelError, OutputError
 from noiseflow.core.output.checks import partial_of
-from noiseflow.core.output.manifest import foreign, record
+from noiseflow.core.output.manifest import MANIFEST, foreign, record
 from noiseflow.fit import FitResult, FitSettings, fit, spec_for
 from noiseflow.fit.training.state import read_state
 from noiseflow.models import load
@@ -140,15 +140,15 @@ def test_the_command_says_how_the_rate_went_on_and_keeps_the_events(store: Patch
     assert CliRunner().invoke(main, [*words, "1"]).exit_code == 0
     for path in run.glob("events.*"):
         path.unlink()
-    (run / "events.out.tfevents.1.host.1.0.abc").write_bytes(b"pictures")
-    record(run, {"growing": "events.out.tfevents.*.abc"})
+    (run / "events.out.tfevents.1.host.1.0.0123456789abcdef").write_bytes(b"pictures")
+    record(run, {"growing": "events.out.tfevents.*.0123456789abcdef"})
     again = CliRunner().invoke(main, [*words, "1", "--resume"])
     assert again.exit_code == 1
     assert re.fullmatch(r"noiseflow: .*run: the fit is finished, with 1 epoch; .*\n", again.stderr)
     longer = CliRunner().invoke(main, [*words, "3", "--resume"])
     assert longer.exit_code == 0, longer.output
     assert "continued after epoch 1: the learning rate went on as in a fit of 3 epochs" in longer.stdout
-    assert (run / "events.out.tfevents.1.host.1.0.abc").read_bytes() == b"pictures"
+    assert (run / "events.out.tfevents.1.host.1.0.0123456789abcdef").read_bytes() == b"pictures"
     assert not foreign(run)
 
 
@@ -159,3 +159,12 @@ def test_a_model_of_a_closed_form_is_not_fitted_again_by_resume(store: PatchStor
         fit(store, spec_for(store, "nlf"), run, TWO, resume=True)
     assert contents(run) == before
     assert not partial_of(run).exists()
+
+
+def test_events_that_the_user_logged_to_a_run_without_a_list_stay_theirs(store: PatchStore, run: Path) -> None:
+    (run / MANIFEST).unlink()
+    (run / "events.out.tfevents.1.host.1.0").write_bytes(b"mine")
+    before = contents(run)
+    with pytest.raises(OutputError, match=r"events\.out\.tfevents\.1\.host\.1\.0"):
+        fitted(store, run, FOUR, resume=True)
+    assert {name: contents(run)[name] for name in before} == before
