@@ -175,7 +175,8 @@ class RawSettings:
         pixels = _plain(pixels, source)
         if self.shift:
             pixels, black, white = _shifted(pixels, black, white, self.shift, source)
-        if self.cfa and cfa and (known_cfa(cfa) or cfa) != self.cfa:
+        # Readers say MONO where a file has no colours, as most FITS files.
+        if self.cfa and cfa and (known_cfa(cfa) or cfa) not in (self.cfa, MONO):
             words = f"{source}: the file gives the colours as {cfa}; {self.cfa} of {self.place_of('cfa')} was taken"
             said["cautions"] = (*said.get("cautions", ()), words)
         cfa, white, black = self.cfa or (cfa and known_cfa(cfa)) or cfa, self.white or white, self.black or black

@@ -42,6 +42,10 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
     (words,) = image.cautions
     assert words.endswith("gives the colours as RGGB; BGGR of --cfa was taken")
     assert read_raw(tmp_path / "frame_00.dng", RawSettings(cfa="RGGB")).cautions == ()
+    # What a reader says of a file without colours contradicts nobody.
+    pixels, given = np.zeros((4, 4), np.uint16), RawSettings(cfa="GBRG", black=(0.0,), white=1.0)
+    assert given.image(pixels, "a.fit", cfa="MONO").cautions == ()
+    assert given.image(pixels, "a.fit", cfa="RGGB").cautions != ()
 
 
 @settings(deadline=None)
