@@ -62,7 +62,7 @@ def fit_temporal(
     """Fit a model of noise in time around a model of single frames.
 
     Every other tile is used to fit, the other tiles to choose the parts, by the rule of `part_trials.choose`.  Last,
-    an `InnovationPart`, which models what the other parts leave, is tried; it is kept if its held-out gain exceeds
+    each `InnovationPart`, which models what the other parts leave, is tried; it is kept if its held-out gain exceeds
     three standard errors.
 
     Parameters
@@ -108,7 +108,7 @@ def fit_temporal(
         fit_parts(found, fitted, FINAL)
         return found
 
-    last = [name for name in able if issubclass(PARTS[name], InnovationPart)]
+    last = [name for name in PARTS if name in able and issubclass(PARTS[name], InnovationPart)]
     able = [name for name in able if name not in last]
     if parts is not None:
         model = with_parts(able, None)

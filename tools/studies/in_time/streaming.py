@@ -32,7 +32,8 @@ LINEAR = ("dark_pattern", "response_pattern", "black_drift", "light_flicker")
 MEMORIES = {
     "pattern, drift and flicker": LINEAR,
     "these and telegraph": (*LINEAR, "telegraph"),
-    "these and conditional_flow": tuple(PARTS),
+    "these and conditional_flow": (*LINEAR, "telegraph", "conditional_flow"),
+    "all parts": tuple(PARTS),
 }
 FRAME_MODELS = "nlf", "physics_flow"
 
