@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
+from noiseflow.fit.sequences.distant_frames import has_pattern
 from noiseflow.fit.sequences.fit_parts import LatentTiles
 from noiseflow.fit.sequences.part_trials import JUMPING, LEAST, SURE, Build, Trial, gain_of, gain_per_tile
 from noiseflow.fit.sequences.tiles import LEAST_FRAMES
@@ -35,8 +36,8 @@ def try_innovations(
     """Add an innovation part to a model if its gain on held-out tiles is significant.
 
     The part is tried with and without telegraph pixels, which may have imitated it.  Then other parts are removed if
-    held-out tiles do not lose significantly without them.  A pattern that is significantly present (`_there`) is never
-    removed: a distribution given the last frames can imitate it in part, but means of many frames would be
+    held-out tiles do not lose significantly without them.  A pattern that is significantly present (`has_pattern`) is
+    never removed: a distribution given the last frames can imitate it in part, but means of many frames would be
     wrong.
 
     Parameters
@@ -76,7 +77,7 @@ def try_innovations(
     gain, error = difference(candidate, model)
     if gain <= max(LEAST, SURE * error):
         return model, Trial(name, gain, error, kept=False)
-    patterned = _there(held_out)
+    patterned = has_pattern(held_out)
     for part in [each for each in candidate.parts if each != name]:
         if patterned and isinstance(candidate.parts[part], PixelPart):
             continue
@@ -87,16 +88,6 @@ def try_innovations(
         if lost <= max(LEAST, SURE * uncertain) and left > max(LEAST, SURE * left_error):
             candidate, gain, error = without, left, left_error
     return candidate, Trial(name, gain, error, kept=True)
-
-
-def _there(held_out: Sequence[LatentTiles]) -> bool:
-    """Whether frames far apart share a pattern: the means of the first and last third correlate significantly."""
-    products = []
-    for tiles in held_out:
-        third = max(1, tiles.z.shape[1] // 3)
-        products.append((tiles.z[:, :third].mean(1) * tiles.z[:, -third:].mean(1)).double().flatten(1).mean(1))
-    each = torch.cat(products)
-    return len(each) > 1 and float(each.mean()) > SURE * float(each.std()) / math.sqrt(len(each))
 
 
 def with_innovations(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> TemporalNoise:
