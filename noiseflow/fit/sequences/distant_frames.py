@@ -69,7 +69,7 @@ def expected_covariance(model: TemporalNoise, tiles: LatentTiles) -> Tensor:
 
 
 def _shared(z: Tensor) -> Tensor:
-    """Product of a pixel's means over the first and the last third of the frames, mean over the pixels of a tile, (B,)."""
+    """Product of a pixel's means over the first and the last third of the frames, mean over pixels of a tile, (B,)."""
     third = _third(z)
     return (z[:, :third].mean(1) * z[:, -third:].mean(1)).double().mean(1)
 
