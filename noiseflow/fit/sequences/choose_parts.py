@@ -10,7 +10,7 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.sequences.fit_parts import LatentTiles, fit_parts, latent_tiles, start_part
 from noiseflow.fit.sequences.innovations import try_innovations, with_innovations
 from noiseflow.fit.sequences.part_trials import Trial, choose, gain_of, gain_per_tile
-from noiseflow.fit.sequences.tiles import LEAST_FRAMES, SequenceTiles
+from noiseflow.fit.sequences.tiles import DARK, LEAST_FRAMES, SequenceTiles
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.temporal.frame_latent import as_frame_model
 from noiseflow.models.temporal.part import InnovationPart, PixelPart
@@ -151,9 +151,6 @@ def _able(sequences: Sequence[SequenceTiles], parts: Sequence[str] | None) -> tu
         notes.extend(f"{name}: not fitted to darks" for name in lit if parts is None)
     return names, notes
 
-
-DARK = 0.01
-"""Largest normalised signal of a sequence of darks."""
 
 OF_LIGHT = "response_pattern", "light_flicker"
 """Parts that are proportional to the signal."""

@@ -92,8 +92,9 @@ def choose(
 
     Telegraph pixels are tried last.  A mixture of levels can describe any noise that is not normal, such as codes with
     less than one bit of noise, and would imitate a pattern.  So their gain on shuffled frames, where jumps
-    have no order, is subtracted, some must be expected in the tiles, and they must not take so much of the pattern that frames far apart share less than
-    they do in the data (`keeps_averages`).  Parts that they make superfluous are removed.
+    have no order, is subtracted, at least one must be expected in the tiles, and they must not take so much of the
+    pattern that frames far apart share less than they do in the data (`keeps_averages`).  Parts that they make
+    superfluous are removed.
 
     Parameters
     ----------
@@ -175,6 +176,7 @@ def _with_jumps(state: _State, with_parts: Build, held_out: Sequence[LatentTiles
     return state
 
 
+@torch.no_grad()
 def _some_jump(model: TemporalNoise, held_out: Sequence[LatentTiles]) -> bool:
     """Whether telegraph pixels are expected in the tiles; the variance of one in a billion may serve to fit another."""
     assert model.telegraph is not None

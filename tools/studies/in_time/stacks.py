@@ -118,6 +118,7 @@ def _list(values: list[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
+@torch.no_grad()
 def facts_of(row: Row) -> dict[str, dict[str, float]]:
     """What the fitted parts are in the field's words."""
     model = row.fit.model
