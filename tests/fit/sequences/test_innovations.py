@@ -219,6 +219,7 @@ def test_a_pattern_that_is_there_stays(planted_part: str, monkeypatch: pytest.Mo
         return (FLOW in given.parts) + 0.01 * len(given.parts) * torch.linspace(-1, 1.1, len(held_out[0].z))
 
     monkeypatch.setattr(of_laws, "gain_per_tile", gains)
+    monkeypatch.setattr(of_laws, "ITERATIONS", 2)
     model = temporal_model(("dark_pattern", "black_drift")).float()
     found, trial = try_innovations(model, FLOW, lambda names, start: temporal_model(tuple(names)).float(), data, data)
     assert trial.kept
