@@ -118,16 +118,20 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> tuple[l
             if line is None:
                 continue
             gains.append((iso, line.slope))
-            found += [f"{where}: {text}" for text in _levels(count, signal, square, line, levels[camera])]
-            bent = [f"{where}: {text}" for text in _bends(count, signal, square, line, levels[camera])]
+            beneath = _beneath_squares(count, signal, square)
+            found += [f"{where}: {text}" for text in _levels(count, signal, square, line, levels[camera], beneath)]
+            bent = [f"{where}: {text}" for text in _bends(count, signal, square, line, levels[camera], beneath)]
             if bent:
                 bends.setdefault(name, []).extend(bent)
         found += [f"camera {name!r}: {text}" for text in _isos(gains)]
     return found, {} if found else bends
 
 
-def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Levels) -> Iterator[str]:
-    if line.slope > 0 and line.intercept < -SURE * line.intercept_error:
+def _levels(
+    count: Array, signal: Array, square: Array, line: _Line, levels: Levels, beneath: float | None
+) -> Iterator[str]:
+    # A line through a variance that grows with the square of the light vanishes above black, and black is right.
+    if line.slope > 0 and line.intercept < -SURE * line.intercept_error and beneath is None:
         implied, error = levels.dn(line.zero), line.zero_error * (levels.white - levels.black)
         yield (
             f"the read variance is negative: the variance vanishes at {implied:.4g} ± {error:.2g} DN, above the black "
@@ -155,24 +159,27 @@ def _levels(count: Array, signal: Array, square: Array, line: _Line, levels: Lev
         )
 
 
-def _bends(count: Array, signal: Array, square: Array, line: _Line, levels: Levels) -> Iterator[str]:
+def _bends(
+    count: Array, signal: Array, square: Array, line: _Line, levels: Levels, beneath: float | None
+) -> Iterator[str]:
     """Yield a sentence about the part of the signal's range in which the variance departs most from its line."""
     expected = line.slope * signal + line.intercept
     part = (PARTS * (signal - signal.min()) / max(float(np.ptp(signal)), 1e-300)).astype(int).clip(0, PARTS - 1)
+    # Cells scatter about a line because they lie on a curve, if there is one.
+    scatter = line.scatter if beneath is None else 0.0
     worst = (0.0, 0.0)
     for number in range(LIT, PARTS):
         own = (part == number) & (expected > 0)
         if not own.any():
             continue
         relative = square[own] / expected[own] - 1
-        weight = 1 / (2 / count[own] + line.scatter**2)
+        weight = 1 / (2 / count[own] + scatter**2)
         departure, error = float(weight @ relative / weight.sum()), float(weight.sum()) ** -0.5
         if abs(departure) > max(BENT, SURE * error, abs(worst[0])):
             worst = departure, float(signal[own].mean())
     departure, where = worst
     if departure:
         side = "above" if departure > 0 else "below"
-        beneath = _beneath_squares(count, signal, square)
         why = (
             "The response is not linear there, the clean signal is wrong, or the gain depends on the place"
             if beneath is None
@@ -188,14 +195,18 @@ def _bends(count: Array, signal: Array, square: Array, line: _Line, levels: Leve
 
 
 def _beneath_squares(count: Array, signal: Array, square: Array) -> float | None:
-    """Slope at black of a variance with a part c·signal², by least squares; None if c is not surely above 0."""
-    weight = np.sqrt(count / 2) / np.maximum(square, 1e-300)
+    """Slope at black of a variance with a part c·signal², by least squares.
+
+    None if c is not surely above 0, or if the variance at black is surely below 0.
+    """
+    weight = np.sqrt(count / 2) / np.maximum(square, 0.01 * np.abs(square).mean())
     design = np.stack([np.ones_like(signal), signal, signal**2], 1) * weight[:, None]
     inverse = np.linalg.pinv(design)
     found = inverse @ (square * weight)
     left = square * weight - design @ found
-    error = math.sqrt(float((inverse[2] ** 2).sum()) * max(float((left**2).mean()), 1.0))
-    return float(found[1]) if found[1] > 0 and found[2] > SURE * error else None
+    errors = np.sqrt((inverse**2).sum(1) * max(float((left**2).mean()), 1.0))
+    squares = found[2] > SURE * errors[2] and found[0] > -SURE * errors[0]
+    return float(found[1]) if found[1] > 0 and squares else None
 
 
 def _isos(gains: list[tuple[float, float]]) -> Iterator[str]:
