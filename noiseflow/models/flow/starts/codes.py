@@ -210,4 +210,3 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Res
             gains = torch.stack([(score - scores[0])[rows].sum() for score in scores])
             best = int(gains.argmax())
             tails.kurtosis[camera, knot] = EXCESSES[best] if float(gains[best]) > 0.5 * SURE**2 else 0.0
-
