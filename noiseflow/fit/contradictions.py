@@ -100,8 +100,8 @@ class _Line:
     scatter: float
 
 
-def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[str]:
-    """Report levels and ISOs declared by the files that cannot be true.
+def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> tuple[list[str], dict[str, list[str]]]:
+    """Report levels and ISOs declared by the files that cannot be true, and responses that bend.
 
     Parameters
     ----------
@@ -112,11 +112,13 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[st
 
     Returns
     -------
-    list of str
+    found : list of str
         One sentence per contradiction, for the user.
+    bends : dict of str to list of str
+        Camera → sentences about its variance, which bends; none if there are contradictions, which bend it too.
     """
     found: list[str] = []
-    bends: list[str] = []
+    bends: dict[str, list[str]] = {}
     for camera, name in enumerate(statistics.cameras):
         gains: list[tuple[float, float]] = []
         for index, iso in enumerate(statistics.isos):
@@ -130,10 +132,11 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> list[st
                 continue
             gains.append((iso, line.slope))
             found += [f"{where}: {text}" for text in _levels(count, signal, square, line, levels[camera])]
-            bends += [f"{where}: {text}" for text in _bends(count, signal, square, line, levels[camera])]
+            bent = [f"{where}: {text}" for text in _bends(count, signal, square, line, levels[camera])]
+            if bent:
+                bends.setdefault(name, []).extend(bent)
         found += [f"camera {name!r}: {text}" for text in _isos(gains)]
-    # A wrong level or ISO also bends the variance, so report bends only without these.
-    return found or bends
+    return found, {} if found else bends
 
 
 def beyond_models(
@@ -328,8 +331,9 @@ def _bends(count: Array, signal: Array, square: Array, line: _Line, levels: Leve
         side = "above" if departure > 0 else "below"
         yield (
             f"the variance bends: it is {100 * abs(departure):.0f} % {side} its straight line at "
-            f"{levels.dn(where):.4g} DN. The response is not linear there, or the clean signal is wrong, so one gain "
-            "does not describe the whole range; only the model `physics_flow` can fit a curve"
+            f"{levels.dn(where):.4g} DN. The response is not linear there, the clean signal is wrong, or the gain "
+            "depends on the place, so one gain does not describe the whole range; only the model `physics_flow` can "
+            "fit a curve"
         )
 
 
