@@ -253,9 +253,9 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     yield f"on {machine['processors']:.0f} processors; load {machine['load']:.1f} at the start (it slows both)."
     yield "*Decode* is `rawpy` alone on all processors, *ingest* the command `noiseflow ingest`; both run in fresh"
     yield f"processes, start included, by turns; the median of {TIMES} runs counts. The target is 0.8 of the decode."
-    yield "The next ratio compares the processor time of all processes of either side; it depends less on other work. An"
-    yield "ingest ends when its store is on the disk, and decoding writes nothing: the last column is the fraction of"
-    yield "the ingest's time that one process needs to write as many bytes to the same place.\n"
+    yield "The next ratio compares the processor time of all processes of either side; it depends less on other work."
+    yield "An ingest ends when its store is on the disk, and decoding writes nothing: the last column is the fraction"
+    yield "of the ingest's time that one process needs to write as many bytes to the same place.\n"
     rows = [
         [label, *(f"{found[key]:.{digits}f}" for key, digits in INGEST_COLUMNS.items())]
         for label, found in figures.items()
@@ -308,10 +308,10 @@ def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     yield "more than there are processors; those of an ingest are copies of the first.\n"
     names = list(next(iter(steps.values())))
     yield table(["step", *steps], [[name, *(f"{found[name]:.1f}" for found in steps.values())] for name in names])
-    yield "Without pairing, a frame takes the steps from *read* to *write to their place*. *Read* is LibRaw's decode and"
-    yield "the tags, or the bytes of a plain DNG. The frames of a burst are kept until their mean is known, and then cut."
-    yield "These steps limit a burst to the following fractions of the speed of decoding, with only a sum of the frames, and"
-    yield "with the checks of the pairs (static or not, drift, flicker, defects):\n"
+    yield "Without pairing, a frame takes the steps from *read* to *write to their place*. *Read* is LibRaw's decode"
+    yield "and the tags, or the bytes of a plain DNG. The frames of a burst are kept until their mean is known, and"
+    yield "then cut. These steps limit a burst to the following fractions of the speed of decoding, with only a sum of"
+    yield "the frames, and with the checks of the pairs (static or not, drift, flicker, defects):\n"
     bound = []
     for label, found in steps.items():
         once = sum(found[name] for name in ("read", "BLAKE3 of the file", "keep the frame"))
