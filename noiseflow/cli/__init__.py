@@ -17,7 +17,7 @@ import click
 from noiseflow.cli.choices import did_you_mean
 from noiseflow.cli.interrupts import begun, farewell, listening, remembering
 from noiseflow.cli.options import quiet_option
-from noiseflow.cli.streams import lost_answer, say
+from noiseflow.cli.streams import buffered, lost_answer, say
 from noiseflow.core.errors import ExtrapolationWarning, FitWarning, NoiseflowError
 from noiseflow.core.text import LONGEST_LINE, lines_text, plain_text
 from noiseflow.core.version import __version__
@@ -94,6 +94,8 @@ class Commands(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 # File names need not be valid text.
                 stream.reconfigure(errors="backslashreplace")
+        if sys.stdout is not None:
+            sys.stdout = buffered(sys.stdout)
         with listening():
             try:
                 return super().main(words, *more, obj=words, **how)

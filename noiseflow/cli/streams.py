@@ -5,6 +5,7 @@ is an error, reported in one line.
 """
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -16,10 +17,31 @@ import click
 
 from noiseflow.core.text import OF_ONE_NUMBER, TIED, lines_text
 
-__all__ = ["answer", "lost_answer", "say"]
+__all__ = ["answer", "buffered", "lost_answer", "say"]
 
 NARROWEST = 20
 """Smallest width of the text beside a label, in characters."""
+
+
+def buffered(stream: TextIO) -> TextIO:
+    """Return a stream that keeps what could not be written, so that `lost_answer` finds it.
+
+    With ``PYTHONUNBUFFERED``, usual in containers, Python opens streams that keep nothing.
+
+    Parameters
+    ----------
+    stream : TextIO
+        A standard stream.
+
+    Returns
+    -------
+    TextIO
+        The same stream if it has a buffer or is no file; else one in its place, which must no longer be used.
+    """
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.RawIOBase):
+        return stream
+    encoding, errors = stream.encoding, stream.errors
+    return io.TextIOWrapper(io.BufferedWriter(stream.detach()), encoding, errors)
 
 
 def answer(text: str, whole: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Scoring of one batch of real noise: likelihoods, samples and latents of each model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from noiseflow.core.errors import ModelError
 from noiseflow.evaluate.data_summary import scale_dn, signal_dn
 from noiseflow.evaluate.metric import DATA, CodesNll, ScoredBatch, Setup, seed_for
+from noiseflow.fit.signal_of_few_frames import signal_of_few_frames
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import HasDrawnSamples, HasLatent, approximate_sigma, latent
@@ -41,12 +42,15 @@ def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[T
     noise : Tensor, shape (B, C, h, w)
         Normalised noise.
     cond : Resolved
-        Conditions with the model's camera indices.
+        Conditions with the model's camera indices; a clean signal of few frames is that of `signal_of_few_frames`, as
+        in fits.
     """
     like = next(iter(model.parameters()), read.noise)
     device, dtype = like.device, like.dtype
     observed = None if read.observed is None else read.observed.to(device)
-    clean, iso = read.clean.to(device, dtype), read.iso.to(device, dtype)
+    spread = torch.from_numpy(read.table["clean_variance"].astype(np.float32))
+    signal = signal_of_few_frames(read.noise, read.clean, spread, read.observed)
+    clean, iso = signal.to(device, dtype), read.iso.to(device, dtype)
     cond = Resolved(clean, iso, camera_of[read.camera].to(device), observed)
     return read.noise.to(device, dtype), cond
 
@@ -161,7 +165,7 @@ class _ModelBatch:
         else:
             sampled = self.model.sample(self.cond, self._generator("sample"))
         if self.model.spec.before_rounding:
-            sampled = Levels.of(self.read.table, self.real.device).rounded(sampled, self.cond.clean)
+            sampled = self._levels().rounded(sampled, self.cond.clean)
         noise: Tensor = sampled.cpu().float()
         finite = torch.isfinite(noise).flatten(1).all(1).numpy()
         self._check("sample", np.where(finite, 0.0, np.nan), "is the model fitted?")
@@ -207,7 +211,12 @@ class _ModelBatch:
     def _some(self, rows: NDArray[np.int64]) -> tuple[Tensor, Resolved, Levels]:
         observed = None if self.cond.observed is None else self.cond.observed[rows]
         cond = Resolved(self.cond.clean[rows], self.cond.iso[rows], self.cond.camera[rows], observed)
-        return self.real[rows], cond, Levels.of(self.read.table[rows], self.real.device)
+        return self.real[rows], cond, self._levels(rows)
+
+    def _levels(self, rows: NDArray[np.int64] | slice = slice(None)) -> Levels:
+        """Levels of some patches, whose noise is measured from the stored clean signal."""
+        levels = Levels.of(self.read.table[rows], self.real.device)
+        return replace(levels, origin=self.read.clean[rows].to(self.real.device))
 
     @staticmethod
     def _whole(cond: Resolved) -> NDArray[np.float64]:

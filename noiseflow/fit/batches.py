@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
+from noiseflow.fit.signal_of_few_frames import signal_of_few_frames
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.noise_statistics import NoiseStatistics, local_mean, signal_bins
@@ -44,8 +45,14 @@ above black, the first bin above black ends at 0.06 DN."""
 
 
 def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Resolved:
-    """Conditions of a batch of patches on a device; the store's camera indices must be the model's."""
-    clean, iso, camera = (each.to(device, non_blocking=True) for each in (batch.clean, batch.iso, batch.camera))
+    """Conditions of a batch of patches on a device; the store's camera indices must be the model's.
+
+    Where the clean signal is a mean of few frames, it is that of `signal_of_few_frames`, which is hardly correlated
+    with the noise.
+    """
+    spread = torch.from_numpy(batch.table["clean_variance"].astype(np.float32))
+    signal = signal_of_few_frames(batch.noise, batch.clean, spread, batch.observed)
+    clean, iso, camera = (each.to(device, non_blocking=True) for each in (signal, batch.iso, batch.camera))
     observed = None if batch.observed is None else batch.observed.to(device, non_blocking=True)
     return Resolved(clean, iso, camera, observed)
 

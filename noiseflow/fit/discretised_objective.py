@@ -1,7 +1,7 @@
 """Objective of a fit to integer codes: their exact likelihood, or a dequantisation bound."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from noiseflow.fit.batches import conditions_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
+from noiseflow.fit.signal_of_few_frames import FEW
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
@@ -23,8 +24,10 @@ __all__ = ["DiscretisedObjective", "codes_of"]
 def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Tensor, Resolved, Levels]:
     """Restore the integer codes of a batch in DN; return them with the batch's conditions and levels."""
     levels = Levels.of(batch.table)
-    codes = levels.codes(batch.noise, batch.clean)
-    return codes.to(device), conditions_of(batch, device), levels.to(torch.device(device))
+    codes, cond = levels.codes(batch.noise, batch.clean), conditions_of(batch, device)
+    if float(batch.table["clean_variance"].max(initial=0)) > FEW:
+        levels = replace(levels, origin=batch.clean)
+    return codes.to(device), cond, levels.to(torch.device(device))
 
 
 @dataclass

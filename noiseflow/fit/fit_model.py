@@ -15,10 +15,12 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
-from noiseflow.fit.contradictions import beyond_models, contradictions, levels_of
+from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
+from noiseflow.fit.residue import said_of_noise
+from noiseflow.fit.residue.beyond_models import beyond_models
 from noiseflow.fit.safeguards import (
     Notes,
     best_start,
@@ -204,7 +206,8 @@ def _fit(
     statistics = gather(store, train_rows, session.progress)
     notes = Notes(aloud=session.ranks.leads)
     levels = levels_of(store)
-    for text in contradictions(statistics, levels):
+    contradicted, bends = contradictions(statistics, levels)
+    for text in contradicted:
         notes.warn(text)
     table = store.table[train_rows]
     span = float((table["white"][:, None] - table["black"]).mean())
@@ -215,6 +218,11 @@ def _fit(
     for text in looked:
         notes.warn(text)
     check_neighbours(some_patches, store.cameras, notes)
+    said = said_of_noise(some_patches, statistics, straight=set(store.cameras) - bends.keys())
+    for name in store.cameras:
+        # What is found in the noise bends its variance too.
+        for text in said.get(name) or bends.get(name, []):
+            notes.warn(text)
     start_spec = None if begin is None else begin.spec
     choice, caution = choose_objective(
         settings.objective, statistics, levels, store, train_rows, seed=settings.seed, start=start_spec

@@ -53,6 +53,8 @@ class Levels:
     spread : Tensor, shape (B,), optional
         Noise is (code − clean) / ((white − black)·spread).  The spread is √(1 + v) if the clean signal is an
         estimate with v times the variance of the noise; 1 if None.
+    origin : Tensor, shape (B, C, H, W), optional
+        Clean signal from which the noise is measured, normalised, if it is not the one that the methods are given.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Levels:
     black: Tensor
     white: Tensor
     spread: Tensor | None = None
+    origin: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes, and that white is above black."""
@@ -85,8 +88,13 @@ class Levels:
 
     def to(self, device: torch.device) -> "Levels":
         """Copy of the levels on a device."""
-        spread = None if self.spread is None else self.spread.to(device)
-        return Levels(self.black.to(device), self.white.to(device), spread)
+        spread, origin = (None if each is None else each.to(device) for each in (self.spread, self.origin))
+        return Levels(self.black.to(device), self.white.to(device), spread, origin)
+
+    def first(self, count: int) -> "Levels":
+        """Levels of the first elements."""
+        spread, origin = (None if each is None else each[:count] for each in (self.spread, self.origin))
+        return Levels(self.black[:count], self.white[:count], spread, origin)
 
     def span(self) -> Tensor:
         """DN per unit of noise, float64, (B, C, 1, 1): (white − black)·spread."""
@@ -137,7 +145,8 @@ class Levels:
         return -self.span()[:, :, 0, 0].log()
 
     def _origin(self, clean: Tensor) -> Tensor:
-        """Clean signal in DN."""
+        """Clean signal in DN, from which the noise is measured."""
+        clean = clean if self.origin is None else self.origin
         black = self.black.double()[:, :, None, None]
         return black + clean.double() * (self.white.double()[:, None, None, None] - black)
 

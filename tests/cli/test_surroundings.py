@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import burst_folder, gaussian_store
 from forked import SURROUNDINGS, Commands, Ended
@@ -37,7 +38,8 @@ MAY_BE_REFUSED = (
     "no processes",
     "no temporary files",
 )
-LOSES_THE_ANSWER = ("full stdout", "broken pipe")
+LOSES_THE_ANSWER = ("full stdout", "broken pipe", "full stdout without a buffer", "broken pipe without a buffer")
+WAITS_FOR_MEMORY = ("little memory", "some memory")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,8 @@ def one_line(ended: Ended) -> str:
 def test_it_works_or_one_line_says_why_not(
     commands: Commands, inputs: Path, tmp_path: Path, name: str, around: str
 ) -> None:
+    if around in WAITS_FOR_MEMORY and np.lib.NumpyVersion(np.__version__) < "2.0.0":
+        pytest.skip("the OpenBLAS of NumPy 1 and PyTorch 2.4 wait for ever for the memory that they are refused")
     (tmp_path / "in").symlink_to(inputs)
     words = WORDS[name].split()
     ended = commands.run(tmp_path, words, around)
@@ -80,7 +84,9 @@ def test_it_works_or_one_line_says_why_not(
     if around in LOSES_THE_ANSWER:
         assert ended.status == 1, ended
         assert made == outputs
-        assert around == "broken pipe" or "standard output: cannot be written" in last
+        said = "standard output: cannot be written" in last
+        assert said != ("pipe" in around)
+        assert said or not last.startswith("noiseflow: "), last
         return
     if ended.status == 0:
         assert made == outputs

@@ -13,7 +13,8 @@ from builders import gaussian_store
 
 from noiseflow.core.errors import DataError, FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.contradictions import Levels, beyond_models, contradictions
+from noiseflow.fit.contradictions import Levels, contradictions
+from noiseflow.fit.residue.beyond_models import beyond_models
 from noiseflow.fit.safeguards import Notes, best_start, check_light, check_neighbours
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -22,6 +23,11 @@ from noiseflow.patches.store.patches import PatchBatch
 
 LEVELS = [Levels(400.0, 10_400.0)]
 """A span of 10,000 DN."""
+
+
+def doubts(cells: NoiseStatistics) -> list[str]:
+    found, bends = contradictions(cells, LEVELS)
+    return found + bends.get("One", [])
 
 
 def statistics(
@@ -41,7 +47,7 @@ SIGNAL = np.linspace(0.02, 0.5, 60)
 
 def test_a_black_level_that_is_too_low_is_said_with_the_one_that_the_data_imply() -> None:
     # K = 1 DN/e⁻, read noise 3 DN, black at 800 DN where 400 is declared: the variance vanishes at 800 − 9 DN.
-    found = contradictions(statistics((1e4 * SIGNAL - 400 + 9) / 1e8, SIGNAL + 0.03), LEVELS)
+    found = doubts(statistics((1e4 * SIGNAL - 400 + 9) / 1e8, SIGNAL + 0.03))
     assert len(found) == 1
     said = re.search(
         r"read variance is negative.*vanishes at ([\d.]+) ± ([\d.]+) DN.*too low; it is at least ([\d.]+) DN", found[0]
@@ -58,32 +64,37 @@ def test_a_black_level_that_is_too_high_and_a_white_level_are_said() -> None:
     dark = np.r_[-0.02, SIGNAL]
     cells = statistics((1e4 * (dark + 0.021) + 9) / 1e8, dark)
     heavy = torch.where(cells.clean < 0, 1e6, cells.count)
-    found = contradictions(NoiseStatistics(**{**vars(cells), "count": heavy}), LEVELS)
+    found = doubts(NoiseStatistics(**{**vars(cells), "count": heavy}))
     assert len(found) == 1
     assert "too high; it is at most 200 DN" in found[0]
     variance = np.where(SIGNAL > 0.45, 0.01, 1) * (1e4 * SIGNAL + 9) / 1e8
-    (text,) = contradictions(statistics(variance, SIGNAL), LEVELS)
+    (text,) = doubts(statistics(variance, SIGNAL))
     assert "white level is too high" in text
 
 
 def test_an_iso_that_does_not_scale_is_said() -> None:
     variance = np.stack([(1e4 * gain * SIGNAL + 9) / 1e8 for gain in (1, 2, 2.1)])
-    (text,) = contradictions(statistics(variance, SIGNAL, (400.0, 800.0, 1600.0)), LEVELS)
+    (text,) = doubts(statistics(variance, SIGNAL, (400.0, 800.0, 1600.0)))
     assert "from ISO 800 to 1600 the gain rises by 1.0" in text
     assert "but the ISO by 2.00" in text
 
 
 def test_a_response_that_bends_is_said_where_nothing_else_is() -> None:
     line = (1e4 * SIGNAL + 9) / 1e8
-    (text,) = contradictions(statistics(np.where(SIGNAL > 0.42, 1.5, 1) * line, SIGNAL), LEVELS)
+    (text,) = doubts(statistics(np.where(SIGNAL > 0.42, 1.5, 1) * line, SIGNAL))
     said = re.search(r"it is (\d+) % above its straight line at (\d+) DN", text)
     assert said is not None
     assert int(said[1]) == pytest.approx(50, abs=3)
     assert 400 + 4200 < int(said[2]) < 400 + 5000
+    # A part that grows with the square of the light; the gain is that at black, 1 DN/e⁻, to three of its errors.
+    (text,) = doubts(statistics(line + (0.02 * SIGNAL) ** 2, SIGNAL))
+    said = re.search(r"grows with the square of the light, over a gain of ([\d.]+) DN/e⁻", text)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(1, abs=0.05)
     # A curve that loses a tenth of its slope towards the end bends by less than is said.
-    assert contradictions(statistics((1 - 0.1 * SIGNAL) * line, SIGNAL), LEVELS) == []
+    assert doubts(statistics((1 - 0.1 * SIGNAL) * line, SIGNAL)) == []
     # With a black level that is too low the levels are said alone.
-    (only,) = contradictions(statistics(np.where(SIGNAL > 0.42, 1.5, 1) * (line - 4e-6), SIGNAL + 0.03), LEVELS)
+    (only,) = doubts(statistics(np.where(SIGNAL > 0.42, 1.5, 1) * (line - 4e-6), SIGNAL + 0.03))
     assert "black level" in only
 
 
@@ -93,7 +104,7 @@ def test_a_right_camera_is_told_nothing() -> None:
         rng = np.random.default_rng(seed)
         signal = np.sort(rng.uniform(-0.001, rng.uniform(0.05, 0.9), rng.integers(5, 200)))
         variance = np.maximum(rng.uniform(0.1, 3) * 1e4 * signal, 0) + rng.uniform(0, 50) + 1e-2
-        assert contradictions(statistics(variance / 1e8, signal, seed=seed), LEVELS) == []
+        assert doubts(statistics(variance / 1e8, signal, seed=seed)) == []
 
 
 def _fill(model: NoiseModel, value: float) -> None:
@@ -262,3 +273,17 @@ def test_filtered_frames_are_said(kind: str, along: tuple[int, ...] | None, said
     seen = torch.rand(batch.noise.shape, generator=torch.Generator().manual_seed(0)) < 0.1
     check_neighbours(replace(batch, noise=torch.where(seen, 0.0, 1e3), observed=seen), ("One",), notes)
     assert len(notes.said) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("leaves", "correlated in the light (0."), ("all", "were the frames denoised")]
+)
+def test_what_moves_in_the_light_is_no_filter(kind: str, said: str) -> None:
+    """Leaves in the wind made K 1.25 for 0.8, and the words were that the frames had been denoised."""
+    batch, _ = batch_of(2, "plain")
+    shared = batch.noise.roll(1, -1) + batch.noise.roll(1, -2)
+    lit = batch.clean > 0.1 if kind == "leaves" else torch.tensor(True)
+    notes = Notes(aloud=False)
+    check_neighbours(replace(batch, noise=batch.noise + torch.where(lit, 0.5, 0.0) * shared), ("One",), notes)
+    (words,) = notes.said
+    assert said in words

@@ -99,6 +99,14 @@ def test_on_disk_and_back(denoiser: Denoiser, tmp_path: Path) -> None:
         load_denoiser(tmp_path)
 
 
+def test_the_smallest_one_on_disk_and_back(tmp_path: Path) -> None:
+    """One plane, one camera of one letter, one ISO, one hidden plane, two convolutions."""
+    save_denoiser(Denoiser(DenoiserSpec("mono", ("A",), (100.0,), width=1, depth=2)), tmp_path)
+    found = load_denoiser(tmp_path)
+    assert found.spec == DenoiserSpec("mono", ("A",), (100.0,), width=1, depth=2, seed=0)
+    assert found(noisy(1, 1, 3, 3), 100.0, "A").shape == (1, 1, 3, 3)
+
+
 def test_what_does_not_fit_is_refused(denoiser: Denoiser) -> None:
     with pytest.raises(DataError, match="expected 4 plane"):
         denoiser(noisy(1, 1, 8, 8), 100.0)

@@ -5,6 +5,7 @@ As a program it answers requests, one JSON line each; `Commands` starts it and a
 
 import atexit
 import gc
+import io
 import json
 import os
 import pwd
@@ -113,6 +114,14 @@ def broken_pipe() -> None:
     os.close(writer)
 
 
+def without_a_buffer(around: Callable[[], None]) -> Callable[[], None]:
+    def unbuffered() -> None:
+        os.environ["PYTHONUNBUFFERED"] = "1"
+        around()
+
+    return unbuffered
+
+
 def clock_going_back() -> None:
     began, beats = time.time(), [0]
 
@@ -154,6 +163,8 @@ SURROUNDINGS: dict[str, Callable[[], None]] = {
     "full stdout": full(1),
     "full stderr": full(2),
     "broken pipe": broken_pipe,
+    "full stdout without a buffer": without_a_buffer(full(1)),
+    "broken pipe without a buffer": without_a_buffer(broken_pipe),
     "clock going back": clock_going_back,
     "narrow letters": narrow_letters,
     "odd terminal": odd_terminal,
@@ -229,6 +240,8 @@ def _stream(number: int) -> Any:
         return None
     letters = os.environ.get("PYTHONIOENCODING", "utf-8")
     errors = "backslashreplace" if number == 2 else "strict"
+    if number and os.environ.get("PYTHONUNBUFFERED"):
+        return io.TextIOWrapper(io.FileIO(number, "w"), letters, errors, write_through=True)  # type: ignore[arg-type]
     return open(number, "w" if number else "r", 1 if number == 2 else -1, encoding=letters, errors=errors)
 
 

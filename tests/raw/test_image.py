@@ -84,3 +84,17 @@ def test_camera_does_not_say_the_make_twice() -> None:
     assert frame(np.zeros((2, 2)), make="NIKON", model="NIKON D850").camera == "NIKON D850"
     assert frame(np.zeros((2, 2)), make="SONY", model="ILCE-7RM3").camera == "SONY ILCE-7RM3"
     assert frame(np.zeros((2, 2)), make="", model="").camera == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype", "whole"),
+    [
+        (0, 65535, np.uint16, True),
+        (0, 65535, np.int32, True),
+        (1, 65536, np.int32, False),
+        (-1, 1, np.int16, False),
+        (0, 1, np.float32, False),
+    ],
+)
+def test_codes_are_whole_from_0_to_65535(low: int, high: int, dtype: type, whole: bool) -> None:
+    assert frame(np.array([[low, 5], [6, high]], dtype), "MONO").whole is whole

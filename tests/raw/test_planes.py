@@ -60,6 +60,16 @@ def test_what_is_written_is_read(tmp_path: Path, cfa: str, layout: str | None, s
     assert frame_count(path) == 1
 
 
+@pytest.mark.parametrize("name", ["é" * 700, "😀" * 1000, "A" * 1001])
+def test_a_camera_s_name_is_kept_up_to_a_thousand_characters(tmp_path: Path, name: str) -> None:
+    """Each may be 12 bytes of JSON: of 4 KiB that were read, the levels were missing."""
+    written = replace(image("RGGB"), make="", model=name)
+    write_frame(tmp_path / "a.npy", NoisyFrame(written, written.normalised().astype(np.float32)))
+    found = read_raw(tmp_path / "a.npy")
+    assert found.camera == name[:1000]
+    assert (found.black, found.white) == (written.black, written.white)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_flags_win_over_what_the_file_says(tmp_path: Path, suffix: str) -> None:
     signal = np.full((4, 8, 8), 0.25, np.float32)

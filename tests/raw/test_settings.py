@@ -110,6 +110,13 @@ def test_whole_numbers_of_a_side_car_are_those_that_a_double_holds(tmp_path: Pat
         assert settings_for(tmp_path / "a.raw").header_bytes == value
 
 
+@pytest.mark.parametrize(("size", "taken"), [(1 << 16, True), ((1 << 16) + 1, False)])
+def test_a_side_car_has_at_most_64_kib(tmp_path: Path, size: int, taken: bool) -> None:
+    (tmp_path / "a.toml").write_text("iso = 100\n".ljust(size, "#"))
+    with nullcontext() if taken else pytest.raises(RawError, match=r"a\.toml: "):
+        assert settings_for(tmp_path / "a.raw").iso == 100
+
+
 def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 2)))
     with pytest.raises(RawError, match=r"lacks cfa, white; give --cfa --white or .* in a\.toml"):

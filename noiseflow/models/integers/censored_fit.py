@@ -51,7 +51,8 @@ def maximise_code_likelihood(
     latent = exact.latent.latent
     cells = levels.cells(codes, cond.clean)
     if levels.spread is not None:
-        signal = expected_signal(cond.clean, levels.spread > 1, _settings(cond), cond.observed)
+        stored = cond.clean if levels.origin is None else levels.origin.double()
+        signal = expected_signal(stored, levels.spread > 1, _settings(cond), cond.observed)
         cond = replace(cond, clean=signal)
     optimiser = torch.optim.LBFGS(
         fine.parameters(), max_iter=iterations, tolerance_change=1e-10, line_search_fn="strong_wolfe"

@@ -22,9 +22,9 @@ __all__ = ["BURST", "MOST_LIGHT", "least_light"]
 
 DARK_PART = 0.005
 """A flat scene whose mean is within this fraction of the range from black looks dark."""
-GROUPS, FEWEST, FALLEN = 16, 4, 0.5
-"""Number of groups of blocks by signal; the fewest groups, and blocks per group, for a verdict; and the fraction of the
-largest variance below which noise counts as fallen."""
+GROUPS, FEWEST, FALLEN, ROUNDING_DN2 = 16, 4, 0.5, 0.25
+"""Number of groups of blocks by signal; the fewest groups, and blocks per group, for a verdict; the fraction of the
+largest variance below which noise counts as fallen; and the fall in DN² that rounding alone can make."""
 SURE = 1e-3
 """Chance of fitting gains to frames that do not flicker."""
 SHARPEST = 0.02
@@ -285,14 +285,14 @@ def _saturating(sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tupl
     """
     for plane, (s, v) in enumerate(zip(signal, sums.variance, strict=True)):
         lit = ~sums.saturated[plane] & ~motion.blocks
-        order = np.argsort(s[lit])
-        groups = np.array_split(order, max(1, min(GROUPS, len(order) // FEWEST)))
+        groups = np.array_split(np.argsort(s[lit]), max(1, min(GROUPS, int(lit.sum()) // FEWEST)))
         if len(groups) < FEWEST:
             continue
         at, middle = (np.array([np.median(each[lit][group]) for group in groups]) for each in (s, v))
-        if middle[-1] < FALLEN * middle[:-1].max():
+        most = float(middle[:-1].max())
+        if middle[-1] < min(FALLEN * most, most - ROUNDING_DN2):
             first = int(np.argmax(middle < FALLEN * np.maximum.accumulate(middle)))
-            return float(at[first]), float(middle[-1] / middle[:-1].max())
+            return float(at[first]), float(middle[-1] / most)
     return None
 
 

@@ -25,8 +25,11 @@ __all__ = ["facts", "facts_of_npy", "mosaic_image", "npy_facts"]
 
 BEGINS = b'\n{"planes": '
 
-LONGEST = 4096
-"""Largest size in bytes of the facts and the mark after an array."""
+LONGEST_NAME = 1000
+"""Most characters of a camera's name that are kept, each up to 12 bytes of JSON."""
+
+LONGEST = 1 << 14
+"""More bytes than the facts and the mark after an array have."""
 
 
 def facts(image: RawImage, planes: int) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def facts(image: RawImage, planes: int) -> dict[str, Any]:
         "white": float(image.white),
         "iso": image.iso,
         "exposure_s": image.exposure_s,
-        "camera": image.camera,
+        "camera": image.camera[:LONGEST_NAME],
     }
 
 
@@ -99,7 +102,7 @@ def facts_of_npy(path: Path) -> dict[str, Any] | None:
             "white": Number(),
             "iso": Maybe(Number(0, above=True)),
             "exposure_s": Maybe(Number(0)),
-            "camera": Text(1000),
+            "camera": Text(LONGEST_NAME),
         }
     )
     found = json_value(line.decode("ascii", "replace"), str(path), "what is said of planes", RawError)

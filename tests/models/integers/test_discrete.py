@@ -162,6 +162,19 @@ def test_an_estimated_clean_signal_widens_the_noise() -> None:
     assert torch.allclose(found.values, expected.values, rtol=1e-6)
 
 
+def test_codes_of_an_estimated_clean_signal_are_the_nearest_ones_of_the_model() -> None:
+    """Noise of spread s is divided by s, and rounded to a code of the model, whose density is then one of s DN."""
+    codes = torch.arange(8.0, 15.0, dtype=torch.float64)[:, None, None, None]
+    cond = Conditions(torch.full(codes.shape, 0.5, dtype=torch.float64), 400.0, 0)
+    black, white = torch.full((7, 1), 4.0), torch.full((7,), 24.0)
+    model = oracle(4.0, 24.0, gain=0.7, sigma=1.5)
+    # The clean signal is 14 DN: codes 6, 5, 4 … below it are 3, 2.5, 2 … below it.
+    nearest = torch.tensor([11.0, 12.0, 12.0, 12.0, 13.0, 14.0, 14.0], dtype=torch.float64).reshape(codes.shape)
+    found = discrete_log_prob(model, codes, cond, Levels(black, white, torch.full((7,), 2.0)))
+    own = discrete_log_prob(model, nearest, cond, Levels(black, white))
+    assert found.values.tolist() == pytest.approx((own.values - math.log(2)).tolist(), rel=1e-9)
+
+
 def test_codes_above_a_white_level_count_as_that_level() -> None:
     levels = Levels(torch.tensor([[4.0]]), torch.tensor([14.6]))
     cond = Conditions(torch.full((1, 1, 1, 1), 0.9, dtype=torch.float64), 400.0, 0)

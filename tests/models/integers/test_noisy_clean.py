@@ -9,7 +9,7 @@ from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
-from noiseflow.models.noise_statistics import expected_signal, local_mean
+from noiseflow.models.noise_statistics import ALIKE, expected_signal, local_mean
 
 BLACK, WHITE = 64, 1023
 SPAN = WHITE - BLACK
@@ -70,3 +70,15 @@ def test_masked_pixels_and_a_few_values_more_than_a_group() -> None:
     # 506 values are one group, and so are 529: seventeen alone would be their own noise.
     for kept in (observed, torch.ones_like(observed)):
         assert expected_signal(clean, estimated, group, kept)[kept].unique().numel() == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(ALIKE - 1, [511]), (2 * ALIKE, [512, 512]), (3 * ALIKE + 7, [512, 512, 519])]
+)
+def test_values_are_grouped_by_512_and_the_last_group_has_what_is_left(count: int, sizes: list[int]) -> None:
+    """Each takes the mean of its group, sorted by the signal around it."""
+    clean = torch.arange(count, dtype=torch.float64).reshape(1, 1, 1, count)
+    found = expected_signal(clean, torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.long)).flatten()
+    means, number = found.unique(return_counts=True)
+    assert number.tolist() == sizes
+    assert means.tolist() == [float(each.mean()) for each in clean.flatten().split(sizes)]

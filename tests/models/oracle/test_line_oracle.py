@@ -85,6 +85,29 @@ def test_a_row_s_offset_is_integrated_out() -> None:
     assert float(found.values) == pytest.approx(expected, abs=1e-6)
 
 
+def test_bright_pixels_of_a_long_row_know_its_offset_better_than_the_camera_does() -> None:
+    """Two rows of 1,600 pixels, some not observed, by a sum over offsets a sixteenth of the posterior's σ apart."""
+    physics = load_camera("ROW-12")
+    truth = truth_of(physics, [1600.0])
+    oracle = oracle_from_truth(truth, "mono", tuple(truth), (1600.0,))
+    assert isinstance(oracle, LineOracle)
+    at, span = physics.at(1600.0), physics.white_dn - physics.black_dn
+    rng = np.random.default_rng(3)
+    signal = rng.uniform(800, 1200, (2, 1600))
+    noise = np.rint(rng.normal(4.0, np.sqrt(at.gain_dn_per_e * signal)) + signal) - signal
+    observed = rng.random(signal.shape) < 0.9
+    table = NoiseTable(at.gain_dn_per_e, at.read_scale_dn, at.read_lambda, 1e4)
+    offset = np.linspace(-10, 16, 261)
+    expected = 0.0
+    for row, seen in enumerate(observed):
+        log = table.log_prob(noise[row, seen] - offset[:, None], np.tile(signal[row, seen], (261, 1))).sum(1)
+        log += stats.norm.logpdf(offset, scale=at.row_sigma_dn)
+        expected += float(np.logaddexp.reduce(log)) + math.log(offset[1] - offset[0])
+    given, clean = (torch.from_numpy(each / span)[None, None] for each in (noise, signal))
+    found = oracle.log_prob(given, Conditions(clean, 1600.0, observed=torch.from_numpy(observed)[None, None]))
+    assert float(found) == pytest.approx(expected + observed.sum() * math.log(span), abs=2e-6)
+
+
 def test_no_other_density_does_better_on_its_samples() -> None:
     """Its mean log-density beats that without row noise and that with another shape, by many standard errors."""
     truth = truth_of(load_camera("ROW-12"), [400.0])

@@ -8,12 +8,12 @@ from model_table import generator
 from torch import Tensor
 
 from noiseflow.flows import Conditions
-from noiseflow.flows.camera.bent_scale import BentScale
+from noiseflow.flows.camera.bent_scale import PARTS, BentScale
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.flow.physics_flow import PhysicsFlow
 from noiseflow.models.flow.starts import bend
-from noiseflow.models.flow.starts.bend import choose_bend
+from noiseflow.models.flow.starts.bend import CELLS, choose_bend
 from noiseflow.models.model import checked_conditions
 
 GAIN, READ, SPAN, PATCHES = 1.0, 3.0, 4095.0, 256
@@ -61,6 +61,20 @@ def test_a_bend_is_found_sampled_and_kept_on_codes() -> None:
     codes = (64 + READ * torch.randn(8, 4, 16, 16, generator=generator(3))).round()
     model.start_from_codes(codes, Conditions(torch.zeros(8, 4, 16, 16), 100.0, "A"), levels)
     assert float(model.shot_read.log_beta2.detach().exp()) == pytest.approx(before - 1 / 12 / SPAN**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("bends", [True, False])
+def test_exact_variances_give_the_gain_of_the_dark_and_the_bend_above_it(bends: bool) -> None:
+    """K and σ² are off by known factors, and the shot variance falls along a straight log over the upper half."""
+    light = (torch.arange(CELLS, dtype=torch.float64) + 0.5) / CELLS
+    log = -1.2 * (light - 0.5).clamp(min=0) * bends
+    count = torch.full((CELLS,), 1e7, dtype=torch.float64)
+    shot, read = 4 * light, torch.full_like(light, 0.3)
+    square = (0.4 + log).exp() * shot + math.exp(-0.2) * read
+    found = bend._fitted(bend._Cells(count, count * shot, count * read, count * square), bends=bends)
+    knots = torch.linspace(0, 1, PARTS + 1, dtype=torch.float64)
+    torch.testing.assert_close(found[:2], torch.tensor([0.4, -0.2]).double(), rtol=0, atol=2e-3)
+    torch.testing.assert_close(found[2:], -1.2 * (knots - 0.5).clamp(min=0) * bends, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("bends", [True, False])

@@ -9,10 +9,13 @@ from model_table import generator
 from torch import Tensor
 
 from noiseflow.flows import Conditions
+from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.row_noise import RowNoise
+from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.models import ModelSpec, build
 from noiseflow.models.flow.physics_flow import PhysicsFlow
 from noiseflow.models.flow.starts.frame import runs_of_bands
+from noiseflow.models.flow.starts.rows import choose_rows
 from noiseflow.models.noise_statistics import NoiseStatistics
 
 SPAN, GAIN, READ, ROWS, BANDS, ACROSS = 4095.0, 1.0, 3.0, 0.6, 48, 6
@@ -76,3 +79,20 @@ def test_bands_of_a_frame_are_joined_where_most_lie_below_each_other() -> None:
     assert runs_of_bands(places, 32, 4).tolist() == [[0, 1, 2, 3]]
     assert runs_of_bands(places, 32, 3).tolist() == [[0, 1], [2, 3], [4, 5]]
     assert runs_of_bands(places, 16, 4).tolist() == [[band] for band in range(8)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("offset", "note"), [(0.5, "row noise"), (0.0, "row noise: none")])
+def test_offsets_without_any_light_are_row_noise_alone(offset: float, note: str) -> None:
+    """Dark rows of 32 pixels, σ 1: of 2,048 rows the variance of offsets is known to 3.5 %."""
+    draws, head = generator(4), ShotReadScale(4, 1, (100.0,), shares_features=True).requires_grad_(False)
+    shared = offset * torch.randn(32, 2, 1, 32, 1, generator=draws).expand(-1, -1, 2, -1, 32).reshape(32, 4, 32, 32)
+    noise = torch.randn(32, 4, 32, 32, generator=draws) + shared
+    head.log_beta1.fill_(-30.0)
+    head.log_beta2.fill_(float(noise.square().mean().log()))
+    plain = LineNoise(4, 1, (100.0,), in_read_noise=True).requires_grad_(False)
+    cond = Conditions(torch.zeros_like(noise), 100.0).resolve(("A",))
+    found = choose_rows(head, plain, noise, cond, None, planes=4)
+    assert (found.rows, found.options, found.notes) == (plain, {}, (note,))
+    assert float(plain.offset_variance() * head.log_beta2.exp()) == pytest.approx(offset**2, rel=0.12, abs=0.005)
+    assert float(head.log_beta2.exp()) == pytest.approx(1, abs=0.02)

@@ -4,7 +4,14 @@ from scipy import stats
 from simulated_scenes import BLACK, pairs, prepared, scene, shoot
 
 from noiseflow.patches.pairings.frames.blocks import Blocks
-from noiseflow.patches.pairings.frames.defects import DEFECT_KINDS, _departure, _rare_ratio, find_defects
+from noiseflow.patches.pairings.frames.defects import (
+    DEFECT_KINDS,
+    _constant,
+    _departure,
+    _rare_ratio,
+    _steady,
+    find_defects,
+)
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -179,3 +186,30 @@ def test_the_limit_of_a_departure_from_both_sides(structured: bool, limit: float
     )
     hot = {pixel[1:3] for pixel in found.listed}
     assert all((place in hot) == (ratio > 1) for place, ratio in ratios.items() if abs(ratio - 1) > 0.05)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_unsteady_pixel_is_hot_or_dead_from_three_of_its_own_sigma_on(sign: int) -> None:
+    """One that is not unsteady is, whatever its departure."""
+    at = np.array([[0, 0], [1, 2], [3, 1], [3, 3]])
+    departure, variance = np.zeros((4, 4), np.float32), np.full((4, 4), 25.0, np.float32)
+    departure[tuple(at.T)] = sign * 5 * 3 * np.array([0.98, 1.02, 0.98, 1.02])
+    assert _steady(at, at[:2], departure, variance).tolist() == [[1, 2], [3, 1], [3, 3]]
+    assert _steady(at, at[:0], departure, variance).tolist() == at.tolist()
+
+
+@pytest.mark.parametrize("frames", [2, 15, 40])
+@pytest.mark.parametrize("sigma", [1.0, 4.0])
+def test_a_pixel_could_be_constant_by_the_chance_of_its_likeliest_code(frames: int, sigma: float) -> None:
+    """Each frame after the first repeats a code of probability 1/√(2πσ²); drift may have 1 % of the variance."""
+    chance = (2 * np.pi * sigma**2) ** (-0.5 * (frames - 1))
+    typical = np.full((1, 1), sigma**2)
+    for part, drift, could in ((1.01, 0.0099, True), (0.99, 0.0099, False), (1.01, 0.0101, False)):
+        found = _constant(typical, drift * sigma**2, frames, part * chance)
+        assert bool(found.could.all()) is could
+        assert found.limit == pytest.approx(1.02 * drift * sigma**2 + 1e-4)
+
+
+def test_noise_below_rounding_has_the_variance_of_rounding() -> None:
+    """Of σ = 0.01 DN a code may always repeat: 1/√(2π/12) is above 1, and no chance is below 1."""
+    assert not _constant(np.full((1, 1), 1e-4), 0.0, 1000, 0.999).could.any()

@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 from simulated_scenes import pairs, prepared, scene, shoot
 
-from noiseflow.patches.pairings.frames.motion import frame_shift, with_neighbours
+from noiseflow.patches.pairings.frames.motion import frame_shift, sample_rows, with_neighbours
 from noiseflow.simulate.scenes import render
 
 SIZE = (256, 384)
@@ -103,3 +103,11 @@ def test_a_shift_is_measured_in_pixels_whatever_offset_and_gain_go_with_it() -> 
     # χ² of two degrees: 0.1 % is above 13.8.
     assert none.chi2 < 13.8
     assert none.part < 0.01
+
+
+@pytest.mark.parametrize("height", [3, 4, 5, 17, 65, 66, 67, 68, 1000])
+def test_up_to_64_rows_are_sampled_evenly_from_the_second_to_the_last_but_one(height: int) -> None:
+    rows = sample_rows(height)
+    assert (rows[0], rows[-1], len(rows)) == (1, height - 2, min(64, height - 2))
+    steps = np.diff(rows)
+    assert not len(steps) or steps.max() - steps.min() <= 1

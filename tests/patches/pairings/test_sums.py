@@ -220,3 +220,14 @@ def test_noise_that_falls_is_of_full_pixels_but_not_where_something_moves(moves:
     motion = Motion(foliage[0] & moves, False, 0.1, (), 0.0, 1.0)
     found = _saturating(sums, signal, motion)  # type: ignore[arg-type]
     assert (found is None) == moves
+
+
+@pytest.mark.parametrize(("width", "found"), [(0.3, False), (3.0, True)])
+def test_noise_that_rounding_takes_away_is_not_of_full_pixels(width: float, found: bool) -> None:
+    """At a σ of 0.3 DN codes vary by 0.25 DN² between two codes and by 0.09 at one; full pixels lose more."""
+    signal = np.linspace(0.5, 0.0, 400).reshape(1, 20, 20)
+    codes = np.rint(signal[..., None] + np.random.default_rng(0).normal(0, width, (1, 20, 20, 2000)))
+    variance = codes.var(-1) * np.where((signal < 0.1) & found, 0.2, 1.0)
+    sums = SimpleNamespace(variance=variance, saturated=np.zeros(signal.shape, bool))
+    motion = Motion(np.zeros((20, 20), bool), False, 0.0, (), 0.0, 1.0)
+    assert (_saturating(sums, 1 - signal, motion) is not None) == found  # type: ignore[arg-type]

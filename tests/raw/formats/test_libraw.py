@@ -1,13 +1,17 @@
 import gc
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rawpy
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.formats.libraw import _said
+from noiseflow.raw.formats.libraw import _cfa, _said
+from noiseflow.raw.formats.tags.carried import _matrix_of_libraw
 from noiseflow.raw.formats.tags.metadata import ISO_SATURATED, Metadata
+from noiseflow.raw.patterns import CELLS
 from noiseflow.raw.reading import read_raw
 
 
@@ -75,3 +79,28 @@ def test_what_libraw_found_counts_before_the_tags_but_for_an_iso_beyond_16_bits(
 ) -> None:
     said = _said(Path("a.dng"), tags, iso=found[0], exposure_s=found[1])
     assert (said["iso"], said["exposure_s"]) == expected
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (0, 1), (1, 0), (2, 3), (3, 2), (5, 4)])
+def test_the_array_is_that_of_the_first_visible_pixel_of_a_cell_of_36(rows: int, columns: int) -> None:
+    """A DNG gives its array at its active area, which LibRaw's margins need not meet."""
+    cell = np.array(list(CELLS["xtrans"])).reshape(6, 6)
+    page = SimpleNamespace(pattern="X", cfa=CELLS["xtrans"], levels=SimpleNamespace(area=(7, 4, 90, 90)))
+    raw = SimpleNamespace(sizes=SimpleNamespace(top_margin=7 + rows, left_margin=4 + columns))
+    found = _cfa(raw, Path("a.dng"), page)  # type: ignore[arg-type]
+    assert found == "".join(np.roll(cell, (-rows, -columns), (0, 1)).ravel())
+
+
+@pytest.mark.parametrize(
+    "matrix", [np.array([[0.8, -0.1234, 0.1], [0.0, 1.25, -0.3], [0.05, 0.1, 0.61]]), np.zeros((3, 3))]
+)
+def test_a_colour_matrix_is_carried_in_ten_thousandths(matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the illuminant D65, for which LibRaw's matrices are; without one, nothing is."""
+    raw = SimpleNamespace(rgb_xyz_matrix=np.concatenate([matrix, np.ones((1, 3))]))
+    monkeypatch.setattr(rawpy, "imread", lambda _: nullcontext(raw))
+    found = {code: values for code, _, values in _matrix_of_libraw(Path("a.arw"))}
+    if not matrix.any():
+        assert not found
+        return
+    assert [top / bottom for top, bottom in found[0xC621]] == matrix.ravel().tolist()
+    assert found[0xC65A] == [21]

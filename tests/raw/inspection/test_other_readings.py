@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.inspection.other_readings import doubt_of_sides, other_order_is_smoother
+from noiseflow.raw.inspection.other_readings import _near_multiple, doubt_of_sides, other_order_is_smoother
 from noiseflow.raw.packed_bits import PACKINGS
 from noiseflow.raw.reading import read_raw
 from noiseflow.raw.settings import RawSettings
@@ -167,3 +167,44 @@ def test_a_chessboard_does_not_doubt_its_sides(shape: tuple[int, int], field: in
     noise = np.random.default_rng(field).normal(100, 5, shape)
     frame = np.rint((columns // field + rows // field) % 2 * 600 + noise).astype(np.uint16)
     assert not doubt_of_sides(Path("a.raw"), frame)
+
+
+@pytest.mark.parametrize(
+    ("lag", "near"),
+    [
+        (50, False),
+        (51, False),
+        (98, False),
+        (99, True),
+        (100, True),
+        (101, True),
+        (102, False),
+        (199, True),
+        (1, False),
+    ],
+)
+def test_a_multiple_of_the_width_is_one_to_within_two_percent(lag: int, near: bool) -> None:
+    assert _near_multiple(lag, 100) is near
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_colours_of_a_cell_of_36_are_compared_with_their_own(tmp_path: Path, order: str) -> None:
+    """Every second pixel differs by half of the range; every sixth, of the same colour, by the noise alone."""
+    rng = np.random.default_rng(0)
+    cell = rng.permutation(np.linspace(2000, 60000, 36)).reshape(6, 6)
+    frame = np.rint(np.tile(cell, (20, 30)) + rng.normal(0, 30, (120, 180))).astype(np.uint16)
+    (tmp_path / "a.raw").write_bytes(frame.astype(f"{order}u2").tobytes())
+    settings = said(cfa="xtrans", size=(180, 120), white=65535.0, dtype="<u2")
+    if order == "<":
+        assert np.array_equal(read_raw(tmp_path / "a.raw", settings).mosaic, frame)
+        return
+    with pytest.raises(RawError, match="two bytes of each pixel exchanged; give --dtype '>u2'"):
+        read_raw(tmp_path / "a.raw", settings)
+
+
+def test_a_frame_without_known_colours_is_looked_at_too(tmp_path: Path) -> None:
+    frame = codes(SCENES["waves"])
+    (tmp_path / "a.raw").write_bytes(frame.astype(">u2").tobytes())
+    settings = RawSettings(size=SHAPE[::-1], white=1023.0, black=(64.0,))
+    with pytest.raises(RawError, match="two bytes of each pixel exchanged"):
+        read_raw(tmp_path / "a.raw", settings)

@@ -32,6 +32,12 @@ BATCH = 256
 WIDE = 5
 """Side in pixels of the squares over which the clean signal is averaged."""
 
+ROUGH, OWN = 0.1, 4.0
+"""Pixels count if their clean signal differs from the average by at most this fraction of it, or so many σ of noise.
+
+Between a dark and a bright side of an edge, the average is a signal that neither has.
+"""
+
 CELLS = 256
 """Number of signal cells from black to white."""
 
@@ -93,8 +99,10 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tenso
     observed = None if cond.observed is None else cond.observed[some]
     # A clean signal estimated from other frames is noisy itself, most where the frame is noisy too.  Without the
     # averaging, dark pixels that happen to lie above black would seem to have shot noise.
-    clean = functional.avg_pool2d(cond.clean[some], WIDE, 1, WIDE // 2, count_include_pad=False)
+    own = cond.clean[some]
+    clean = functional.avg_pool2d(own, WIDE, 1, WIDE // 2, count_include_pad=False)
     cond = Resolved(clean, cond.iso[some], cond.camera[some], observed)
+    cond = replace(cond, observed=_smooth(head, cond, own))
     noise, band = noise[some], numbered(bands[some])[1]
     knot = (cond.iso.log()[:, None] - head.log_isos.to(noise.dtype)).abs().argmin(1)
     seen = _lit(head, cond)
@@ -106,8 +114,8 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tenso
     for each in range(FOLDS):
         for owner in range(cameras):
             for place in range(isos):
-                own = (cond.camera == owner) & (knot == place)
-                train = own & (fold != each)
+                both = (cond.camera == owner) & (knot == place)
+                train = both & (fold != each)
                 if bool(seen[train].any()):
                     cells = _cells(head, noise, lit, train)
                     straight[owner, place], trial[owner, place] = (
@@ -132,6 +140,14 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tenso
             if bool(own.any()):
                 _set(bent, head, owner, place, _fitted(_cells(head, noise, cond, own), bends=True))
     return ChosenBend(bent, f"non-linear response: {worth}")
+
+
+def _smooth(head: ShotReadScale, cond: Resolved, clean: Tensor) -> Tensor:
+    """Mask of observed pixels whose own clean signal is about the averaged one, as it is not at edges."""
+    beta1, beta2 = head.betas(cond)
+    sigma = (beta1 * cond.clean).clamp(min=0).add(beta2).sqrt()
+    smooth = (clean - cond.clean).abs() <= torch.maximum(ROUGH * cond.clean, OWN * sigma)
+    return smooth if cond.observed is None else smooth & cond.observed
 
 
 def _lit(head: ShotReadScale, cond: Resolved) -> Tensor:

@@ -191,7 +191,7 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Res
     """
     observed = cond.observed
     most = max(1, MOST_VALUES // codes[0].numel())
-    codes, levels = codes[:most], Levels(levels.black[:most], levels.white[:most], _first(levels.spread, most))
+    codes, levels = codes[:most], levels.first(most)
     cond = Resolved(cond.clean[:most], cond.iso[:most], cond.camera[:most])
     cells = levels.cells(codes, cond.clean)
     before = tails.kurtosis.clone()
@@ -210,7 +210,3 @@ def start_tails_on_codes(flow: Flow, tails: CubicTails, codes: Tensor, cond: Res
             gains = torch.stack([(score - scores[0])[rows].sum() for score in scores])
             best = int(gains.argmax())
             tails.kurtosis[camera, knot] = EXCESSES[best] if float(gains[best]) > 0.5 * SURE**2 else 0.0
-
-
-def _first(values: Tensor | None, most: int) -> Tensor | None:
-    return None if values is None else values[:most]

@@ -1,0 +1,60 @@
+"""What the noise of training patches shows that no sensor makes: signs of what was done to the codes, or of the light.
+
+Each module has a function that yields a sentence for what it finds; `said_of_noise` asks them all.
+"""
+
+from collections.abc import Collection
+
+from noiseflow.fit.residue.gain_by_place import gain_by_place
+from noiseflow.fit.residue.light_of_rows import light_of_rows
+from noiseflow.fit.residue.lossy_blocks import lossy_blocks
+from noiseflow.fit.residue.relative_noise import relative_noise
+from noiseflow.fit.residue.small_shifts import small_shifts
+from noiseflow.models.adc_levels import Levels
+from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.patches.store.patches import PatchBatch
+
+__all__ = ["MOST_VALUES", "said_of_noise"]
+
+MOST_VALUES = 1_000_000
+"""Values that are looked at, which know a gain of a quarter of the frame to 0.3 %."""
+
+
+def said_of_noise(
+    batch: PatchBatch, statistics: NoiseStatistics, straight: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Say what the noise of patches shows of a processing after the converter, or of the light.
+
+    Parameters
+    ----------
+    batch : PatchBatch
+        Training patches, best in whole bands of sensor rows.
+    statistics : NoiseStatistics
+        Of all training patches.
+    straight : collection of str
+        Cameras whose variance over the light is not known to bend.
+
+    Returns
+    -------
+    dict of str to list of str
+        Camera → one sentence for each finding.
+    """
+    few = _first(batch, max(1, MOST_VALUES // batch.noise[0].numel()))
+    found: dict[str, list[str]] = {}
+    for noise in relative_noise(few, statistics):
+        own = few.table["camera"] == statistics.cameras.index(noise.camera)
+        codes = Levels.of(few.table[own]).codes(few.noise[own], few.clean[own]).float().numpy()
+        said = [
+            *gain_by_place(noise, straight=noise.camera in straight),
+            *light_of_rows(noise),
+            *small_shifts(noise),
+            *lossy_blocks(codes, noise.place[:, 1:]),
+        ]
+        found[noise.camera] = [f"camera {noise.camera!r}: {text}" for text in said]
+    return found
+
+
+def _first(batch: PatchBatch, count: int) -> PatchBatch:
+    observed = None if batch.observed is None else batch.observed[:count]
+    noise, clean, iso, camera = (each[:count] for each in (batch.noise, batch.clean, batch.iso, batch.camera))
+    return PatchBatch(noise, clean, iso, camera, batch.table[:count], observed)
