@@ -253,9 +253,9 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     yield f"on {machine['processors']:.0f} processors; load {machine['load']:.1f} at the start (it slows both)."
     yield "*Decode* is `rawpy` alone on all processors, *ingest* the command `noiseflow ingest`; both run in fresh"
     yield f"processes, start included, by turns; the median of {TIMES} runs counts. The target is 0.8 of the decode."
-    yield "The next ratio is that of the times that processors were busy in all processes of either side; it hangs less"
-    yield "on other work. An ingest ends when its store is on the disk, and decoding writes nothing: the last column is"
-    yield "the part of the ingest's time that plain writes of as many bytes take in the same place, by one process.\n"
+    yield "The next ratio compares the processor time of all processes of either side; it depends less on other work."
+    yield "An ingest ends when its store is on the disk, and decoding writes nothing: the last column is the fraction"
+    yield "of the ingest's time that one process needs to write as many bytes to the same place.\n"
     rows = [
         [label, *(f"{found[key]:.{digits}f}" for key, digits in INGEST_COLUMNS.items())]
         for label, found in figures.items()
@@ -276,8 +276,8 @@ def page(command: str, figures: Mapping[str, Mapping[str, float]]) -> Iterator[s
     yield "Peak of one process, MiB; the target is less than 477.\n"
     yield table(["files, pairing", "peak"], [[name, f"{mib:.0f}"] for name, mib in figures["peak"].items()])
     yield "## Reading\n"
-    yield f"Shuffled batches of {BATCH} patches of 4×32×32, from the page cache, one process; 20,000 patches/s are"
-    yield "asked.\n"
+    yield f"Shuffled batches of {BATCH} patches of 4×32×32, from the page cache, one process; the target is 20,000"
+    yield "patches/s.\n"
     yield table(
         ["store", "patches/s", "first time, with checksums", "`numpy.memmap` of the same bytes", "ratio"],
         [
@@ -294,8 +294,8 @@ def memory_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     if fresh:
         shares = " and ".join(f"{part:.2f} ({label.split(', none')[0]})" for label, part in fresh.items())
         yield "A virtual machine may give free memory back to its host, and wait for it when it is written to again."
-        yield f"Plain writes alone of as much, {REST_S:.0f} s after memory was last freed, take of the ingest's time"
-        yield f"{shares}; decoding writes to the same memory again and again.\n"
+        yield f"Writing as many bytes alone, {REST_S:.0f} s after memory was last freed, takes {shares}"
+        yield "of the ingest's time; decoding writes to the same memory again and again.\n"
 
 
 def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
@@ -303,15 +303,15 @@ def step_words(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     steps = {label.removeprefix("steps, "): found for label, found in figures.items() if label.startswith("steps")}
     yield "## Where the time goes\n"
     start = " and ".join(f"{ms:.0f} ms for {label}" for label, ms in figures["start"].items())
-    yield "Milliseconds of processor time for one frame, step by step, each alone. A process starts in"
-    yield f"{start}. Decoding has one such process more"
-    yield "than there are processors; those of an ingest are copies of the first.\n"
+    yield "Milliseconds of processor time for one frame, each step measured alone. A process takes"
+    yield f"{start} to start. Decoding starts one process"
+    yield "more than there are processors; those of an ingest are copies of the first.\n"
     names = list(next(iter(steps.values())))
     yield table(["step", *steps], [[name, *(f"{found[name]:.1f}" for found in steps.values())] for name in names])
-    yield "Without pairing a frame costs the steps from *read* to *write to their place*; *read* is LibRaw's decode and"
-    yield "the tags, or of a plain DNG its bytes. A burst's frames are kept until their mean is known, and cut then."
-    yield "With no more than a bare sum of the frames, and with the tests that make the pairs sound (static or not,"
-    yield "drift, flicker, defects), that comes to these parts of the decode's speed:\n"
+    yield "Without pairing, a frame takes the steps from *read* to *write to their place*. *Read* is LibRaw's decode"
+    yield "and the tags, or the bytes of a plain DNG. The frames of a burst are kept until their mean is known, and"
+    yield "then cut. These steps limit a burst to the following fractions of the speed of decoding, with only a sum of"
+    yield "the frames, and with the checks of the pairs (static or not, drift, flicker, defects):\n"
     bound = []
     for label, found in steps.items():
         once = sum(found[name] for name in ("read", "BLAKE3 of the file", "keep the frame"))

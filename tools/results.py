@@ -130,9 +130,9 @@ def emva(work: Path, data: Path) -> Iterator[str]:
     dark = float(nlf.log_beta2.exp().sqrt()) * span
     yield f"\n## {EMVA}: gain, read noise and rows"
     yield from table(
-        ("maximum likelihood of `nlf`", "fitted", "measured (EMVA)", "difference"),
+        ("maximum likelihood of `nlf`", "fitted", "by `calibrate`", "difference"),
         ("conversion gain K, DN/e⁻", f"{gain:.4f}", "0.2801", f"{gain / 0.2801 - 1:+.2%}"),
-        ("dark σ, DN", f"{dark:.4f}", "3.0740", f"{dark / 3.074 - 1:+.2%}"),
+        ("dark σ, DN", f"{dark:.4f}", "3.0732", f"{dark / 3.0732 - 1:+.2%}"),
     )
     yield from apart
     yield "\nVariance of the means of dark rows divided by that of independent pixels, in the differences of the set's"

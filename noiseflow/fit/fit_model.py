@@ -15,11 +15,12 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
-from noiseflow.fit.contradictions import beyond_models, contradictions, levels_of
+from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
 from noiseflow.fit.residue import said_of_noise
+from noiseflow.fit.residue.beyond_models import beyond_models
 from noiseflow.fit.safeguards import (
     Notes,
     best_start,

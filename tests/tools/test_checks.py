@@ -141,6 +141,8 @@ def test_tests_of_a_fault_are_those_that_enter_its_block(tmp_path: Path) -> None
     mapped = read_reach(tmp_path / "reach.txt")
     mutant = fault_at(file, "0.5 + LEVEL / 2))", "0))")
     assert likely_tests(mutant, mapped, []) == ["tests/models/test_a.py::c", "tests/models/test_a.py::b"]
+    # The quickest first, as long as their seconds allow.
+    assert likely_tests(mutant, mapped, [], 0.14) == ["tests/models/test_a.py::c"]
     infinite = fault_at(file, "0.5 + LEVEL / 2)\n    # Imported", "0")
     assert likely_tests(infinite, mapped, []) == ["tests/models/test_a.py::e"]
     near = f"{near_tests(file)[0]}::a"

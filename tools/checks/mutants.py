@@ -22,7 +22,7 @@ import pytest
 
 from tools.benching.page import put_between, table
 from tools.checks.faults import ROOMS, ROOT, Mutant, drawn, equivalents, written
-from tools.checks.planting import Collected, Tests, fate, likely_tests, near_tests
+from tools.checks.planting import MOST_SECONDS, Collected, Tests, fate, likely_tests, near_tests
 from tools.checks.reach import read_reach
 
 PAGE = ROOT / "docs" / "develop.md"
@@ -51,6 +51,9 @@ def summary(fates: Counter[tuple[str, str]], survivors: list[str], said: str) ->
 @click.option("--written", "by_hand", is_flag=True, help="The faults written by hand, not drawn ones.")
 @click.option("--at", "places", multiple=True, metavar="FILE:LINE", help="Of these, only the ones there.")
 @click.option("--seconds", type=float, default=900.0, show_default=True, help="Longest run of the tests of one.")
+@click.option(
+    "--most", type=float, default=MOST_SECONDS, show_default=True, help="Seconds of tests, by the map, of one."
+)
 @click.option("--reach", type=click.Path(path_type=Path), help="File of tools.checks.reach.")
 @click.option("--whole", is_flag=True, help="The slow tests too; else those of the quick set.")
 @click.option("--list", "only_list", is_flag=True, help="Print the faults and their tests, and run nothing.")
@@ -63,6 +66,7 @@ def main(
     by_hand: bool,
     places: tuple[str, ...],
     seconds: float,
+    most: float,
     reach: Path | None,
     whole: bool,
     only_list: bool,
@@ -89,7 +93,7 @@ def main(
     def run_all(tests: Tests) -> None:
         for mutant in mutants:
             began, by = time.monotonic(), [struck.get(_key(mutant), "")]
-            became = "equivalent" if by[0] else fate(mutant, tests, reached, seconds, by.append)
+            became = "equivalent" if by[0] else fate(mutant, tests, reached, seconds, by.append, most)
             fates[mutant.file.split("/")[1], became] += 1
             if became == "SURVIVES":
                 survivors.append(f"`{mutant.file}`: `{mutant.old}` → `{mutant.new}`".replace("\n", " "))

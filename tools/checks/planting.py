@@ -31,7 +31,7 @@ MOST_OF_ONE = 30.0
 """Seconds of processor time that a test may take with a fault."""
 
 MOST_TESTS, MOST_SECONDS = 400, 30.0
-"""Of the tests that enter a block, how many are run, and for how long by the map."""
+"""Of the tests that enter a block, how many are run, and for how many seconds by the map where nothing is said."""
 
 Tests = dict[str, pytest.Item]
 
@@ -53,7 +53,7 @@ def near_tests(file: str) -> list[str]:
     return [str(test.relative_to(ROOT)) for test in near or tests]
 
 
-def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> list[str]:
+def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None, most: float = MOST_SECONDS) -> list[str]:
     """Tests that enter the block of a fault, or its file outside functions: of its room first, the quickest first.
 
     Without a map, those of `near_tests` and its own examples; of a map that is older than a test, that test too.
@@ -66,6 +66,8 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
         Tests of each block.
     known : sequence of str, optional
         All tests that there are; without them files stand for their tests.
+    most : float
+        Seconds of tests that are chosen, by the map, which counts a fixture of a file with its first test.
     """
     name = block_at((ROOT / mutant.file).read_text("utf-8"), mutant.line)
     tests = reach.get(f"{mutant.file}:{name}" if name else mutant.file, [])
@@ -78,7 +80,7 @@ def likely_tests(mutant: Mutant, reach: Reach, known: Sequence[str] | None) -> l
     chosen = [test for file in files for test in known if test.split("::")[0] == file and test not in mapped]
     near, spent = set(files), 0.0
     for seconds, test in sorted(tests, key=lambda each: (each[1].split("::")[0] not in near, each)):
-        if len(chosen) < MOST_TESTS and spent + seconds <= MOST_SECONDS:
+        if len(chosen) < MOST_TESTS and spent + seconds <= most:
             chosen.append(test)
             spent += seconds
     # Tests of a file in a row: its fixtures are made once, and not again where they stand already.
@@ -149,7 +151,14 @@ def _set_everywhere(holder: Any, name: str, value: Any) -> None:
                 setattr(module, name, value)
 
 
-def fate(mutant: Mutant, tests: Tests, reach: Reach, seconds: float, tell: Callable[[str], None]) -> str:
+def fate(
+    mutant: Mutant,
+    tests: Tests,
+    reach: Reach,
+    seconds: float,
+    tell: Callable[[str], None],
+    most: float = MOST_SECONDS,
+) -> str:
     """What the tests say of a fault: found, SURVIVES, undecided where they took too long, or not planted.
 
     Parameters
@@ -164,8 +173,10 @@ def fate(mutant: Mutant, tests: Tests, reach: Reach, seconds: float, tell: Calla
         Longest time of the tests.
     tell : callable
         Takes the name of the test that found it, or why it was not planted.
+    most : float
+        As in `likely_tests`.
     """
-    chosen = [tests[name] for name in likely_tests(mutant, reach, list(tests)) if name in tests]
+    chosen = [tests[name] for name in likely_tests(mutant, reach, list(tests), most) if name in tests]
     if not chosen:
         tell("no test")
         return "SURVIVES"

@@ -98,7 +98,7 @@ class StructureMetric(Metric):
         survey = setup.survey
         groups, (planes, self.height, self.width) = survey.groups, survey.patch_shape
         self.reach = min(LARGEST_LAG, self.height - 1, self.width - 1)
-        self.lags = [(dy, dx) for dy, dx in LAGS if dy < self.height - 1 and abs(dx) < self.width - 1]
+        self.lags = lags_within(self.height, self.width)
         sources = setup.sources
         # Mean products of pixels per lag; the first is lag 0, the variance.
         self.products = {name: np.zeros((1 + len(self.lags), groups)) for name in sources}
@@ -249,6 +249,11 @@ class StructureMetric(Metric):
         if best == 0 or not better.above(0) or misfit[best].sum() > MATCH * misfit[0].sum():
             return None
         return ", ".join(names[plane] for plane in orders[best])
+
+
+def lags_within(height: int, width: int) -> list[tuple[int, int]]:
+    """Return the `LAGS` with two rows and two columns of pairs or more in a patch of this height and width."""
+    return [(dy, dx) for dy, dx in LAGS if dy < height - 1 and abs(dx) < width - 1]
 
 
 def _over_deviations(sums: NDArray[np.float64], a: int, b: int, patches: NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ from noiseflow.fit.residue.gain_by_place import gain_by_place
 from noiseflow.fit.residue.light_of_rows import light_of_rows
 from noiseflow.fit.residue.lossy_blocks import lossy_blocks
 from noiseflow.fit.residue.relative_noise import relative_noise
+from noiseflow.fit.residue.small_shifts import small_shifts
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.patches.store.patches import PatchBatch
@@ -46,6 +47,7 @@ def said_of_noise(
         said = [
             *gain_by_place(noise, straight=noise.camera in straight),
             *light_of_rows(noise),
+            *small_shifts(noise),
             *lossy_blocks(codes, noise.place[:, 1:]),
         ]
         found[noise.camera] = [f"camera {noise.camera!r}: {text}" for text in said]

@@ -45,6 +45,13 @@ def read(path: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     return rows_of_others(path, {"a": SHA}, "test")
 
 
+@pytest.mark.parametrize("name", ["fingerprint", "samples_sha256"])
+@pytest.mark.parametrize("digits", [63, 65])
+def test_a_sha_256_has_64_digits(tmp_path: Path, name: str, digits: int) -> None:
+    with pytest.raises(DataError, match=f"{name}: expected"):
+        read(tmp_path / "results.json", {**ROW, name: "0" * digits})
+
+
 @pytest.mark.parametrize("name", ROW)
 def test_odd_values_are_refused_or_shown(tmp_path: Path, name: str) -> None:
     for value in ODD:

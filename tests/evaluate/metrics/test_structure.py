@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from noiseflow.evaluate.metrics.structure import (
-    LAGS,
     StructureMetric,
     frequencies_of,
+    lags_within,
     normalised,
     power_of,
     radial,
@@ -23,7 +23,7 @@ def metric(height: int, width: int) -> StructureMetric:
     made = object.__new__(StructureMetric)
     made.height, made.width = height, width
     made.reach = min(6, height - 1, width - 1)
-    made.lags = [(dy, dx) for dy, dx in LAGS if dy < height - 1 and abs(dx) < width - 1]
+    made.lags = lags_within(height, width)
     return made
 
 
@@ -31,6 +31,23 @@ def noise(height: int, width: int, count: int = 3) -> torch.Tensor:
     made = torch.randn(count, 2, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     made = made + 0.5 * made.roll(1, 3)
     return made - made.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "lags"),
+    [
+        (1, 9, []),
+        (2, 2, []),
+        (2, 3, [(0, 1)]),
+        (3, 2, [(1, 0)]),
+        (2, 4, [(0, 1), (0, 2)]),
+        (3, 3, [(0, 1), (1, 0), (1, 1), (1, -1)]),
+        (4, 3, [(0, 1), (1, 0), (1, 1), (1, -1), (2, 0)]),
+        (9, 9, [(0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0)]),
+    ],
+)
+def test_lags_leave_two_pairs_of_rows_and_columns(height: int, width: int, lags: list[tuple[int, int]]) -> None:
+    assert lags_within(height, width) == lags
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -93,6 +110,14 @@ def test_rings_are_means_over_frequencies_of_a_distance_without_the_axes(height:
     expected = [np.mean(ring) if ring else 0.0 for ring in rings[1:]]
     assert radial(power, width) == pytest.approx(expected)
     assert radial(np.ones((height, width // 2 + 1)), width)[-1] == 1.0
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 8), (8, 1), (2, 2), (3, 9)])
+def test_rings_of_the_smallest_patches_are_as_many_as_half_of_the_shorter_side(height: int, width: int) -> None:
+    """A patch of one row or column has no frequency off the axes, and no power there."""
+    found = radial(np.ones((height, width // 2 + 1)), width)
+    assert found.shape == (max(min(height, width) // 2, 1),)
+    assert found.tolist() == [float(min(height, width) > 1)] * len(found)
 
 
 def test_frequencies_end_at_a_half() -> None:

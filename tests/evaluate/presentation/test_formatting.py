@@ -1,11 +1,13 @@
 """Numbers in words at the edges where their form changes."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from noiseflow.core.text import counted
 from noiseflow.evaluate.metrics.moments import Beyond
+from noiseflow.evaluate.presentation.distribution import _beside_floor
 from noiseflow.evaluate.presentation.formatting import (
     cell_labels,
     cell_name,
@@ -18,6 +20,7 @@ from noiseflow.evaluate.presentation.formatting import (
     times,
 )
 from noiseflow.evaluate.presentation.moments import _log_ratio, _numbers, _of_bin
+from noiseflow.evaluate.statistics.divergence import Divergence
 from noiseflow.evaluate.statistics.intervals import Interval
 
 
@@ -100,10 +103,25 @@ def test_names_that_cannot_be_shown_are_numbered_apart() -> None:
     assert found["a" * 62].endswith("(2)")
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (Interval(0.0123456, None, None, None, 1), "0.012346"),
+        (Interval(0.0123456, 0.001, 0.0103456, 0.0143456, 9), "0.0123 ± 0.0020"),
+        (Interval(0.001, 0.001, -0.001, 0.003, 9), "0.0010 (0.0000 to 0.0030)"),
+    ],
+)
+def test_a_divergence_stands_beside_its_floor_and_is_never_below_zero(value: Interval, words: str) -> None:
+    assert _beside_floor(Divergence(0.0021, 0.003, {"m": value})) == {"data": "floor 0.0021", "m": words}
+    assert _beside_floor(Divergence(None, None, {})) == {"data": "–"}
+
+
 def test_tails_are_compared_by_logs_of_counts_and_told_as_one_pixel_in_so_many() -> None:
     parts = {"data": Interval(1e-4, None, None, None, 1), "m": Interval(0.0, None, None, None, 1)}
     each = Beyond(4.0, {"data": 40, "m": 0}, parts, {})
     assert _log_ratio(each, "m") == pytest.approx(math.log(0.5 / 40))
+    # No pixel counts as half of one on either side.
+    assert _log_ratio(replace(each, pixels={"data": 0, "m": 40}), "m") == pytest.approx(math.log(40 / 0.5))
     assert _numbers(each, "m") == "1 pixel in 10,000 is beyond 4 σ in the data, no pixel in the samples"
     bin_ = _of_bin(2.0, 0.1)
     assert bin_.numbers == pytest.approx((2.0, 0.1, 1.804, 2.196))

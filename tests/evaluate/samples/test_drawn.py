@@ -15,10 +15,10 @@ from torch import Tensor
 from noiseflow.cli import main
 from noiseflow.core.errors import ModelError
 from noiseflow.evaluate import Evaluation, evaluate
-from noiseflow.evaluate.samples.drawn import read_samples
+from noiseflow.evaluate.samples.drawn import DrawnSamples, read_samples
 from noiseflow.evaluate.samples.task import write_clean_patches
 from noiseflow.flows.conditions import Conditions
-from noiseflow.models.model import NoiseModel
+from noiseflow.models.model import ModelSpec, NoiseModel
 from noiseflow.patches.store.store import PatchStore
 
 DENSITY = {"nll", "nll_codes", "calibration"}
@@ -178,6 +178,16 @@ def test_what_was_drawn_for_other_signals_is_refused(workshop: Any, tmp_path: Pa
     np.save(folder / "noise.npy", noise)
     with pytest.raises(ModelError, match=r"samples \[7\] contain NaN or infinite values"):
         evaluate({"s": read_samples(folder, other, "test")}, other)
+
+
+@pytest.mark.parametrize("rows", [[0], [3], [9], [2, 9], [2, 3]])
+def test_rows_between_and_beyond_those_that_were_drawn_are_refused(rows: list[int]) -> None:
+    samples = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
+    model = DrawnSamples(ModelSpec("samples", "mono"), Path("s.npy"), "noise", samples, np.array([2, 5]))
+    clean = torch.zeros(2, 1, 2, 2)
+    assert np.array_equal(model.samples_of(np.array([5, 2]), clean, np.zeros(2)), samples[::-1])
+    with pytest.raises(ModelError, match=r"s\.npy: has no samples for some of these patches"):
+        model.samples_of(np.array(rows), clean[: len(rows)], np.zeros(len(rows)))
 
 
 @pytest.mark.parametrize(
