@@ -46,7 +46,7 @@ NEAR = 0.1
 SPOILT = "Gain and read noise of a fit are those of a mean over the frame, wrong at most places"
 """What it means for a fit."""
 
-LEAST_SHOT = 0.3
+LEAST_SHOT = 0.1
 """Smallest part of the variance of a place, as a root mean square, that is photon noise: less tells of no gain."""
 
 SQUARE_VARIANCE = 2.0
