@@ -218,7 +218,7 @@ def _fit(
     for text in looked:
         notes.warn(text)
     check_neighbours(some_patches, store.cameras, notes)
-    said = said_of_noise(some_patches, statistics, straight=set(store.cameras) - bends.keys())
+    said = said_of_noise(some_patches, statistics, set(store.cameras) - bends.keys(), tails=spec.model not in BASELINES)
     for name in store.cameras:
         # What is found in the noise bends its variance too.
         for text in said.get(name) or bends.get(name, []):

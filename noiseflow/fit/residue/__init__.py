@@ -6,6 +6,7 @@ Each module has a function that yields a sentence for what it finds; `said_of_no
 from collections.abc import Collection
 
 from noiseflow.fit.residue.gain_by_place import gain_by_place
+from noiseflow.fit.residue.jumping_pixels import jumping_pixels
 from noiseflow.fit.residue.light_of_rows import light_of_rows
 from noiseflow.fit.residue.lossy_blocks import lossy_blocks
 from noiseflow.fit.residue.relative_noise import relative_noise
@@ -21,7 +22,7 @@ MOST_VALUES = 1_000_000
 
 
 def said_of_noise(
-    batch: PatchBatch, statistics: NoiseStatistics, straight: Collection[str] = ()
+    batch: PatchBatch, statistics: NoiseStatistics, straight: Collection[str] = (), *, tails: bool = True
 ) -> dict[str, list[str]]:
     """Say what the noise of patches shows of a processing after the converter, or of the light.
 
@@ -33,6 +34,8 @@ def said_of_noise(
         Of all training patches.
     straight : collection of str
         Cameras whose variance over the light is not known to bend.
+    tails : bool
+        Whether the model to be fitted knows tails, so that pixels that jump need no word.
 
     Returns
     -------
@@ -48,6 +51,7 @@ def said_of_noise(
             *gain_by_place(noise, straight=noise.camera in straight),
             *light_of_rows(noise),
             *small_shifts(noise),
+            *(() if tails else jumping_pixels(noise)),
             *lossy_blocks(codes, noise.place[:, 1:]),
         ]
         found[noise.camera] = [f"camera {noise.camera!r}: {text}" for text in said]
