@@ -4,6 +4,10 @@ Each module has a function that yields a sentence for what it finds; `said_of_no
 """
 
 from collections.abc import Collection
+from dataclasses import replace
+
+from noiseflow.fit.batches import conditions_of
+from noiseflow.fit.objective_choice import away_from_the_clip
 
 # Modules, not functions: a function of the same name would hide its module.
 from noiseflow.fit.residue import (
@@ -46,6 +50,8 @@ def said_of_noise(
         Camera → one sentence for each finding.
     """
     few = _first(batch, max(1, MOST_VALUES // batch.noise[0].numel()))
+    # Clipped noise has another mean and variance than that of its light, at whatever place.
+    few = replace(few, observed=away_from_the_clip(few, conditions_of(few)).observed)
     found: dict[str, list[str]] = {}
     for noise in relative_noise.relative_noise(few, statistics):
         own = few.table["camera"] == statistics.cameras.index(noise.camera)
