@@ -15,11 +15,12 @@ from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
-from noiseflow.fit.contradictions import beyond_models, contradictions, levels_of
+from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
 from noiseflow.fit.residue import said_of_noise
+from noiseflow.fit.residue.beyond_models import beyond_models
 from noiseflow.fit.safeguards import (
     Notes,
     best_start,
@@ -217,7 +218,7 @@ def _fit(
     for text in looked:
         notes.warn(text)
     check_neighbours(some_patches, store.cameras, notes)
-    said = said_of_noise(some_patches, statistics, straight=set(store.cameras) - bends.keys())
+    said = said_of_noise(some_patches, statistics, set(store.cameras) - bends.keys(), tails=spec.model not in BASELINES)
     for name in store.cameras:
         # What is found in the noise bends its variance too.
         for text in said.get(name) or bends.get(name, []):
@@ -333,7 +334,12 @@ def _start(
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]
-        refine_start_on_codes(model, *codes_of(store.read(some)))
+        batch = store.read(some)
+        codes, cond, levels = codes_of(batch)
+        if (batch.table["clean_variance"] > 0).any():
+            # The mean of other frames lies above a signal at which they clip: neither mean nor variance is known there.
+            cond = away_from_the_clip(batch, cond)
+        refine_start_on_codes(model, codes, cond, levels)
 
 
 def _record(

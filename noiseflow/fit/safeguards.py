@@ -38,6 +38,10 @@ ALIKE = 3.0
 ALONE, FAR, FEWEST = 0.1, 4, 20_000
 """Correlation of neighbouring pixels that is reported, beyond that of pixels `FAR` apart; the fewest values for it."""
 
+DARK, FADES = 0.25, 0.5
+"""Quantile of the patches' light up to which they are dark; a correlation that is less than this part there is not
+that of a filter."""
+
 
 @dataclass
 class Notes:
@@ -156,23 +160,24 @@ def check_neighbours(batch: PatchBatch, cameras: Sequence[str], notes: Notes) ->
     if min(batch.noise.shape[2:]) < 4 * FAR:
         return
     noise = batch.noise if batch.observed is None else batch.noise * batch.observed
+    light = batch.clean.mean((1, 2, 3))
     for camera, iso in sorted({*zip(batch.camera.tolist(), batch.iso.tolist(), strict=True)}):
-        own = noise[(batch.camera == camera) & (batch.iso == iso)].double()
-        power = float(own.square().mean())
-        if not power > 0 or own.numel() < FEWEST:
+        chosen = (batch.camera == camera) & (batch.iso == iso)
+        own = noise[chosen].double()
+        if own.numel() < FEWEST:
             continue
-        rows, columns = (
-            float((each[..., 1:] * each[..., :-1]).mean() - (each[..., FAR:] * each[..., :-FAR]).mean()) / power
-            for each in (own, own.mT)
-        )
-        planes = 0.0
-        if own.shape[1] == 4:
-            # Two planes share the offsets of their rows, or of their columns.
-            pairs = [(own[:, a], own[:, b]) for a, b in ((0, 1), (2, 3))]
-            pairs += [(own[:, a].mT, own[:, b].mT) for a, b in ((0, 2), (1, 3))]
-            shared = [float((a * b).mean() - (a[..., FAR:] * b[..., :-FAR]).mean()) / power for a, b in pairs]
-            planes = sum(shared) / len(shared)
+        rows, columns, planes = _correlations(own)
         if max(rows, columns, planes) > ALONE:
+            dark = own[light[chosen] <= light[chosen].quantile(DARK)]
+            in_dark = max(_correlations(dark))
+            if dark.numel() >= FEWEST and in_dark < FADES * max(rows, columns, planes):
+                notes.warn(
+                    f"camera {cameras[camera]!r}, ISO {iso:g}: the noise of neighbouring pixels is correlated in the "
+                    f"light ({max(rows, columns, planes):.2f}), and less in the dark ({in_dark:.2f}): the scene moves "
+                    "(leaves, water), or its light changes (a lamp under a rolling shutter, reflections). The gain "
+                    "comes out too large. Use a still scene and steady light"
+                )
+                continue
             factor = (1 + 2 * max(rows, 0.0)) * (1 + 2 * max(columns, 0.0)) * (1 + 4 * max(planes, 0.0))
             notes.warn(
                 f"camera {cameras[camera]!r}, ISO {iso:g}: the noise of neighbouring pixels is correlated ({rows:.2f} "
@@ -180,6 +185,25 @@ def check_neighbours(batch: PatchBatch, cameras: Sequence[str], notes: Notes) ->
                 "denoised, resized, demosaiced or compressed? Then gain and read variance are too small for the pixels "
                 f"of a sensor ({factor:.2g} times, if they were filtered). Use frames as the sensor gave them"
             )
+
+
+def _correlations(noise: Tensor) -> tuple[float, float, float]:
+    """Correlation of neighbours along rows, along columns, and between planes, beyond that of pixels `FAR` apart."""
+    power = float(noise.square().mean())
+    if not power > 0:
+        return 0.0, 0.0, 0.0
+    rows, columns = (
+        float((each[..., 1:] * each[..., :-1]).mean() - (each[..., FAR:] * each[..., :-FAR]).mean()) / power
+        for each in (noise, noise.mT)
+    )
+    planes = 0.0
+    if noise.shape[1] == 4:
+        # Two planes share the offsets of their rows, or of their columns.
+        pairs = [(noise[:, a], noise[:, b]) for a, b in ((0, 1), (2, 3))]
+        pairs += [(noise[:, a].mT, noise[:, b].mT) for a, b in ((0, 2), (1, 3))]
+        shared = [float((a * b).mean() - (a[..., FAR:] * b[..., :-FAR]).mean()) / power for a, b in pairs]
+        planes = sum(shared) / len(shared)
+    return rows, columns, planes
 
 
 def best_start(

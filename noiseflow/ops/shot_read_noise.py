@@ -22,6 +22,7 @@ __all__ = [
     "read_share",
     "shot_moments",
     "variance_of",
+    "with_memory",
 ]
 
 FLOOR = 0.1
@@ -41,6 +42,10 @@ SOURCE = Source(
         "scale_backward": f"const float *of_z[B, C, H, W], const float *of_logs[B, C], const float *z[B, C, H, W], "
         f"{SIGNAL}, float *of_x[B, C, H, W]?, float *of_beta1[B, C, 1, 1], float *of_beta2[B, C, 1, 1], "
         "long rows=B * C, long pixels=H * W, long threads",
+        "remember": "const float *x[B, C, H, W], const float *clean[B, C, H, W], const float *variance[B, C, H, W], "
+        "const float *offsets[B, C, H, W]?, const float *gains[B, C, H, W]?, const float *terms[B, 5], "
+        "float *to[B, C, H, W], float least, float most_traps, long latent, "
+        "long batch=B, long planes=C, long pixels=H * W, long threads",
     },
     {"FLOOR": FLOOR},
 )
@@ -146,6 +151,74 @@ def _multiply_by_kernel(kernels: Kernels, *given: Tensor) -> Tensor:
     return x
 
 
+def _with_memory(
+    x: Tensor,
+    clean: Tensor,
+    variance: Tensor,
+    offsets: Tensor | None,
+    gains: Tensor | None,
+    terms: Tensor,
+    least: float,
+    most_traps: float,
+    latent: bool,
+) -> Tensor:
+    """Noise of a frame of a sequence: independent N(0, 1) numbers x, scaled to what a fixed pattern leaves, plus it.
+
+    n = x·√(s² − τ − a − b·y²) + offset(p) + gain(p)·y + o + g·y  for a signal y ≥ 0.  If pattern and telegraph pixels
+    would leave less than their bounds say, the pattern is made weaker.
+
+    Parameters
+    ----------
+    x, clean, variance : Tensor, shape (B, C, H, W)
+        Numbers x; clean signal y; variance s² of the noise of a single frame.
+    offsets, gains : Tensor, shape (B, C, H, W), optional
+        Fixed pattern of each pixel.
+    terms : Tensor, shape (B, 5)
+        Variances a and b of the pattern within s², mean variance τ of telegraph pixels, and the offset o and gain g of
+        the whole frame.
+    least : float
+        Smallest share of s² that pattern and telegraph pixels leave.
+    most_traps : float
+        Largest share of s² that τ takes.
+    latent : bool
+        Whether to divide the result by s.
+    """
+    dark, lit, traps, offset, gain = terms[:, :, None, None, None].unbind(1)
+    light = clean.clamp(min=0)
+    jumping = torch.maximum(variance - traps, (1 - most_traps) * variance)
+    most, taken = jumping - least * variance, dark + lit * light.square()
+    pattern = torch.zeros_like(x)
+    if offsets is not None:
+        pattern = pattern + offsets
+    if gains is not None:
+        pattern = pattern + gains * light
+    weaker = torch.where(taken > most, (most / taken).clamp(max=1).sqrt(), 1.0)
+    noise = x * (jumping - torch.minimum(taken, most)).sqrt() + pattern * weaker + offset + gain * light
+    return noise * variance.rsqrt() if latent else noise
+
+
+def _with_memory_by_kernel(
+    kernels: Kernels,
+    x: Tensor,
+    clean: Tensor,
+    variance: Tensor,
+    offsets: Tensor | None,
+    gains: Tensor | None,
+    terms: Tensor,
+    least: float,
+    most_traps: float,
+    latent: bool,
+) -> Tensor:
+    x, clean, variance, terms = contiguous(x, clean, variance, terms)
+    maps = {"offsets": offsets, "gains": gains}
+    given = {name: each if each is None else contiguous(each)[0] for name, each in maps.items()}
+    to = torch.empty_like(x)
+    bounds = {"least": least, "most_traps": most_traps, "latent": int(latent)}
+    kernels("remember", x=x, clean=clean, variance=variance, **given, terms=terms, to=to, **bounds)
+    return to
+
+
 net_inputs = Operation(_net_inputs, _net_inputs_by_kernel, SOURCE, lambda clean, *_: {}, differentiable=False)
 divide_by_std = Operation(_divide_by_std, _divide_by_kernel, SOURCE, per_pixel, constant=("clean",))
 multiply_by_std = Operation(_multiply_by_std, _multiply_by_kernel, SOURCE, per_pixel, differentiable=False)
+with_memory = Operation(_with_memory, _with_memory_by_kernel, SOURCE, per_pixel, differentiable=False)

@@ -13,7 +13,8 @@ from builders import gaussian_store
 
 from noiseflow.core.errors import DataError, FitWarning
 from noiseflow.fit import FitSettings, fit, spec_for
-from noiseflow.fit.contradictions import Levels, beyond_models, contradictions
+from noiseflow.fit.contradictions import Levels, contradictions
+from noiseflow.fit.residue.beyond_models import beyond_models
 from noiseflow.fit.safeguards import Notes, best_start, check_light, check_neighbours
 from noiseflow.models import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -85,6 +86,11 @@ def test_a_response_that_bends_is_said_where_nothing_else_is() -> None:
     assert said is not None
     assert int(said[1]) == pytest.approx(50, abs=3)
     assert 400 + 4200 < int(said[2]) < 400 + 5000
+    # A part that grows with the square of the light; the gain is that at black, 1 DN/e⁻, to three of its errors.
+    (text,) = doubts(statistics(line + (0.02 * SIGNAL) ** 2, SIGNAL))
+    said = re.search(r"grows with the square of the light, over a gain of ([\d.]+) DN/e⁻", text)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(1, abs=0.05)
     # A curve that loses a tenth of its slope towards the end bends by less than is said.
     assert doubts(statistics((1 - 0.1 * SIGNAL) * line, SIGNAL)) == []
     # With a black level that is too low the levels are said alone.
@@ -267,3 +273,17 @@ def test_filtered_frames_are_said(kind: str, along: tuple[int, ...] | None, said
     seen = torch.rand(batch.noise.shape, generator=torch.Generator().manual_seed(0)) < 0.1
     check_neighbours(replace(batch, noise=torch.where(seen, 0.0, 1e3), observed=seen), ("One",), notes)
     assert len(notes.said) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("leaves", "correlated in the light (0."), ("all", "were the frames denoised")]
+)
+def test_what_moves_in_the_light_is_no_filter(kind: str, said: str) -> None:
+    """Leaves in the wind made K 1.25 for 0.8, and the words were that the frames had been denoised."""
+    batch, _ = batch_of(2, "plain")
+    shared = batch.noise.roll(1, -1) + batch.noise.roll(1, -2)
+    lit = batch.clean > 0.1 if kind == "leaves" else torch.tensor(True)
+    notes = Notes(aloud=False)
+    check_neighbours(replace(batch, noise=batch.noise + torch.where(lit, 0.5, 0.0) * shared), ("One",), notes)
+    (words,) = notes.said
+    assert said in words

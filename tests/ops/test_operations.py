@@ -87,6 +87,14 @@ def chain(draw: Maker) -> tuple[Any, ...]:
     return draw(B, C, H, W), nets, bounds, mixes, False, *signal(draw), False
 
 
+def remembering(draw: Maker) -> tuple[Any, ...]:
+    """A pattern of 0.1 to 1.1 of the variance in the dark, so that its bound holds for some of the pixels."""
+    clean, variance = 0.3 * draw(B, C, H, W) + 0.2, 1 + 0.5 * draw(B, C, H, W).tanh()
+    terms = torch.cat([positive(draw, B, 2) / 3, positive(draw, B, 1), draw(B, 2)], 1)
+    maps = 0.3 * draw(B, C, H, W), 0.3 * draw(B, C, H, W)
+    return draw(B, C, H, W), clean, variance, *maps, terms, 1e-3, 0.5, True
+
+
 def keyed(draw: Maker) -> tuple[Any, ...]:
     """From a column on that is not the first of four, and a frame whose number fills its word."""
     frames = torch.tensor([0, 7, 2**32 - 1], dtype=torch.float64)
@@ -97,6 +105,7 @@ EXAMPLES: dict[str, Callable[[Maker], tuple[Any, ...]]] = {
     "net_inputs": signal,
     "divide_by_std": lambda draw: (draw(B, C, H, W), *signal(draw)),
     "multiply_by_std": lambda draw: (draw(B, C, H, W), *signal(draw)),
+    "with_memory": remembering,
     "line_sums": lines,
     "whiten_lines": lambda draw: (*lines(draw)[:4], positive(draw, B), *lines(draw)[4:]),
     "add_lines": lambda draw: (*lines(draw)[:4], draw(B, 2, 1, H, 1), *lines(draw)[4:]),

@@ -39,8 +39,8 @@ def fit_video(
     """Add noise that is correlated between frames to the noise model in RUN.
 
     FRAMES is a folder of raw frames of one static scene, or a file with many frames; give flats and darks
-    together. The parts are dark_pattern, response_pattern, black_drift, light_flicker, telegraph and
-    conditional_flow; a part is kept if it increases the likelihood of held-out frames.
+    together. The parts are dark_pattern, response_pattern, black_drift, light_flicker, telegraph, block_flow
+    and conditional_flow; a part is kept if it increases the likelihood of held-out frames.
 
     \b
     noiseflow fit-video run/ darks/ flats/ --scene flat --out video/

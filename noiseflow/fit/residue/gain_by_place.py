@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,9 @@ NEAR = 0.1
 
 SPOILT = "Gain and read noise of a fit are those of a mean over the frame, wrong at most places"
 """What it means for a fit."""
+
+LEAST_SHOT = 0.1
+"""Smallest part of the variance of a place, as a root mean square, that is photon noise: less tells of no gain."""
 
 SQUARE_VARIANCE = 2.0
 """Variance of the square of a standard normal value."""
@@ -170,7 +174,7 @@ def _places(noise: RelativeNoise, square: NDArray[np.float32]) -> _Places:
     shape = (len(square), -1, height // tile, tile, width // tile, tile)
     square, seen, shot, light = (each.reshape(shape) for each in (square, noise.seen, noise.shot, noise.light))
 
-    def summed(weight: NDArray[np.float32], values: NDArray[np.float32]) -> Array:
+    def summed(weight: NDArray[Any], values: NDArray[Any]) -> Array:
         found: Array = np.einsum("bcitju,bcitju->bij", weight, values).astype(np.float64)
         return found
 
@@ -179,13 +183,14 @@ def _places(noise: RelativeNoise, square: NDArray[np.float32]) -> _Places:
         summed(shot, np.where(seen, 2 - shot, 0)),
         summed(shot, shot),
         summed(shot * shot, light * light),
+        summed(seen, np.ones_like(seen)),
     ]
     corner = np.broadcast_to(noise.place[:, None, None], (*parts[0].shape, 3)).copy()
     corner[..., 1] += tile * np.arange(corner.shape[1])[:, None]
     corner[..., 2] += tile * np.arange(corner.shape[2])
     place, number = np.unique(corner.reshape(-1, 3), axis=0, return_inverse=True)
-    over, gain, power, light = (np.bincount(number.ravel(), each.ravel()) for each in parts)
-    have = power > 0
+    over, gain, power, light, count = (np.bincount(number.ravel(), each.ravel()) for each in parts)
+    have = power > LEAST_SHOT**2 * count
     middle = ((place[:, 1:] + tile / 2) / (place[:, 1:].max(0) + tile))[have]
     # Frames have noise in common with the mean of the others: of two frames it is the same.
     chance = SQUARE_VARIANCE * (1 + float(noise.clean_variance.mean()))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.models.closed_form.variance_line import fit_line
+from noiseflow.models.closed_form.variance_line import fit_line, line_errors
 from noiseflow.models.noise_statistics import NoiseStatistics, local_mean, signal_bins
 from noiseflow.patches.store.patches import PatchBatch
 
@@ -19,6 +19,9 @@ BINS, LEAST = 256, 400
 
 TINY = 1e-24
 """Least variance: noise with a σ of 10⁻¹² of full scale."""
+
+SURE = 3.0
+"""Standard errors that are taken off the gain."""
 
 RARE = 16.0
 """Squares of relative noise count up to this: a pixel hit by a particle, or that jumps, is no noise of its place."""
@@ -41,7 +44,7 @@ class RelativeNoise:
     light : ndarray of float32, shape (B, C, h, w)
         Clean signal above black, over the same root mean square.
     shot : ndarray of float32, shape (B, C, h, w)
-        Share of photon noise in the variance, from 0 to 1.
+        Least share of photon noise in the variance, from 0 to 1.
     bend : ndarray of float32, shape (B, C, h, w)
         Mean square of the noise over its straight line.
     clean_variance : ndarray of float32, shape (B,)
@@ -98,10 +101,12 @@ def relative_noise(batch: PatchBatch, statistics: NoiseStatistics) -> Iterator[R
     for group in sorted({*zip(camera.tolist(), iso.tolist(), strict=True)}):
         own = (camera == group[0]) & (iso == group[1])
         index = statistics.isos.index(float(batch.iso.numpy()[own][0]))
-        beta1, beta2 = fit_line(statistics.of(group[0], index)).tolist()
-        lit = beta1 * light[own].clamp(min=0).float().numpy()
-        line[own] = lit + beta2
-        shot[own] = lit / line[own]
+        cells = statistics.of(group[0], index)
+        betas = fit_line(cells)
+        lit = light[own].clamp(min=0).float().numpy()
+        line[own] = float(betas[0]) * lit + float(betas[1])
+        # At least so much of the variance is photon noise: light of one level does not tell it from read noise.
+        shot[own] = max(float(betas[0] - SURE * line_errors(betas, cells)[0]), 0.0) * lit / line[own]
         for plane in range(noise.shape[1]):
             sigma[own, plane] = _sigma_at(light[own, plane].numpy(), noise[own, plane], seen[own, plane])
     relative = (noise / sigma, batch.clean.float().numpy() / sigma, shot, sigma**2 / line)

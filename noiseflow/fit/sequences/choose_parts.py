@@ -10,7 +10,7 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.sequences.fit_parts import LatentTiles, fit_parts, latent_tiles, start_part
 from noiseflow.fit.sequences.innovations import try_innovations, with_innovations
 from noiseflow.fit.sequences.part_trials import Trial, choose, gain_of, gain_per_tile
-from noiseflow.fit.sequences.tiles import LEAST_FRAMES, SequenceTiles
+from noiseflow.fit.sequences.tiles import DARK, LEAST_FRAMES, SequenceTiles
 from noiseflow.models.model import NoiseModel, build
 from noiseflow.models.temporal.frame_latent import as_frame_model
 from noiseflow.models.temporal.part import InnovationPart, PixelPart
@@ -62,7 +62,7 @@ def fit_temporal(
     """Fit a model of noise in time around a model of single frames.
 
     Every other tile is used to fit, the other tiles to choose the parts, by the rule of `part_trials.choose`.  Last,
-    an `InnovationPart`, which models what the other parts leave, is tried; it is kept if its held-out gain exceeds
+    each `InnovationPart`, which models what the other parts leave, is tried; it is kept if its held-out gain exceeds
     three standard errors.
 
     Parameters
@@ -108,7 +108,7 @@ def fit_temporal(
         fit_parts(found, fitted, FINAL)
         return found
 
-    last = [name for name in able if issubclass(PARTS[name], InnovationPart)]
+    last = [name for name in PARTS if name in able and issubclass(PARTS[name], InnovationPart)]
     able = [name for name in able if name not in last]
     if parts is not None:
         model = with_parts(able, None)
@@ -151,9 +151,6 @@ def _able(sequences: Sequence[SequenceTiles], parts: Sequence[str] | None) -> tu
         notes.extend(f"{name}: not fitted to darks" for name in lit if parts is None)
     return names, notes
 
-
-DARK = 0.01
-"""Largest normalised signal of a sequence of darks."""
 
 OF_LIGHT = "response_pattern", "light_flicker"
 """Parts that are proportional to the signal."""

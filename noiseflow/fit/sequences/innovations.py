@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from noiseflow.core.errors import DataError
+from noiseflow.fit.sequences.distant_frames import has_pattern
 from noiseflow.fit.sequences.fit_parts import LatentTiles
 from noiseflow.fit.sequences.part_trials import JUMPING, LEAST, SURE, Build, Trial, gain_of, gain_per_tile
 from noiseflow.fit.sequences.tiles import LEAST_FRAMES
 from noiseflow.models.model import build
 from noiseflow.models.temporal.part import InnovationPart, PixelPart
+from noiseflow.models.temporal.registry import PARTS
 from noiseflow.models.temporal.sequence_density import LatentDensity
 from noiseflow.models.temporal.temporal_noise import PATTERN, TemporalNoise, temporal_spec
 
@@ -34,8 +36,8 @@ def try_innovations(
     """Add an innovation part to a model if its gain on held-out tiles is significant.
 
     The part is tried with and without telegraph pixels, which may have imitated it.  Then other parts are removed if
-    held-out tiles do not lose significantly without them.  A pattern that is significantly present (`_there`) is never
-    removed: a distribution given the last frames can imitate it in part, but means of many frames would be
+    held-out tiles do not lose significantly without them.  A pattern that is significantly present (`has_pattern`) is
+    never removed: a distribution given the last frames can imitate it in part, but means of many frames would be
     wrong.
 
     Parameters
@@ -60,36 +62,32 @@ def try_innovations(
     def difference(one: TemporalNoise, other: TemporalNoise) -> tuple[float, float]:
         return gain_of(gain_per_tile(one, held_out) - gain_per_tile(other, held_out), held_out)
 
-    bases = [model]
+    def refitted(names: Sequence[str], start: TemporalNoise) -> TemporalNoise:
+        """The named parts and the law, fitted one after the other."""
+        laws = [each for each in PARTS if each in names and issubclass(PARTS[each], InnovationPart)]
+        found = with_parts([each for each in names if each not in laws], start)
+        for law in laws:
+            found = with_innovations(found, law, data)
+        return found
+
+    tried = [with_innovations(model, name, data)]
     if model.telegraph is not None:
-        bases.append(with_parts([each for each in model.parts if each != JUMPING], model))
-    tried = [with_innovations(base, name, data) for base in bases]
+        tried.append(refitted([*(each for each in model.parts if each != JUMPING), name], model))
     candidate = max(tried, key=lambda each: difference(each, model)[0])
     gain, error = difference(candidate, model)
     if gain <= max(LEAST, SURE * error):
         return model, Trial(name, gain, error, kept=False)
-    patterned = _there(held_out)
+    patterned = has_pattern(held_out)
     for part in [each for each in candidate.parts if each != name]:
         if patterned and isinstance(candidate.parts[part], PixelPart):
             continue
-        others = [each for each in candidate.parts if each not in (part, name)]
-        without = with_innovations(with_parts(others, candidate), name, data)
+        without = refitted([each for each in candidate.parts if each != part], candidate)
         lost, uncertain = difference(candidate, without)
         left, left_error = difference(without, model)
         # Also require that the remaining gain is significant: small losses may add up.
         if lost <= max(LEAST, SURE * uncertain) and left > max(LEAST, SURE * left_error):
             candidate, gain, error = without, left, left_error
     return candidate, Trial(name, gain, error, kept=True)
-
-
-def _there(held_out: Sequence[LatentTiles]) -> bool:
-    """Whether frames far apart share a pattern: the means of the first and last third correlate significantly."""
-    products = []
-    for tiles in held_out:
-        third = max(1, tiles.z.shape[1] // 3)
-        products.append((tiles.z[:, :third].mean(1) * tiles.z[:, -third:].mean(1)).double().flatten(1).mean(1))
-    each = torch.cat(products)
-    return len(each) > 1 and float(each.mean()) > SURE * float(each.std()) / math.sqrt(len(each))
 
 
 def with_innovations(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> TemporalNoise:
@@ -118,37 +116,46 @@ def with_innovations(model: TemporalNoise, name: str, data: Sequence[LatentTiles
     for each, part in model.parts.items():
         made.parts[each].load_state_dict(part.state_dict())
     made.requires_grad_(False)
-    _fit(made, data)
+    _fit(made, name, data)
     return made
 
 
 @torch.no_grad()
-def innovations(model: TemporalNoise, tiles: LatentTiles) -> Tensor:
-    """Innovations of tiles, shape (B, T, C, h, w): what the other parts leave of each frame, given earlier frames.
+def innovations(model: TemporalNoise, name: str, tiles: LatentTiles) -> Tensor:
+    """What the other parts leave of each frame of tiles, given earlier frames, as coefficients of a law.
 
     Parameters
     ----------
     model : TemporalNoise
         A model with an `InnovationPart`.
+    name : str
+        Name of this part.
     tiles : LatentTiles
         The tiles.
+
+    Returns
+    -------
+    Tensor, shape (B, T, C, h, w)
+        Innovations of the pixels, or of blocks for a law of blocks.
     """
     density = LatentDensity(model, tiles.cond)
     found = []
     for z in tiles.z.unbind(1):
         density.step(z, tiles.cond, tiles.sigma)
-        assert density.innovation is not None
-        found.append(density.innovation)
+        given = density.laws[name].given
+        assert given is not None
+        found.append(given)
     return torch.stack(found, 1)
 
 
-def _fit(model: TemporalNoise, data: Sequence[LatentTiles]) -> None:
-    """Maximise the likelihood of the innovations of tiles over the parameters of the model's innovation part."""
-    part = model.innovation_part
-    assert part is not None
-    share = MOST_VALUES // len(data)
+def _fit(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> None:
+    """Maximise the likelihood of the innovations of tiles over the parameters of one of the model's laws."""
+    part = model.parts[name]
+    assert isinstance(part, InnovationPart)
+    # Tiles of a law of blocks have few coefficients: it gets them all.
+    share = MOST_VALUES // len(data) if part.of_pixels else sum(len(tiles.z) * tiles.dims for tiles in data)
     some = [tiles.of(max(1, min(len(tiles.z), share // tiles.dims))) for tiles in data]
-    values = [innovations(model, tiles) for tiles in some]
+    values = [innovations(model, name, tiles) for tiles in some]
     dims = sum(w.numel() for w in values)
     part.requires_grad_(True)
     parameters = list(part.parameters())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from noiseflow.core.progress import Progress
+from noiseflow.fit.sequences.distant_frames import keeps_averages
 from noiseflow.fit.sequences.fit_parts import LatentTiles, gains
 from noiseflow.models.temporal.part import PixelPart
 from noiseflow.models.temporal.registry import PARTS
@@ -91,7 +92,9 @@ def choose(
 
     Telegraph pixels are tried last.  A mixture of levels can describe any noise that is not normal, such as codes with
     less than one bit of noise, and would imitate a pattern.  So their gain on shuffled frames, where jumps
-    have no order, is subtracted.  Parts that they make superfluous are removed.
+    have no order, is subtracted, at least one must be expected in the tiles, and they must not take so much of the
+    pattern that frames far apart share less than they do in the data (`keeps_averages`).  Parts that they make
+    superfluous are removed.
 
     Parameters
     ----------
@@ -156,6 +159,7 @@ def _with_jumps(state: _State, with_parts: Build, held_out: Sequence[LatentTiles
     in_order = step - (gain_per_tile(candidate, mixed) - gain_per_tile(state.model, mixed))
     ordered = gain_of(in_order, held_out)
     worth = trial.gain > LEAST and _sure(step, trial.gain, trial.error)
+    worth = worth and _some_jump(candidate, held_out) and keeps_averages(candidate, state.model, held_out)
     if not (worth and ordered[0] > LEAST and _sure(in_order, *ordered)):
         return replace(state, trials=(*state.trials, trial))
     trials = (*state.trials, replace(trial, kept=True))
@@ -170,6 +174,14 @@ def _with_jumps(state: _State, with_parts: Build, held_out: Sequence[LatentTiles
         dropped = tuple(replace(each, kept=each.kept and each.part != name) for each in state.trials)
         state = _State(without, values, dropped)
     return state
+
+
+@torch.no_grad()
+def _some_jump(model: TemporalNoise, held_out: Sequence[LatentTiles]) -> bool:
+    """Whether telegraph pixels are expected in the tiles; the variance of one in a billion may serve to fit another."""
+    assert model.telegraph is not None
+    counts = [model.telegraph.fraction(tiles.cond) * tiles.z.shape[2] for tiles in held_out]
+    return float(torch.cat(counts).sum()) >= 1
 
 
 def _shuffled(tiles: LatentTiles) -> LatentTiles:

@@ -12,6 +12,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 
 __all__ = [
+    "DARK",
     "LEAST_FRAMES",
     "MOST_TILES",
     "SCENES",
@@ -36,6 +37,9 @@ SIDE = 32
 
 MOST_TILES = 64
 """Default of the largest number of tiles per frame, which are evenly spread."""
+
+DARK = 0.01
+"""Largest normalised signal of a sequence of darks."""
 
 BEND = 2
 """Degree of the polynomial surface, in row and column, that is fitted to a flat scene."""
@@ -142,8 +146,9 @@ def tiles_of(
     iso, camera, source
         As in `SequenceTiles`.
     scene : str
-        ``"flat"``: the clean signal is a surface of degree 2 fitted to the mean frame; ``"static"``: it is the mean
-        frame itself, and the noise is scaled by √(T/(T − 1)); ``"known"``: it is `clean`.
+        ``"flat"``: the clean signal is a surface of degree 2 fitted to the mean frame, in light plus an offset of each
+        tile; ``"static"``: it is the mean frame itself, and the noise is scaled by √(T/(T − 1)); ``"known"``: it is
+        `clean`.
     clean : ndarray, shape (C, H, W), optional
         Clean signal of a known scene, normalised.
     side, most : int
@@ -224,7 +229,11 @@ def _places(shape: Sequence[int], side: int, most: int) -> Tensor:
 
 
 def _surface(mean: Tensor, places: Tensor) -> Tensor:
-    """Fit a surface of degree `BEND` to the tiles (B, C, h, w) of each plane by least squares; same shape."""
+    """Fit a surface of degree `BEND` to the tiles (B, C, h, w) of each plane by least squares; same shape.
+
+    In light, each tile's mean is then made that of the frame: shading that no such surface follows would look like a
+    fixed pattern.  In the dark it is one.
+    """
     height, width = mean.shape[2:]
     y = (places[:, 0, None, None] + torch.arange(height)[:, None]).double().expand(-1, height, width)
     x = (places[:, 1, None, None] + torch.arange(width)).double().expand(-1, height, width)
@@ -234,4 +243,6 @@ def _surface(mean: Tensor, places: Tensor) -> Tensor:
     values = mean.transpose(0, 1).flatten(1).T
     weights = torch.linalg.lstsq(design, values).solution
     surface: Tensor = (design @ weights).T.reshape(mean.shape[1], len(mean), height, width).transpose(0, 1)
+    if float(mean.mean()) > DARK:
+        surface = surface + (mean - surface).mean((2, 3), keepdim=True)
     return surface

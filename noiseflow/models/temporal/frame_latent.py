@@ -13,7 +13,7 @@ from noiseflow.models.flow.flow_model import FlowModel
 from noiseflow.models.model import NoiseModel
 from noiseflow.ops.random.sampling import Source
 
-__all__ = ["Base", "FrameModel", "as_frame_model", "sigma_of", "with_base"]
+__all__ = ["Base", "FrameModel", "as_frame_model", "sigma_of", "variance_of", "with_base"]
 
 FrameModel = FlowModel | GaussianModel
 """Models whose noise is a function of a standard normal latent, one value for each pixel."""
@@ -25,9 +25,12 @@ class Base(Protocol):
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
         """Latent of the pixels with the clean signal `like`, (B, C, H, W)."""
 
+    def noise(self, cond: Resolved, variance: Tensor, generator: Source = None) -> Tensor:
+        """√variance times the latent, (B, C, H, W)."""
+
 
 class _GaussianWithBase(NoiseModel):
-    """A Gaussian model that samples σ times the latent of a base."""
+    """A Gaussian model that samples the noise of a base."""
 
     def __init__(self, frame: GaussianModel, base: Base) -> None:
         super().__init__(frame.spec)
@@ -37,7 +40,8 @@ class _GaussianWithBase(NoiseModel):
         return self.frame._log_prob(noise, cond)
 
     def _sample(self, cond: Resolved, generator: Source, temperature: float) -> Tensor:
-        return self.base.sample(cond.clean, generator) * (temperature * self.frame.variance(cond).sqrt())
+        noise = self.base.noise(cond, self.frame.variance(cond), generator)
+        return noise if temperature == 1 else temperature * noise
 
 
 def as_frame_model(model: NoiseModel) -> FrameModel:
@@ -60,8 +64,16 @@ def sigma_of(model: FrameModel, cond: Resolved) -> Tensor:
     """Normalised noise σ at each pixel of the frame, (B, C, H, W), under resolved conditions; of a flow, its head's."""
     if isinstance(model, HasSigma):
         return model.approximate_sigma(cond)
-    assert isinstance(model, HasScale)
-    return model.scale_variance(cond).sqrt()
+    return variance_of(model, cond).sqrt()
+
+
+def variance_of(model: FrameModel, cond: Resolved) -> Tensor:
+    """Square of `sigma_of`, (B, C, H, W)."""
+    if isinstance(model, GaussianModel):
+        return model.variance(cond)
+    if isinstance(model, HasScale):
+        return model.scale_variance(cond)
+    return sigma_of(model, cond).square()
 
 
 def with_base(model: FrameModel, base: Base) -> NoiseModel:

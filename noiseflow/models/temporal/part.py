@@ -92,11 +92,27 @@ class InnovationPart(Part):
     """A part that makes the distribution of each pixel's innovation w depend on earlier innovations.
 
     The innovation is the part of a frame that the other parts cannot predict, standardised: N(0, 1) without this
-    part, and N(shift, exp(2·log scale)) with it.  In the first frame, which has no past, it is N(0, 1).
+    part, and N(shift, exp(2·log scale)) with it.  In the first frame, which has no past, it is N(0, 1).  A part may
+    act on orthonormal `coefficients` of the innovations instead of on the pixels.
 
     The innovation of a masked pixel is unknown.  Neighbours and later frames use its expected moments (`moments`)
     instead, so that masks do not bias the variance that is predicted for them.
     """
+
+    of_pixels: ClassVar[bool] = True
+    """Whether the coefficients are the pixels themselves."""
+
+    def coefficients(self, w: Tensor, observed: Tensor | None) -> Tensor:
+        """What the law is of, (B, C, h, w): the innovations w, (B, C, H, W), or orthonormal combinations of them."""
+        return w
+
+    def put_back(self, w: Tensor, change: Tensor, observed: Tensor | None) -> Tensor:
+        """Innovations, (B, C, H, W), whose coefficients differ by `change` from those of w."""
+        return w + change
+
+    def known(self, w: Tensor, observed: Tensor | None) -> Tensor | None:
+        """Which coefficients are known, (B, C, h, w), if `observed` says which pixels are; None if all."""
+        return observed
 
     @abstractmethod
     def law(self, past: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:

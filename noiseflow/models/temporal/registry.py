@@ -12,7 +12,9 @@ PARTS = Registry[type[Part]](
         "black_drift": "noiseflow.models.temporal.black_drift:BlackDrift",
         "light_flicker": "noiseflow.models.temporal.light_flicker:LightFlicker",
         "telegraph": "noiseflow.models.temporal.telegraph:Telegraph",
-        "conditional_flow": "noiseflow.models.temporal.conditional_flow:ConditionalFlow",
+        "block_flow": "noiseflow.models.temporal.innovations.block_flow:BlockFlow",
+        "conditional_flow": "noiseflow.models.temporal.innovations.conditional_flow:ConditionalFlow",
     }
 )
-"""Name in a spec → part; if two parts are equally good, the earlier one is chosen."""
+"""Name in a spec → part; if two parts are equally good, the earlier one is chosen.  Laws of innovations are applied in
+this order, coarse before fine."""

@@ -1,15 +1,13 @@
-"""Adds what a camera remembers to the latents of a frame."""
+"""Adds what a camera remembers to the noise of a frame."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from noiseflow.flows.conditions import Resolved
-from noiseflow.models.temporal.frame_latent import sigma_of
-from noiseflow.models.temporal.part import NormalPart
-from noiseflow.models.temporal.strengths import MOST, share_of_jumping
+from noiseflow.models.temporal.strengths import MOST, MOST_TRAPS
+from noiseflow.ops.shot_read_noise import with_memory
 
 if TYPE_CHECKING:
     from noiseflow.models.temporal.stream import Memory
@@ -19,10 +17,10 @@ __all__ = ["Remembered", "window_of"]
 
 
 class Remembered:
-    """The contribution of the past to the latents of one frame: z = fresh·√rest + (Σ σ_i·u_i + Σ σ_j·x_j + level)/σ.
+    """The contribution of the past to one frame: n = fresh·√(rest·s²) + Σ σ_i·u_i + Σ σ_j·x_j + level.
 
-    This is the sum over `strengths`, computed without an array for each of them, because each σ (normalised or
-    relative to the signal) is one number per element.
+    This is σ of the frame's noise times the latent that `strengths` describes.  Each σ, normalised or relative to the
+    signal, is one number per element, so that `with_memory` needs no array for the strength of each part.
 
     Parameters
     ----------
@@ -41,75 +39,59 @@ class Remembered:
     def __init__(
         self, model: "TemporalNoise", memory: "Memory", cond: Resolved, shared: Tensor, full: Tensor | None
     ) -> None:
-        self.model, self.cond = model, cond
-        dtype = cond.clean.dtype
-
-        def scale(part: NormalPart) -> Tensor:
-            return part.sigma(cond).to(dtype)[:, None, None, None]
-
-        self.own = [
-            (part.of_light, scale(part), whole) for part, whole in zip(model.pixel_parts, memory.maps, strict=True)
-        ]
-        # Offsets and gains common to all pixels of the frame.
-        nothing = cond.clean.new_zeros(len(cond.clean), 1, 1, 1)
-        self.offset = self.gain = nothing
-        for number, part in enumerate(model.frame_parts):
-            amount = scale(part) * shared[:, number, None, None, None].to(cond.clean)
-            if part.of_light:
-                self.gain = self.gain + amount
-            else:
-                self.offset = self.offset + amount
-        self.lit = any(part.of_light for part in (*model.pixel_parts, *model.frame_parts))
+        self.memory, self.cond = memory, cond
+        clean = cond.clean
+        taken = {False: clean.new_zeros(len(clean)), True: clean.new_zeros(len(clean))}
+        of_frame = dict(taken)
+        if not model.adds_pattern:
+            for part in model.pixel_parts:
+                taken[part.of_light] = taken[part.of_light] + part.sigma(cond).square().to(clean)
+        for number, each in enumerate(model.frame_parts):
+            of_frame[each.of_light] = of_frame[each.of_light] + each.sigma(cond).to(clean) * shared[:, number].to(clean)
+        traps = clean.new_zeros(len(clean))
+        if model.telegraph is not None and not model.adds_pattern:
+            traps = model.telegraph.variance(cond).to(clean)
+        self.terms = torch.stack([taken[False], taken[True], traps, of_frame[False], of_frame[True]], 1)
         self.traps = memory.traps
-        self.level = None if full is None or memory.traps is None else memory.traps.level(full).to(dtype)
+        self.level = None if full is None or memory.traps is None else memory.traps.level(full).to(clean.dtype)
 
-    def add_to(self, z: Tensor, clean: Tensor, corner: tuple[int, int]) -> None:
-        """Add the past to the fresh latents z of a window of the frame, in place.
+    def added_to(self, fresh: Tensor, variance: Tensor, corner: tuple[int, int], *, latent: bool) -> Tensor:
+        """Noise of a window of the frame, (B, C, h, w), normalised, or its latents.
 
         Parameters
         ----------
-        z : Tensor, shape (B, C, h, w)
-            Independent N(0, 1) numbers; replaced by the latents of the sequence.
-        clean : Tensor, shape (B, C, h, w)
-            Clean signal of the window, normalised.
+        fresh : Tensor, shape (B, C, h, w)
+            Independent N(0, 1) numbers.
+        variance : Tensor, shape (B, C, h, w)
+            Variance of the frame model's noise.
         corner : tuple of int
             Row and column of the window's first pixel in the frame.
+        latent : bool
+            Whether to divide the noise by the frame model's σ.
         """
-        sigma = sigma_of(self.model.frame, replace(self.cond, clean=clean)).to(z.dtype)
-        light = clean.clamp(min=0) if self.lit else clean
-        past, taken = torch.zeros_like(z), torch.zeros_like(z)
-        for of_light, scale, whole in self.own:
-            strength = scale * light if of_light else scale
-            past.addcmul_(strength.expand_as(z), window_of(whole, z, corner))
-            taken += strength.square()
-        jumping = share_of_jumping(self.model, self.cond, sigma)
-        if self.model.adds_pattern:
-            rest = jumping.expand_as(z).clone()
-        else:
-            rest, past = self._within(taken.div_(sigma.square()), jumping, past)
-        if self.level is not None:
-            place, own = self._traps(z, corner)
-            past[place], rest[place] = self.level[own], jumping.expand_as(z)[place]
-        past += self.offset
-        if self.lit:
-            past.addcmul_(self.gain.expand_as(z), light)
-        z.mul_(rest.sqrt_()).add_(past.div_(sigma))
+        clean, bounds = self.cond.clean, (1 - MOST, MOST_TRAPS, latent)
+        maps = [
+            None if each is None else window_of(each, fresh, corner)
+            for each in (self.memory.offsets, self.memory.gains)
+        ]
+        noise: Tensor = with_memory(fresh, clean, variance, *maps, self.terms, *bounds)
+        if self.level is None:
+            return noise
+        # Telegraph pixels have no fixed pattern; each is a frame of one pixel.
+        place, own = self._traps(fresh, corner)
+        terms = self.terms[place[0]].clone()
+        terms[:, :2] = 0
+        terms[:, 3] += self.level[own]
+        pixels = [each[place][:, None, None, None] for each in (fresh, clean, variance.expand_as(fresh))]
+        noise[place] = with_memory(*pixels, None, None, terms, *bounds)[:, 0, 0, 0]
+        return noise
 
-    def _within(self, taken: Tensor, jumping: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Limit the pattern's share of the variance to its bound; return the remaining variance and the pattern."""
-        least = jumping - (1 - MOST)
-        over = taken > least
-        if bool(over.any()):
-            past = torch.where(over, past * (least / taken).sqrt(), past)
-            taken = torch.minimum(taken, least)
-        return jumping - taken, past
-
-    def _traps(self, z: Tensor, corner: tuple[int, int]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def _traps(self, like: Tensor, corner: tuple[int, int]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Positions of a window's telegraph pixels within the window, and their indices among all telegraph pixels."""
         assert self.traps is not None
         element, plane, row, column = self.traps.place
         row, column = row - corner[0], column - corner[1]
-        own = ((row >= 0) & (row < z.shape[2]) & (column >= 0) & (column < z.shape[3])).nonzero()[:, 0]
+        own = ((row >= 0) & (row < like.shape[2]) & (column >= 0) & (column < like.shape[3])).nonzero()[:, 0]
         return (element[own], plane[own], row[own], column[own]), own
 
 

@@ -12,7 +12,9 @@ from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import checked_conditions
 from noiseflow.models.temporal.frame_latent import sigma_of
+from noiseflow.models.temporal.innovations.law_state import LawState
 from noiseflow.models.temporal.linear_filter import FrameState, PixelState, Prediction
+from noiseflow.models.temporal.part import InnovationPart
 from noiseflow.models.temporal.strengths import Strengths, strengths
 from noiseflow.models.temporal.telegraph import TelegraphFilter
 
@@ -47,9 +49,9 @@ class LatentDensity:
         self.jumps = None if model.telegraph is None else TelegraphFilter(model.telegraph, first)
         self.joint = bool(model.pixel_parts and memory) and self.jumps is None
         self.signals: list[tuple[Tensor, Tensor | None]] = []
-        self.innovation: Tensor | None = None
-        """Innovations of the last frame, (B, C, H, W), for a model with an `InnovationPart`."""
-        self.past: Tensor | None = None
+        self.laws = {
+            name: LawState(part, first) for name, part in model.parts.items() if isinstance(part, InnovationPart)
+        }
         self.scene: tuple[Resolved, Tensor, Strengths] | None = None
         """Conditions and σ of the last frame, with their strengths."""
 
@@ -75,11 +77,11 @@ class LatentDensity:
             self.pixels.update(h, predicted, z, 0, new=False)
             rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
             alone = plain - 0.5 * rest.sum(1)
-            if self.model.innovation_part is None:
+            if not self.laws:
                 return alone
-            return alone + self._innovation_gain((z - predicted.mean) / predicted.variance.sqrt(), cond).sum(1)
-        if self.model.innovation_part is not None:
-            plain = plain + self._innovation_gain(self.frames.alone(*_standardised(predicted, z)), cond).sum(1)
+            return alone + self._gain_of_laws((z - predicted.mean) / predicted.variance.sqrt(), cond)
+        if self.laws:
+            plain = plain + self._gain_of_laws(self.frames.alone(*_standardised(predicted, z)), cond)
         found = self.frames.take_in(predicted, z)
         if not self.joint:
             self.frames.skip_sums()
@@ -104,16 +106,23 @@ class LatentDensity:
         self.signals.append((clean, observed))
         return len(self.signals) - 1, True
 
-    def _innovation_gain(self, w: Tensor, cond: Resolved) -> Tensor:
-        """Gain in log-density of a frame's innovations w from past ones, nats, (B, N); 0 for masked pixels."""
-        part = self.model.innovation_part
-        assert part is not None
-        self.innovation = w.reshape(cond.clean.shape)
-        amount = part.amount(cond)
-        gain = part.gain(self.past, self.innovation, amount).flatten(1)
-        known = part.moments(self.past, self.innovation, amount, cond.observed)
-        self.past = part.remember(self.past, *known)
-        return gain if cond.observed is None else gain * cond.observed.flatten(1)
+    def _gain_of_laws(self, w: Tensor, cond: Resolved) -> Tensor:
+        """Gain in log-density of a frame's innovations w, (B, N), from past ones, nats, (B,)."""
+        fine, of_blocks = self._without_laws(w, cond, of_pixels=False)
+        left, of_pixels = self._without_laws(fine, cond, of_pixels=True)
+        return 0.5 * (w.square() - left.square()).sum(1) + of_blocks.sum(1) + of_pixels.sum(1)
+
+    def _without_laws(self, w: Tensor, cond: Resolved, *, of_pixels: bool) -> tuple[Tensor, Tensor]:
+        """Remove the laws of pixels, or those of blocks, from a frame's innovations w, (B, N).
+
+        Returns what they leave, (B, N), and the log-determinant of each coefficient, nats.
+        """
+        left, found = w.reshape(cond.clean.shape), w.new_zeros(len(w), 1)
+        for law in self.laws.values():
+            if law.part.of_pixels == of_pixels:
+                left, log_det = law.remove(left, cond.observed)
+                found = log_det.flatten(1)
+        return left.flatten(1), found
 
     def _with_jumps(self, z: Tensor, strong: Strengths, cond: Resolved) -> Tensor:
         """Log q(z | past) + N/2·log 2π with telegraph pixels: the shared part is removed first, then pixel by pixel."""
@@ -128,11 +137,13 @@ class LatentDensity:
             z = v
         predicted = self.pixels.predict(h, g[:, :0], strong.rest)
         self.pixels.update(h, predicted, z, 0, new=False)
-        rest = (z - predicted.mean).square() / predicted.variance + predicted.variance.log()
         seen = None if cond.observed is None else cond.observed.flatten(1).double()
-        log_plain = -0.5 * (rest + LOG_2PI)
-        if self.model.innovation_part is not None:
-            log_plain = log_plain + self._innovation_gain((z - predicted.mean) / predicted.variance.sqrt(), cond)
+        sigma = predicted.variance.sqrt()
+        # A telegraph pixel has no law of its own, but what a law predicts of its block is removed from it.
+        w, of_blocks = self._without_laws((z - predicted.mean) / sigma, cond, of_pixels=False)
+        left, of_pixels = self._without_laws(w, cond, of_pixels=True)
+        log_prob, z = log_prob + of_blocks.sum(1), predicted.mean + sigma * w
+        log_plain = of_pixels - 0.5 * (left.square() + LOG_2PI) - sigma.log()
         own = self.jumps.step(z, log_plain, strong.per_sigma, strong.jumping, seen)
         return log_prob + own.sum(1) + 0.5 * LOG_2PI * cond.counts()
 

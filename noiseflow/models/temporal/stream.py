@@ -11,7 +11,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions, Resolved
 from noiseflow.models.model import NoiseModel, checked_conditions
-from noiseflow.models.temporal.frame_latent import with_base
+from noiseflow.models.temporal.frame_latent import variance_of, with_base
 from noiseflow.models.temporal.part import InnovationPart
 from noiseflow.models.temporal.remembered import Remembered, window_of
 from noiseflow.models.temporal.telegraph import CLASSES, Telegraph, amplitudes
@@ -131,16 +131,26 @@ class Memory:
         # Only the shape matters, so store contiguous zeros.
         self.like = torch.zeros_like(like, memory_format=torch.contiguous_format)
         self.shape = like.shape
-        self.maps = [sampling.normal(self.like, source, part.stream) for part in model.pixel_parts]
         cond = checked_conditions(model, Conditions(like, iso, camera))
+        self.offsets, self.gains = (self._pattern(model, cond, source, of_light) for of_light in (False, True))
         memory = [part.memory(cond) for part in model.frame_parts]
         self.phi = torch.stack(memory, 1).to(like) if memory else like.new_zeros(len(like), 0)
         self.shared = self._drawn(source)
         self.traps = None if model.telegraph is None else Traps(model.telegraph, cond, self.like, source)
-        part = model.innovation_part
-        self.innovations = None if part is None else Innovations(part, cond, self.like, self.traps)
+        laws = model.innovation_parts
+        self.innovations = Innovations(laws, cond, self.like, self.traps) if laws else None
         if self.innovations is not None:
             self.innovations.advance(source)
+
+    def _pattern(self, model: "TemporalNoise", cond: Resolved, source: Source, of_light: bool) -> Tensor | None:
+        """Fixed offset of each pixel, normalised, or its gain, (B, C, H, W); None without a part for it."""
+        found: Tensor | None = None
+        for part in model.pixel_parts:
+            if part.of_light == of_light:
+                sigma = part.sigma(cond).to(self.like)[:, None, None, None]
+                drawn = sampling.normal(self.like, source, part.stream) * sigma
+                found = drawn if found is None else found + drawn
+        return found
 
     def advance(self, source: Source) -> None:
         """Advance to the next frame, drawing new numbers from a source."""
@@ -211,42 +221,50 @@ class Innovations:
 
     Parameters
     ----------
-    part : InnovationPart
-        Distribution of the innovations.
+    laws : sequence of InnovationPart
+        Distributions of the innovations, coarse before fine.
     cond : Resolved
         Clean signal, ISO and camera of the first frame.
     like : Tensor, shape (B, C, H, W)
         Tensor with the shape of a frame.
     traps : Traps, optional
-        Telegraph pixels, whose innovations stay N(0, 1).
+        Telegraph pixels, which have no law of their own, only that of their block.
     """
 
-    def __init__(self, part: InnovationPart, cond: Resolved, like: Tensor, traps: Traps | None) -> None:
-        self.part, self.like, self.traps = part, like, traps
-        self.amount = part.amount(cond).to(like)
-        self.past: Tensor | None = None
+    def __init__(self, laws: Sequence[InnovationPart], cond: Resolved, like: Tensor, traps: Traps | None) -> None:
+        self.laws, self.like, self.traps = laws, like, traps
+        self.amounts = [part.amount(cond).to(like) for part in laws]
+        self.pasts: list[Tensor | None] = [None] * len(laws)
         self.now = like
 
     def advance(self, source: Source) -> None:
         """Advance to the next frame, drawing new numbers from a source."""
         w = sampling.normal(self.like, source)
-        if self.past is not None and len(w):
-            plain = w
-            w = torch.cat([self._with_law(w, element) for element in range(len(w))])
-            if self.traps is not None:
-                w[self.traps.place] = plain[self.traps.place]
-        self.past = self.part.remember(self.past, w, w.square())
+        # The fine law acts first, as it is removed last by the density.
+        for number in reversed(range(len(self.laws))):
+            w = self._with_law(w, number)
         self.now = w
 
-    def _with_law(self, fresh: Tensor, element: int) -> Tensor:
-        """Transform independent N(0, 1) numbers to innovations, strip by strip; elements do not affect one another."""
-        assert self.past is not None
-        own, rows = slice(element, element + 1), max(1, STRIP // max(1, fresh[0, :, :1].numel()))
+    def _with_law(self, fresh: Tensor, number: int) -> Tensor:
+        """Apply a law to a frame, which is then added to its past; elements do not affect one another."""
+        part, past = self.laws[number], self.pasts[number]
+        plain = part.coefficients(fresh, None)
+        w = plain
+        if past is not None and len(w):
+            w = torch.cat([self._of_element(plain, past, number, element) for element in range(len(w))])
+            if self.traps is not None and part.of_pixels:
+                w[self.traps.place] = plain[self.traps.place]
+        self.pasts[number] = part.remember(past, w, w.square())
+        return w if part.of_pixels else part.put_back(fresh, w - plain, None)
+
+    def _of_element(self, plain: Tensor, past: Tensor, number: int, element: int) -> Tensor:
+        """Transform independent N(0, 1) coefficients of one element by a law, strip by strip."""
+        own, rows = slice(element, element + 1), max(1, STRIP // max(1, plain[0, :, :1].numel()))
         found = []
-        for start in range(0, fresh.shape[2], rows):
-            shift, log_scale = self.part.law(self.past[own, :, :, start : start + rows], self.amount[own])
-            found.append(shift + log_scale.exp() * fresh[own, :, start : start + rows])
-        return torch.cat(found, 2) if found else fresh[own]
+        for start in range(0, plain.shape[2], rows):
+            shift, log_scale = self.laws[number].law(past[own, :, :, start : start + rows], self.amounts[number][own])
+            found.append(shift + log_scale.exp() * plain[own, :, start : start + rows])
+        return torch.cat(found, 2) if found else plain[own]
 
 
 def _of_element(source: Source, element: int) -> Source:
@@ -255,7 +273,7 @@ def _of_element(source: Source, element: int) -> Source:
 
 
 class _FrameBase:
-    """Base distribution of one frame of a sequence: latents of the whole frame or of a window."""
+    """Base distribution of one frame of a sequence: latents, or Gaussian noise, of the whole frame or of a window."""
 
     def __init__(
         self,
@@ -271,18 +289,28 @@ class _FrameBase:
         self.innovation = None if memory.innovations is None else memory.innovations.now
 
     def sample(self, like: Tensor, generator: Source = None) -> Tensor:
-        """Latents of the pixels with the clean signal `like`, (B, C, H, W), computed in strips that fit the cache."""
-        top, left = (generator.top, generator.left) if isinstance(generator, Keyed) else (0, 0)
-        if self.innovation is None:
-            latent = sampling.normal(like, at_frame(generator, self.number))
-        else:
-            latent = window_of(self.innovation, like, (top, left)).clone()
+        """Latents of the pixels with the clean signal `like`, (B, C, H, W)."""
         if not self.model.parts:
-            return latent
+            return self._fresh(like, generator)
         cond = checked_conditions(self.model, Conditions(like, self.iso, self.camera))
+        return self._with_past(cond, variance_of(self.model.frame, cond), generator, latent=True)
+
+    def noise(self, cond: Resolved, variance: Tensor, generator: Source = None) -> Tensor:
+        """Noise of pixels whose noise in a single frame is Gaussian with a variance, (B, C, H, W), normalised."""
+        return self._with_past(cond, variance, generator, latent=False)
+
+    def _with_past(self, cond: Resolved, variance: Tensor, generator: Source, *, latent: bool) -> Tensor:
         past = Remembered(self.model, self.memory, cond, self.shared, self.full)
-        rows = max(1, STRIP // max(1, like[:, :, :1].numel()))
-        for start in range(0, like.shape[2], rows):
-            strip = np.s_[:, :, start : start + rows]
-            past.add_to(latent[strip], like[strip], (top + start, left))
-        return latent
+        fresh = self._fresh(cond.clean, generator)
+        return past.added_to(fresh, variance, _corner(generator), latent=latent)
+
+    def _fresh(self, like: Tensor, generator: Source) -> Tensor:
+        """What is new in the frame, N(0, 1) in the shape of `like`."""
+        if self.innovation is None:
+            return sampling.normal(like, at_frame(generator, self.number))
+        return window_of(self.innovation, like, _corner(generator))
+
+
+def _corner(source: Source) -> tuple[int, int]:
+    """Row and column of the first pixel of a source's window."""
+    return (source.top, source.left) if isinstance(source, Keyed) else (0, 0)

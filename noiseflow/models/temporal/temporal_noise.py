@@ -103,9 +103,9 @@ class TemporalNoise(NoiseModel):
         return next((part for part in self.parts.values() if isinstance(part, Telegraph)), None)
 
     @property
-    def innovation_part(self) -> InnovationPart | None:
-        """The part for innovations; None if they are independent."""
-        return next((part for part in self.parts.values() if isinstance(part, InnovationPart)), None)
+    def innovation_parts(self) -> tuple[InnovationPart, ...]:
+        """The laws of innovations, coarse before fine; none if they are independent."""
+        return tuple(part for part in self.parts.values() if isinstance(part, InnovationPart))
 
     @property
     def elementwise(self) -> bool:

@@ -61,3 +61,27 @@ KERNEL(scale_backward, const float *of_z, const float *of_logs, const float *z, 
         of_beta1[row] = sum(betas.one), of_beta2[row] = sum(betas.two);
     });
 }
+
+// Noise of a frame with the memory of a sequence: terms (B, 5) are the variances of offsets, of gains per signal squared and
+// of telegraph pixels, and the offset and gain of the frame.
+KERNEL(remember, const float *x, const float *clean, const float *variance, const float *offsets, const float *gains,
+              const float *terms, float *to, float least, float most_traps, long latent, long batch, long planes, long pixels,
+              long threads) {
+    each(batch * planes, threads, [&](long row) {
+        const float *term = terms + 5 * (row / planes);
+        const float dark = term[0], lit = term[1], traps = term[2], offset = term[3], gain = term[4];
+        vectors(1, pixels, 0, pixels, [&](long, long at, long left) {
+            long place = row * pixels + at;
+            lanes light = at_least(0.0f, load(clean + place, left)), whole_part = load(variance + place, left);
+            lanes jumping = whole_part - traps, bound = (1.0f - most_traps) * whole_part;
+            jumping = choose(jumping < bound, bound, jumping);
+            lanes most = jumping - least * whole_part, taken = dark + lit * light * light, pattern = {};
+            whole over = taken > most;
+            if (offsets) pattern = load(offsets + place, left);
+            if (gains) pattern += load(gains + place, left) * light;
+            pattern = choose(over, pattern * sqrt(most / taken), pattern);
+            lanes noise = load(x + place, left) * sqrt(jumping - choose(over, most, taken)) + pattern + (offset + gain * light);
+            store(to + place, latent ? noise / sqrt(whole_part) : noise, left);
+        });
+    });
+}

@@ -214,7 +214,7 @@ def quiet_words(names: Sequence[str], shares: NDArray[np.float64]) -> str:
         if share < QUIET:
             return (
                 f"{name} has {max(share, 0.0):.2g} times the noise variance of the other frames: is it a mean, a clean "
-                "twin, or denoised? Take it out"
+                "twin, or denoised, or do the others move? Take it out"
             )
     return ""
 

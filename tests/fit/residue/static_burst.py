@@ -22,7 +22,9 @@ Frame = Callable[[int, np.random.Generator], np.ndarray]
 """Number of a frame and its random numbers → signal and noise in DN above black, of `SHAPE`."""
 
 
-def exposed(signal: np.ndarray, rng: np.random.Generator, gain: float = GAIN, read: float = READ) -> np.ndarray:
+def exposed(
+    signal: np.ndarray, rng: np.random.Generator, gain: float = GAIN, read: float | np.ndarray = READ
+) -> np.ndarray:
     return gain * rng.poisson(signal / gain) + rng.normal(0, read, signal.shape)
 
 

@@ -54,6 +54,13 @@ def test_where_light_follows_the_place_both_causes_are_named() -> None:
     assert "Or the variance jumps at the light there" in words
 
 
+@pytest.mark.parametrize("signal", [0.0, 1.0])
+def test_read_noise_that_depends_on_the_place_is_no_gain(signal: float) -> None:
+    """Two readout chains of a real sCMOS, whose bias frames tell nothing of K."""
+    read = np.where(X < 128, 3.0, 3.3)
+    assert not list(gain_by_place(relative(lambda number, rng: exposed(np.full(SHAPE, signal), rng, GAIN, read), 12)))
+
+
 def scenes() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {

@@ -18,8 +18,8 @@ from noiseflow.ops.random.sampling import Keyed
 ORACLE = 0.003
 """Distance from the planted model that is asked for, nats/dim."""
 
-OTHERS = tuple(name for name in PARTS if name != "conditional_flow")
-"""All parts but the law of what they leave, which `test_innovations` plants."""
+OTHERS = tuple(name for name in PARTS if name not in ("block_flow", "conditional_flow"))
+"""All parts but the laws of what they leave, which `test_innovations` plants."""
 
 
 def sequence(model: TemporalNoise, level: float, seed: int, scene: Scene = "flat") -> SequenceTiles:

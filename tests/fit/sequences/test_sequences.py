@@ -1,8 +1,10 @@
 """Sequences of frames: read, split into tiles, refused where they say nothing or move."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import DataError
 from noiseflow.fit.sequences.from_files import read_sequences
-from noiseflow.fit.sequences.from_store import sequences_of_store
+from noiseflow.fit.sequences.from_store import _sequence, sequences_of_store
 from noiseflow.fit.sequences.read_sequence import frame_places, read_sequence
 from noiseflow.fit.sequences.standing_still import check_still
 from noiseflow.fit.sequences.tiles import SIDE, SequenceTiles, cut_tiles, tiles_of
@@ -79,6 +81,16 @@ def test_the_surface_of_an_even_scene_follows_its_shading_and_not_its_pixels(tmp
     assert float(together) == pytest.approx(36 + 16 / 40, rel=0.05)
 
 
+def test_shading_that_no_surface_follows_is_no_pattern() -> None:
+    """A wave of two σ: of the 5.2 DN² that it would add to the pattern, its slopes within tiles leave 0.4."""
+    y, x = np.mgrid[:256, :320]
+    shading = 800 + 8 * np.sin(2 * np.pi * x / 400) * np.cos(2 * np.pi * y / 500)
+    found = tiles(noisy(shading, 20))
+    noise = found.noise.double() * (4095 - 64)
+    assert float(noise.mean((1, 2, 3, 4)).abs().max()) < 1e-3
+    assert float(noise.mean(1).square().mean()) == pytest.approx(16 / 20 + 0.4, abs=0.1)
+
+
 def test_a_clean_twin_is_taken_as_it_is(tmp_path: Path) -> None:
     scene = texture()
     folder = write(tmp_path / "f", noisy(scene, 4))
@@ -102,12 +114,18 @@ def test_a_scene_that_moves_is_refused(scene: str) -> None:
         check_still(tiles(passing, scene))
 
 
-@pytest.mark.parametrize(("step", "shake"), [(0.05, 0.0), (1.5, 0.0), (0.0, 0.1)])
+@pytest.mark.parametrize(
+    ("step", "shake", "contrast"),
+    [(0.05, 0.0, 10.0), (1.5, 0.0, 10.0), (0.0, 0.1, 10.0), (0.05, 0.0, 1.0), (0.0, 0.1, 1.0)],
+)
 @pytest.mark.parametrize("scene", ["flat", "static"])
-def test_a_fine_texture_that_moves_is_refused(step: float, shake: float, scene: str) -> None:
-    """Blocks of 8×8 pixels know nothing of it: the variance of the noise was up to 2,000 times too large."""
+def test_a_fine_texture_that_moves_is_refused(step: float, shake: float, contrast: float, scene: str) -> None:
+    """Blocks of 8×8 pixels know nothing of it: the variance of the noise was up to 2,000 times too large.
+
+    Contrast in σ of the noise.
+    """
     rng = np.random.default_rng(4)
-    fine = np.fft.fft2(800 + 40 * rng.normal(size=(64, 96)))
+    fine = np.fft.fft2(800 + 4 * contrast * rng.normal(size=(64, 96)))
     waves = np.fft.fftfreq(64)[:, None], np.fft.fftfreq(96)[None]
 
     def frames(step: float, shake: float) -> Frames:
@@ -138,7 +156,9 @@ def interference(amplitude: float, seed: int) -> Frames:
 
 
 def test_interference_and_noise_that_lasts_are_no_copies_of_the_frame_before() -> None:
-    check_still(tiles(interference(0.38, 1)))
+    for seed in range(12):
+        for scene in ("flat", "static"):
+            check_still(tiles(interference(0.38, seed), scene))
     lasting = np.random.default_rng(0).normal(size=(8, 97, 129))
     for before, frame in pairwise(lasting):
         frame *= (1 - 0.3**2) ** 0.5
@@ -151,7 +171,7 @@ def test_interference_that_is_refused_is_named_without_a_size() -> None:
     with pytest.raises(
         DataError, match=r"something moves, or has interference: frame \d is shifted, which explains \d+ %"
     ):
-        check_still(tiles(interference(0.8, 1)))
+        check_still(tiles(interference(1.2, 1)))
 
 
 def test_drift_flicker_rows_and_a_pattern_do_not_move() -> None:
@@ -206,6 +226,41 @@ def test_two_isos_in_a_sequence_are_refused(tmp_path: Path) -> None:
         path.rename(folder / f"scene_ISO{100 if number < 2 else 200}_{number}.png")
     with pytest.raises(DataError, match="ISO 200 in a sequence of ISO 100"):
         read_sequence(folder, SPEC, scene="flat", settings=replace(SETTINGS, iso=None))
+
+
+def of_store(frames: list[int], isos: list[float]) -> SimpleNamespace:
+    """Rows of a store: one patch of each frame at the same position."""
+    kinds = [("frame", "i8"), ("iso", "f8"), ("x", "i8"), ("y", "i8")]
+    table = np.array([(frame, iso, 0, 0) for frame, iso in zip(frames, isos, strict=True)], dtype=kinds)
+    return SimpleNamespace(table=table, path="p.h5")
+
+
+@pytest.mark.parametrize(
+    ("frames", "isos", "message"),
+    [
+        ([0, 1, 3, 4], [100.0] * 4, "p.h5: scene wall lacks frame 2; ingest the sequence without gaps"),
+        ([5, 6, 9], [100.0] * 3, "p.h5: scene wall lacks frame 7; ingest the sequence without gaps"),
+        ([0, 1, 2], [100.0, 100.0, 400.0], "p.h5: scene wall has frames with ISO 100 and 400; split it"),
+    ],
+)
+def test_a_store_with_gaps_or_two_isos_is_refused(frames: list[int], isos: list[float], message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        _sequence(of_store(frames, isos), np.arange(len(frames)), "wall")  # type: ignore[arg-type]
+
+
+def test_a_scene_of_one_frame_in_a_store_is_left_out(tmp_path: Path) -> None:
+    assert _sequence(of_store([3], [100.0]), np.arange(1), "wall") is None  # type: ignore[arg-type]
+    from noiseflow.patches import IngestOptions, ingest
+
+    folder, clean = (
+        write(tmp_path / "noisy", noisy(texture((64, 64)), 1)),
+        write(tmp_path / "gt", texture((64, 64))[None]),
+    )
+    (folder / "frame_000.png").rename(folder / "001_NOISY.png")
+    (clean / "frame_000.png").rename(folder / "001_CLEAN.png")
+    ingest([folder], tmp_path / "p.h5", IngestOptions(patch_size=16, pairing="gt", settings=SETTINGS))
+    with pytest.raises(DataError, match="no scene has at least 2 frames with a patch at the same position"):
+        sequences_of_store(tmp_path / "p.h5", ModelSpec("nlf", "mono2x2", ("camera",), (100.0,)))
 
 
 def test_a_store_of_a_burst_gives_the_sequences_of_its_places(tmp_path: Path) -> None:

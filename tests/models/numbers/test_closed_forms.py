@@ -16,7 +16,7 @@ from noiseflow.models.flow.single_values import latent_of_single_values
 from noiseflow.models.foreign.formats import import_model
 from noiseflow.models.foreign.source import ForeignSource
 from noiseflow.models.physics.profile_models import PhysicsModel
-from noiseflow.models.temporal.conditional_flow import ConditionalFlow
+from noiseflow.models.temporal.innovations.conditional_flow import ConditionalFlow
 from noiseflow.raw.settings import RawSettings
 
 
@@ -61,7 +61,7 @@ def test_levels_of_a_table_that_states_none(tmp_path: Path, given: RawSettings, 
 
 
 def test_the_law_of_innovations_ends_at_three_and_at_e_squared() -> None:
-    part = temporal_model(("conditional_flow",)).innovation_part
+    part = temporal_model(("conditional_flow",)).innovation_parts[-1]
     assert isinstance(part, ConditionalFlow)
     part.out_bias.copy_(torch.tensor([500.0, -500.0]))
     shift, log_scale = part.law(torch.ones(1, 5, 1, 2, 2).double(), torch.ones(1).double())

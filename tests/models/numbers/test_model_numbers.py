@@ -123,7 +123,7 @@ def test_temporal_models_give_the_numbers_that_they_gave() -> None:
         "jumps": temporal_model(("telegraph",)),
         "all": temporal_model((*linear, "telegraph", "conditional_flow"), seed=3),
     }
-    for parameter in models["all"].innovation_part.parameters():  # type: ignore[union-attr]
+    for parameter in models["all"].innovation_parts[-1].parameters():  # type: ignore[union-attr]
         # To the bounds of shift and scale.
         parameter += 0.6 * torch.randn(parameter.shape, generator=generator(9), dtype=torch.float64)
     found = {name: sequence_numbers(model) for name, model in models.items()}

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import TemporalNoise
-from noiseflow.models.temporal.conditional_flow import MOST_LOG_SCALE, MOST_SHIFT, ConditionalFlow, _of_neighbours
+from noiseflow.models.temporal.innovations.conditional_flow import (
+    MOST_LOG_SCALE,
+    MOST_SHIFT,
+    ConditionalFlow,
+    _of_neighbours,
+)
 from noiseflow.models.temporal.stream import at_frame
 from noiseflow.ops.random import sampling
 from noiseflow.ops.random.sampling import Keyed
@@ -21,7 +26,7 @@ FLOW = "conditional_flow"
 def strong(parts: tuple[str, ...] = (), seed: int = 0) -> TemporalNoise:
     """A model with a flow that is far from the identity, of cameras A and B."""
     model = temporal_model((*parts, FLOW), seed)
-    part = model.innovation_part
+    part = model.innovation_parts[-1]
     assert isinstance(part, ConditionalFlow)
     draw = torch.Generator().manual_seed(seed)
     for parameter in (part.out, part.across, part.out_bias):
@@ -31,7 +36,7 @@ def strong(parts: tuple[str, ...] = (), seed: int = 0) -> TemporalNoise:
 
 def by_hand(model: TemporalNoise, fresh: Tensor, sigma: Tensor, amount: Tensor) -> Tensor:
     """Noise (T, C, H, W) of one element from independent N(0, 1) of that shape, pixel by pixel from the formula."""
-    part = model.innovation_part
+    part = model.innovation_parts[-1]
     assert isinstance(part, ConditionalFlow)
     keep = part.logit_rates.sigmoid()
     frames, _, height, width = fresh.shape
@@ -68,7 +73,7 @@ def by_hand(model: TemporalNoise, fresh: Tensor, sigma: Tensor, amount: Tensor) 
 def test_the_sum_over_frames_is_the_joint_density_and_the_stream_has_it(seed: int) -> None:
     """log p(n) = log N(ε) − log|det dn/dε|, with the Jacobian of all pixels of all frames by autograd."""
     model = strong(seed=seed)
-    part, clean = model.innovation_part, torch.rand(1, 1, 2, 3, dtype=torch.float64)
+    part, clean = model.innovation_parts[-1], torch.rand(1, 1, 2, 3, dtype=torch.float64)
     assert part is not None
     cond = Conditions(clean, 250.0, 1).resolve(model.cameras)
     sigma, amount = model.approximate_sigma(cond)[0], part.amount(cond)[0]
@@ -110,7 +115,7 @@ def test_at_its_start_it_changes_nothing(parts: tuple[str, ...]) -> None:
     plain = temporal_model(parts)
     model = temporal_model((*parts, FLOW))
     model.load_state_dict({**model.state_dict(), **plain.state_dict()})
-    part = model.innovation_part
+    part = model.innovation_parts[-1]
     assert isinstance(part, ConditionalFlow)
     for parameter in (part.out, part.across, part.out_bias):
         parameter.zero_()
@@ -168,7 +173,7 @@ def test_pixels_masked_at_random_cost_the_others_little_of_their_gain(seed: int,
 
 
 def test_the_past_of_a_masked_pixel_is_what_the_law_expects_there() -> None:
-    part = strong().innovation_part
+    part = strong().innovation_parts[-1]
     assert part is not None
     amount = torch.ones(1, dtype=torch.float64)
     w = torch.randn(2, 1, 1, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -192,7 +197,7 @@ def test_the_past_of_a_masked_pixel_is_what_the_law_expects_there() -> None:
 
 def test_samples_stay_finite_under_any_weights_and_what_is_kept_does_not_grow() -> None:
     model = strong()
-    part = model.innovation_part
+    part = model.innovation_parts[-1]
     assert isinstance(part, ConditionalFlow)
     part.across *= 1e3
     stream, clean = model.stream(seed=1), torch.full((1, 1, 8, 8), 0.2, dtype=torch.float64)
@@ -202,10 +207,11 @@ def test_samples_stay_finite_under_any_weights_and_what_is_kept_does_not_grow() 
         memory = stream.memory
         assert memory is not None
         assert memory.innovations is not None
-        assert memory.innovations.past is not None
+        (past,) = memory.innovations.pasts
+        assert past is not None
         largest = float(memory.innovations.now.abs().max())
         assert largest < MOST_SHIFT + 6 * math.exp(MOST_LOG_SCALE)
-        held = memory.innovations.past.numel()
+        held = past.numel()
         first = first or held
         assert held == first, number
 
@@ -240,7 +246,7 @@ def test_every_parameter_gets_a_gradient_and_facts_are_numbers() -> None:
     noise = 0.03 * torch.randn(1, 4, 1, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     clean = torch.full((1, 1, 1, 3, 4), 0.3, dtype=torch.float64)
     model.log_prob_of_sequence(noise, clean, 250.0).sum().backward()
-    part = model.innovation_part
+    part = model.innovation_parts[-1]
     assert isinstance(part, ConditionalFlow)
     for name, parameter in part.named_parameters():
         assert parameter.grad is not None, name

@@ -138,7 +138,17 @@ def test_memory_does_not_grow_with_the_frames() -> None:
         memory = stream.memory
         assert memory is not None
         assert memory.traps is not None
-        tensors = [*memory.maps, memory.shared, memory.phi, memory.like, memory.traps.full, memory.traps.amplitude]
+        assert memory.offsets is not None
+        assert memory.gains is not None
+        tensors = [
+            memory.offsets,
+            memory.gains,
+            memory.shared,
+            memory.phi,
+            memory.like,
+            memory.traps.full,
+            memory.traps.amplitude,
+        ]
         return sum(each.numel() for each in tensors)
 
     stream.noise(clean)

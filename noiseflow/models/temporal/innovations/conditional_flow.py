@@ -29,8 +29,8 @@ class ConditionalFlow(InnovationPart):
     The inputs for a pixel are its last innovation w, log(1 + w²), an exponential moving average of w, log(1 + such an
     average of w²), and log(1 + the mean of w² over the eight neighbours in the last frame).  The net is a linear map
     plus eight tanh units, and starts as the identity.  It can describe an ARCH or GARCH process, non-linear image lag,
-    and pixels that are noisier than others.  VideoFlow conditions each level of a multi-scale latent in this way; noise
-    that is white within a frame needs one level only.
+    and pixels that are noisier than others.  VideoFlow conditions each level of a multi-scale latent in this way; the
+    level above is `BlockFlow`.
 
     Parameters of the part: ``strength``, a factor by camera and ISO.  The net is common to all of them.
 

@@ -1,19 +1,16 @@
 """The EMVA stacks in time: what the later frames owe to the earlier, model beside camera.
 
-    python -m tools.studies.in_time ../shared/data/emva1288 --page docs/guide/results-video.md
-
 Each stack is split by tiles, every other one to fit to, and by time: the fit sees the first half of the frames.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noiseflow.core.text import plain_text
 from noiseflow.evaluate.in_time.evaluate_in_time import TimeScores, evaluate_in_time
 from noiseflow.evaluate.in_time.frame_correlation import FrameCorrelation
 from noiseflow.evaluate.in_time.given_the_past import GivenThePast
@@ -21,6 +18,7 @@ from noiseflow.evaluate.in_time.mean_of_frames import MeanOfFrames
 from noiseflow.evaluate.metric import DATA
 from noiseflow.fit.sequences.choose_parts import TemporalFit, fit_temporal
 from noiseflow.fit.sequences.tiles import SequenceTiles, tiles_of
+from noiseflow.flows.conditions import Conditions
 from noiseflow.models import ModelSpec, build
 from noiseflow.raw.formats.emva import NOMINAL_ISO, EmvaFolder, Series, read_emva, read_frame
 
@@ -28,6 +26,8 @@ SETS = {"001": "EMVA1288_ReferenceSet_001_CCD_12Bit", "002": "EMVA1288_Reference
 """Reference set → its folder."""
 
 KINDS = {"b": "bright", "d": "dark"}
+__all__ = ["Row", "facts_of", "measure", "measured", "table"]
+
 LAGS = (1, 2, 5, 10)
 MEASURES = "given_the_past", "frame_correlation", "mean_of_frames"
 
@@ -74,13 +74,24 @@ def measure(folder: EmvaFolder, series: Series, name: str, most: int) -> Row:
     return Row(name, fit, evaluate_in_time({"model": fit.model}, held_out))
 
 
+def measured(data: Path, tiles: int, only: tuple[str, ...] = ()) -> Iterator[Row]:
+    """The longest dark and bright series of both sets, one after the other."""
+    for number, folder_name in SETS.items():
+        folder = read_emva(data / folder_name)
+        for kind, word in KINDS.items():
+            name = f"{number} {word}"
+            if not only or name in only:
+                series = max((each for each in folder.series if each.kind == kind), key=lambda each: len(each.files))
+                yield measure(folder, series, name, tiles)
+
+
 def table(rows: list[Row]) -> str:
     """Markdown."""
+    at = ", ".join(map(str, LAGS))
     lines = [
-        "| stack | parts | later frames given the earlier, nats/dim (99.5 %) | correlation at lag "
-        + ", ".join(map(str, LAGS))
-        + ": camera | model | largest difference | variance of the mean of n frames, model/camera |",
-        "|---|---|---|---|---|---:|---|",
+        f"| stack | parts | later frames given the earlier, nats/dim (interval) | correlation at lag {at}: camera "
+        "| model | largest difference | variance of the mean of n frames, model/camera | most off |",
+        "|---|---|---|---|---|---:|---|---:|",
     ]
     for row in rows:
         scores = row.scores.scores
@@ -89,17 +100,16 @@ def table(rows: list[Row]) -> str:
         assert isinstance(correlation, FrameCorrelation)
         assert isinstance(mean, MeanOfFrames)
         gain = past.gain["model"]
-        at = [correlation.lags.index(lag) for lag in LAGS]
-        real, model = ([correlation.values[name][place] for place in at] for name in (DATA, "model"))
+        places = [correlation.lags.index(lag) for lag in LAGS]
+        real, model = ([correlation.values[name][place] for place in places] for name in (DATA, "model"))
         apart = max(abs(a - b) for a, b in zip(real, model, strict=True))
-        ratios = [
-            f"{count}: {ours / camera:.3f}"
-            for count, camera, ours in zip(mean.counts, mean.values[DATA], mean.values["model"], strict=True)
-        ]
+        ratios = [b / a for a, b in zip(mean.values[DATA], mean.values["model"], strict=True)]
+        shown = ", ".join(f"{count}: {ratio:.3f}" for count, ratio in zip(mean.counts, ratios, strict=True))
+        off = max(abs(ratio - 1) for ratio in ratios)
         parts = ", ".join(row.fit.model.parts) or "none"
         lines.append(
-            f"| {row.name} | {parts} | {gain.value:.5f} ({gain.low:.5f} to {gain.high:.5f}) | "
-            f"{_list(real)} | {_list(model)} | {apart:.4f} | {', '.join(ratios)} |"
+            f"| {row.name} | {parts} | {gain.value:.4f} ({gain.low:.4f} to {gain.high:.4f}) | "
+            f"{_list(real)} | {_list(model)} | {apart:.4f} | {shown} | {100 * off:.1f} % |"
         )
     return "\n".join(lines) + "\n"
 
@@ -108,41 +118,9 @@ def _list(values: list[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-@click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--page", type=click.Path(path_type=Path), help="Write the table to this page too.")
-@click.option("--tiles", default=64, show_default=True, help="Tiles of 32×32 pixels of each stack.")
-@click.option("--only", multiple=True, help="Names such as 001-dark; all four if not given.")
-def main(data: Path, page: Path | None, tiles: int, only: tuple[str, ...]) -> None:
-    """Measure the four stacks of EMVA 1288's reference sets 001 and 002."""
-    rows = []
-    for number, folder_name in SETS.items():
-        folder = read_emva(data / folder_name)
-        for kind, word in KINDS.items():
-            name = f"{number}-{word}"
-            if only and name not in only:
-                continue
-            series = max((each for each in folder.series if each.kind == kind), key=lambda each: len(each.files))
-            rows.append(measure(folder, series, name, tiles))
-            for trial in rows[-1].fit.trials:
-                click.echo(
-                    f"{name}: {trial.part} {trial.gain:+.5f} ± {trial.error:.5f}{' kept' if trial.kept else ''}",
-                    err=True,
-                )
-            click.echo(f"{name}: {plain_text(str(facts_of(rows[-1])))}", err=True)
-    click.echo(table(rows))
-    if page is not None:
-        page.write_text(table(rows), encoding="utf-8")
-
-
+@torch.no_grad()
 def facts_of(row: Row) -> dict[str, dict[str, float]]:
     """What the fitted parts are in the field's words."""
-    from noiseflow.flows.conditions import Conditions
-
     model = row.fit.model
     cond = Conditions(torch.zeros(1, 1, 1, 1), NOMINAL_ISO).resolve(model.cameras)
     return {name: part.facts(cond) for name, part in model.parts.items()}
-
-
-if __name__ == "__main__":
-    main()
