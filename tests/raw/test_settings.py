@@ -71,6 +71,11 @@ def test_the_masked_area_is_the_black_level_of_each_plane(tmp_path: Path, cfa: s
     # The crop begins one row down: what is row 1 of the cell is row 0 of the image.
     expected = tuple(float(cell[(row + 1) % 2, column]) for row, column in offsets(image.cfa))
     assert image.black == expected
+    assert not image.cautions
+    np.save(tmp_path / "leak.npy", np.tile(cell, (4, 4)) + 3 * np.arange(8, dtype=np.uint16))
+    leaking = read_raw(tmp_path / "leak.npy", RawSettings(cfa=cfa, white=99.0, masked=(0, 0, 8, 6)))
+    (words,) = leaking.cautions
+    assert "leak.npy: the masked pixels are uneven" in words
 
 
 @pytest.mark.parametrize(
@@ -115,6 +120,15 @@ def test_a_side_car_has_at_most_64_kib(tmp_path: Path, size: int, taken: bool) -
     (tmp_path / "a.toml").write_text("iso = 100\n".ljust(size, "#"))
     with nullcontext() if taken else pytest.raises(RawError, match=r"a\.toml: "):
         assert settings_for(tmp_path / "a.raw").iso == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "below"), [("stride", 1, 0), ("size", (1, 1), (1, 0)), ("header_bytes", 0, -1), ("shift", 0, -1)]
+)
+def test_the_least_of_a_setting_is_taken_and_what_is_below_refused(name: str, least: object, below: object) -> None:
+    assert getattr(RawSettings(**{name: least}), name) == least  # type: ignore[arg-type]
+    with pytest.raises(RawError, match=f"{name}: expected"):
+        RawSettings(**{name: below})  # type: ignore[arg-type]
 
 
 def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:
