@@ -98,10 +98,17 @@ def facts_that_fit(done: int, total: int, unit: str, seconds: float, note: str, 
     '30/120 steps · 3/s · 0:00:10 · ETA 0:00:30 · NLL -4.4512'
     >>> facts_that_fit(30, 120, "steps", 10.0, "NLL -4.4512", 44)
     '30/120 steps · ETA 0:00:30 · NLL -4.4512'
+    >>> facts_that_fit(30, 100, "%", 10.0, "figures: 5/13 Distribution by intensity", 44)
+    '30/100 % · 3/s · ETA 0:00:23 · figures'
     """
     rate = done / max(seconds, 1e-9)
     left = f"ETA {timedelta(seconds=round((total - done) / rate))}" if rate else ""
-    facts = [f"{done}/{total} {unit}", f"{_rate(rate)}/s", str(timedelta(seconds=round(seconds))), left, note]
+    count = f"{done}/{total} {unit}"
+    # Of a stage within a stage, "a: b: 3/4 c", at least the outer one.
+    parts = note.split(": ")
+    notes = (": ".join(parts[:number]) for number in range(len(parts), 0, -1))
+    note = next((each for each in notes if len(" · ".join(filter(None, (count, left, each)))) <= room), "")
+    facts = [count, f"{_rate(rate)}/s", str(timedelta(seconds=round(seconds))), left, note]
     kept: list[int] = []
     for index in (0, 3, 4, 1, 2):
         tried = " · ".join(facts[each] for each in sorted([*kept, index]) if facts[each])

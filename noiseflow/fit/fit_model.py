@@ -334,7 +334,12 @@ def _start(
     if settings.objective == "discretised":
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]
-        refine_start_on_codes(model, *codes_of(store.read(some)))
+        batch = store.read(some)
+        codes, cond, levels = codes_of(batch)
+        if (batch.table["clean_variance"] > 0).any():
+            # The mean of other frames lies above a signal at which they clip: neither mean nor variance is known there.
+            cond = away_from_the_clip(batch, cond)
+        refine_start_on_codes(model, codes, cond, levels)
 
 
 def _record(

@@ -10,7 +10,7 @@ from noiseflow.fit.contradictions import Levels
 from noiseflow.fit.discretised_objective import codes_of
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec
-from noiseflow.models.noise_statistics import NoiseStatistics
+from noiseflow.models.noise_statistics import NoiseStatistics, local_mean
 from noiseflow.patches.store.patches import PatchBatch, Patches
 
 __all__ = ["ObjectiveChoice", "away_from_the_clip", "censored_values", "choose_objective"]
@@ -188,7 +188,11 @@ def away_from_the_clip(batch: PatchBatch, cond: Resolved) -> Resolved:
     """
     codes = codes_of(batch)[0]
     black, white = (torch.from_numpy(batch.table[name].astype(np.float64)) for name in ("black", "white"))
-    level = black[:, :, None, None] + batch.clean * (white[:, None] - black)[:, :, None, None]
+    clean, estimated = batch.clean, torch.from_numpy(batch.table["clean_variance"] > 0)
+    if estimated.any() and clean[0, 0].numel() > 1:
+        # Chosen by its own noisy light, a value would be chosen by its noise.
+        clean = torch.where(estimated[:, None, None, None], local_mean(clean, hollow=True), clean)
+    level = black[:, :, None, None] + clean * (white[:, None] - black)[:, :, None, None]
     at_zero = level[codes == 0] if cond.observed is None else level[(codes == 0) & cond.observed]
     if not len(at_zero):
         return cond

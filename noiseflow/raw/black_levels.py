@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,14 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.patterns import MONO, cell_side, offsets
 
-__all__ = ["BlackMap", "plane_levels"]
+__all__ = ["BlackMap", "plane_levels", "said_of_leak"]
 
 SAME_DN = 1e-6
 """Black levels of a plane within this range count as equal: levels stored as rationals are rounded."""
+
+LEAK_DN, LEAK_PART, SURE = 1.0, 5e-4, 6.0
+"""Masked pixels are uneven if two sides of their area differ by more than the first two values, in DN and as a fraction
+of the range, and by so many standard errors."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,43 @@ def plane_levels(black: BlackMap, cfa: str, shape: tuple[int, int]) -> tuple[tup
     if all(np.ptp(plane) < SAME_DN for plane in planes):
         return tuple(float(plane.flat[0]) for plane in planes), None
     return tuple(float(plane.mean()) for plane in _planes(black.pixels(shape), cfa)), black
+
+
+def said_of_leak(pixels: NDArray[Any], side: int, white: float) -> str:
+    """Sentence about an area of masked pixels whose mean rises to one side, as light that leaks in does; or empty.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W)
+        The area, DN.
+    side : int
+        Height and width of the cell of the colour filter array, within which black levels may differ.
+    white : float
+        White level, DN.
+    """
+    height, width = (length // side for length in pixels.shape)
+    if not height or not width:
+        return ""
+    cells = pixels[: height * side, : width * side].reshape(height, side, width, side).mean((1, 3), dtype=np.float64)
+    mean = float(cells.mean())
+    if not math.isfinite(mean):
+        return ""
+    for lines, names in ((cells.T, ("left", "right")), (cells, ("top", "bottom"))):
+        part = max(1, len(lines) // 4)
+        if len(lines) < 2 or lines.shape[1] < 2:
+            continue
+        ends = [lines[:part].mean(0), lines[-part:].mean(0)]
+        step = ends[1] - ends[0]
+        rise, error = float(step.mean()), float(step.std(ddof=1)) / math.sqrt(len(step))
+        if abs(rise) > max(LEAK_DN, LEAK_PART * (white - mean), SURE * error):
+            low, high = names if rise > 0 else names[::-1]
+            levels = sorted(float(each.mean()) for each in ends)
+            return (
+                f"the masked pixels are uneven: {levels[0]:.5g} DN on the {low} of their area and {levels[1]:.5g} on "
+                f"the {high}: light leaks into them, or they are not all masked. Their mean, {mean:.5g} DN, was taken "
+                f"for the black level, which may be {abs(rise):.2g} DN lower; give --black"
+            )
+    return ""
 
 
 def _planes(levels: NDArray[np.float64], cfa: str) -> list[NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.text import counted
-from noiseflow.raw.black_levels import BlackMap, plane_levels
+from noiseflow.raw.black_levels import BlackMap, plane_levels, said_of_leak
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.packed_bits import PACKINGS
 from noiseflow.raw.patterns import BAYER_PHASES, LEVEL_COUNTS, MONO, cell_side, known_cfa, offsets, shifted
@@ -182,6 +182,10 @@ class RawSettings:
         cfa, white, black = self.cfa or (cfa and known_cfa(cfa)) or cfa, self.white or white, self.black or black
         if cfa is not None and self.black is None and self.masked is not None:
             black = black_of_area(pixels, cfa, self.masked, source)
+            area = _cut(pixels, self.masked, "masked", source)
+            leak = said_of_leak(area, 1 if cfa == MONO else cell_side(cfa), white or float(area.max()))
+            if leak:
+                said["cautions"] = (*said.get("cautions", ()), f"{source}: {leak}")
         unknown = [name for name, value in (("cfa", cfa), ("black", black), ("white", white)) if value is None]
         if cfa is None or black is None or white is None:
             raise RawError(

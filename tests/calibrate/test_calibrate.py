@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from noiseflow.calibrate import calibrate, fit_gain_law, read_profile
+from noiseflow.calibrate.kinds.tables import read_tables
 from noiseflow.calibrate.profiles.facts import FACTS
 from noiseflow.calibrate.report import write_page
 from noiseflow.calibrate.report.figures import COLOURS
@@ -114,6 +115,21 @@ def test_bad_tables_are_named(tmp_path: Path, text, message):
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         calibrate([path])
+
+
+@pytest.mark.parametrize(
+    ("number", "taken"), [("1e9", True), ("1.01e9", False), ("1e-9", True), ("0.99e-9", False), ("0", False)]
+)
+@pytest.mark.parametrize("place", range(4))
+def test_numbers_of_a_table_are_between_a_billionth_and_a_billion(tmp_path, number, taken, place):
+    words = ["100", "0.01", "500", "20"]
+    words[place] = number
+    (tmp_path / "t.csv").write_text(";".join(words))
+    if taken:
+        assert read_tables([tmp_path / "t.csv"])[0].rows.tolist() == [[float(word) for word in words]]
+        return
+    with pytest.raises(DataError, match=r"t\.csv: line 1: expected four positive numbers"):
+        read_tables([tmp_path / "t.csv"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 7}', '{"schema": "noiseflow camera profile 1"}'])

@@ -156,6 +156,19 @@ def test_gains_follow_the_dial_and_then_are_flat() -> None:
     assert law.predict(math.sqrt(100.0 * 200.0)).standard_error == pytest.approx(0.01 * math.sqrt(2) / math.sqrt(2))
 
 
+@pytest.mark.parametrize(
+    ("part", "own"), [(1.0009, True), (1.0011, False), (0.9991, True), (0.9989, False), (1.0, True)]
+)
+def test_within_a_thousandth_of_a_measured_iso_the_law_has_no_error_of_its_own(part: float, own: bool) -> None:
+    isos = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+    gains = 0.01 * isos * np.array([1.0, 1.03, 0.98, 1.02, 1.0])
+    law = fit_gain_law(isos, gains, 0.001 * gains)
+    found = law.predict(400.0 * part)
+    assert law.scatter > 0.03
+    relative = 0.001 if own else math.hypot(0.001, law.scatter)
+    assert found.standard_error / found.value == pytest.approx(relative, rel=0.01)
+
+
 @pytest.mark.parametrize(("rise", "flat"), [(0.0, True), (0.1, True), (0.105, True), (0.1055, False), (1.0, False)])
 def test_the_last_two_gains_are_flat_if_they_differ_by_less_than_a_tenth_of_their_mean(rise: float, flat: bool) -> None:
     isos = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])

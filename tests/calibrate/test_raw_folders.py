@@ -11,7 +11,7 @@ from skimage import io
 
 from noiseflow.calibrate import calibrate, read_profile
 from noiseflow.calibrate.profiles.published import from_noise_profile, from_sidd_nlf, shipped_profile
-from noiseflow.calibrate.sources import _with_pairs, read_frames
+from noiseflow.calibrate.sources import _Series, _with_pairs, read_frames
 from noiseflow.cli import main
 from noiseflow.cli.data.calibrate import calibrate as command
 from noiseflow.core.errors import DataError, OutputError
@@ -333,3 +333,38 @@ def test_frames_of_a_listing_have_its_light_and_the_black_of_its_darks_or_the_us
     assert [each.exposure for each in frames.groups[1:]] == pytest.approx(np.linspace(100, 4000, 10))
     assert [each.exposure_s for each in frames.groups] == pytest.approx([1e-6, *1e-6 * np.arange(1, 11)])
     assert not any(each.spatial for each in frames.groups)
+
+
+def shot(exposure: float | None, level: float, *, dark: bool = False, iso: float = 100.0) -> _Series:
+    return _Series(iso, exposure, level, dark, WHITE, (BLACK,) * 4)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (shot(0.1, 500.0), shot(0.0991, 500.0), True),
+        (shot(0.1, 500.0), shot(0.0989, 500.0), False),
+        (shot(0.1, 0.0, dark=True), shot(0.0991, 90.0, dark=True), True),
+        (shot(0.1, 0.0, dark=True), shot(0.0989, 0.0, dark=True), False),
+        (shot(None, 1000.0), shot(None, 981.0), True),
+        (shot(None, 1000.0), shot(None, 979.0), False),
+        (shot(None, 0.0, dark=True), shot(None, 90.0, dark=True), True),
+        (shot(None, 500.0), shot(0.1, 500.0), False),
+        (shot(0.1, 500.0), shot(0.1, 500.0, iso=200.0), False),
+        (shot(0.1, 5.0), shot(0.1, 5.0, dark=True), False),
+    ],
+)
+def test_frames_are_of_one_setting_by_their_time_or_without_one_by_their_level(first, second, same):
+    """Times within 1 % of each other, levels within 2 %; darks whatever their level."""
+    assert first.takes(second) is same
+    assert second.takes(first) is same
+
+
+@pytest.mark.parametrize(("exposure", "light"), [(0.02, 0.02), (None, 600.0)])
+def test_frames_without_a_time_have_their_level_for_their_light(exposure: float | None, light: float) -> None:
+    rng = np.random.default_rng(2)
+    series = shot(exposure, 600.0)
+    for _ in range(2):
+        series.add(frame(rng, 600.0, exposure=exposure), lambda: None)
+    group = series.group()
+    assert (group.exposure, group.exposure_s, group.timed) == (light, exposure or 0.0, exposure is not None)

@@ -1,10 +1,20 @@
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM
 
 from noiseflow.cli.workflows.demo import demo
 from noiseflow.core.errors import NoiseflowError
 from noiseflow.raw import read_raw
+
+
+def printed_pages(page: Path, out: Path) -> int:
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", f"--print-to-pdf={out}")
+    assert CHROMIUM is not None
+    subprocess.run([CHROMIUM, *options, page.as_uri()], check=True, capture_output=True, timeout=60)
+    return len(re.findall(rb"/Type\s*/Page\b", out.read_bytes()))
 
 
 def test_the_whole_path_small(tmp_path: Path) -> None:
@@ -15,6 +25,7 @@ def test_the_whole_path_small(tmp_path: Path) -> None:
     assert "physics_flow" in page
     assert "http" + "://" not in page.replace("http://www.w3.org/", "")
     assert read_raw(result.sample).camera == "Simulated PG-12"
+    assert CHROMIUM is None or printed_pages(result.report / "index.html", tmp_path / "report.pdf") < 8
     with pytest.raises(NoiseflowError, match="pass --overwrite"):
         demo(tmp_path / "demo")
     (tmp_path / "mine").mkdir()

@@ -1,6 +1,7 @@
 """Black levels by the DNG specification's formula, against the formula written out here and against LibRaw."""
 
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tiff_writer import write_dng_tags
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import BAYER_PHASES, MONO, offsets
-from noiseflow.raw.black_levels import BlackMap, plane_levels
+from noiseflow.raw.black_levels import BlackMap, plane_levels, said_of_leak
 from noiseflow.raw.formats.tags.dng_levels import masked_means
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.reading import read_raw
@@ -267,3 +268,41 @@ def test_masked_pixels_are_those_of_each_plane_wherever_their_areas_begin(cfa: s
 def test_a_plane_without_a_masked_pixel_has_no_mean() -> None:
     assert masked_means(np.zeros((4, 4)), "RGGB", 0, 0, ((0, 0, 1, 4),)) is None
     assert masked_means(np.zeros((4, 4)), MONO, 0, 0, ((0, 0, 1, 4),)) == (0.0,)
+
+
+@pytest.mark.parametrize(
+    ("leak", "said"),
+    [
+        ("right", r"6[34]\S* DN on the left of their area and [78]\S+ on the right"),
+        ("top", r"6[34]\S* DN on the bottom of their area and [78]\S+ on the top"),
+        ("", ""),
+        ("rows", ""),
+        ("columns", ""),
+        ("little", ""),
+        ("NaN", ""),
+    ],
+)
+def test_light_that_leaks_into_masked_pixels_is_said(leak: str, said: str) -> None:
+    """It was the black level, in silence; offsets of rows, columns and planes are no leak: six standard errors."""
+    rng = np.random.default_rng(0)
+    along = np.linspace(0, 1, 24) ** 3
+    added = {
+        "right": 30 * along + np.zeros((200, 1)),
+        "top": 30 * along[::-1, None] + np.zeros((1, 200)),
+        "rows": 2 * rng.standard_normal((200, 1)) + np.zeros((1, 24)),
+        "columns": 0.3 * rng.standard_normal((1, 24)) + np.zeros((200, 1)),
+        "little": 0.8 * along + np.zeros((200, 1)),
+        "NaN": np.full((200, 24), np.nan),
+    }.get(leak, np.zeros((200, 24)))
+    planes = np.tile([[0.0, 2.0], [4.0, 6.0]], (added.shape[0] // 2, added.shape[1] // 2))
+    pixels = 61 + planes + rng.normal(0, 3, added.shape) + added
+    words = said_of_leak(pixels, 2, 1023.0)
+    assert bool(re.search(said, words)) if said else words == ""
+
+
+def test_a_leak_is_compared_with_the_range() -> None:
+    pixels = 64 + np.repeat([[0.0, 0.0, 4.0, 4.0]], 100, 0)
+    assert said_of_leak(pixels, 1, 1023.0)
+    assert not said_of_leak(pixels, 1, 16383.0)
+    assert not said_of_leak(pixels[:1], 1, 1023.0)
+    assert not said_of_leak(pixels[:, :1], 2, 1023.0)

@@ -71,6 +71,11 @@ def test_the_masked_area_is_the_black_level_of_each_plane(tmp_path: Path, cfa: s
     # The crop begins one row down: what is row 1 of the cell is row 0 of the image.
     expected = tuple(float(cell[(row + 1) % 2, column]) for row, column in offsets(image.cfa))
     assert image.black == expected
+    assert not image.cautions
+    np.save(tmp_path / "leak.npy", np.tile(cell, (4, 4)) + 3 * np.arange(8, dtype=np.uint16))
+    leaking = read_raw(tmp_path / "leak.npy", RawSettings(cfa=cfa, white=99.0, masked=(0, 0, 8, 6)))
+    (words,) = leaking.cautions
+    assert "leak.npy: the masked pixels are uneven" in words
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ COLUMNS = (
     "samples, Mpix/s",
     "an ISO left out costs, nats/dim",
 )
+OF_LIKELIHOOD = (0, 1, 2, 3, 4, 5, len(COLUMNS) - 1)
+"""Places in `COLUMNS` of the first of two tables in Markdown, which would be too wide for a page as one."""
+
 WORDS = ("model", "faults", "stronger two-sample tests, %")
 """Columns of text, which are left-aligned; columns of numbers are right-aligned."""
 
@@ -85,7 +88,7 @@ NOTES = (
 
 
 def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
-    """Return one Markdown table per data set, with notes.
+    """Return two Markdown tables per data set, likelihoods and scores of samples, with notes.
 
     Parameters
     ----------
@@ -105,11 +108,21 @@ def markdown(spec: BenchmarkSpec, rows: Sequence[Row]) -> str:
         fingerprint = next((row["fingerprint"][:12] for row in of_data if "fingerprint" in row), "none")
         groups = next((f", {row['patches']:,} patches of {row['groups']}" for row in of_data if "groups" in row), "")
         lines += [f"### {data.name}", "", f"Split `{spec.split}`{groups}; fingerprint `{fingerprint}`.", ""]
-        lines += ["| " + " | ".join(columns_of(spec)) + " |", "|---" * len(columns_of(spec)) + "|"]
-        # Rows of other people and error messages may contain any text.
-        lines += ["| " + " | ".join(map(markdown_text, cells_of(row, spec.metrics))) + " |" for row in of_data]
-        lines.append("")
+        lines += _table(spec, of_data, OF_LIKELIHOOD)
+        rest = [place for place in range(len(columns_of(spec))) if place == 0 or place not in OF_LIKELIHOOD]
+        lines += _table(spec, [row for row in of_data if "error" not in row], rest)
     return "\n".join([*lines, NOTES, ""])
+
+
+def _table(spec: BenchmarkSpec, rows: Sequence[Row], places: Sequence[int]) -> list[str]:
+    """Return the lines of a Markdown table with some of the columns; none without rows."""
+    if not rows:
+        return []
+    columns, cells = columns_of(spec), [cells_of(row, spec.metrics) for row in rows]
+    # Rows of other people and error messages may contain any text.
+    shown = [[columns[place] for place in places], *([markdown_text(row[place]) for place in places] for row in cells)]
+    head, *body = ("| " + " | ".join(row) + " |" for row in shown)
+    return [head, "|---" * len(places) + "|", *body, ""]
 
 
 def columns_of(spec: BenchmarkSpec) -> list[str]:

@@ -4,13 +4,20 @@ Each module has a function that yields a sentence for what it finds; `said_of_no
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
-from noiseflow.fit.residue.gain_by_place import gain_by_place
-from noiseflow.fit.residue.jumping_pixels import jumping_pixels
-from noiseflow.fit.residue.light_of_rows import light_of_rows
-from noiseflow.fit.residue.lossy_blocks import lossy_blocks
-from noiseflow.fit.residue.relative_noise import relative_noise
-from noiseflow.fit.residue.small_shifts import small_shifts
+from noiseflow.fit.batches import conditions_of
+from noiseflow.fit.objective_choice import away_from_the_clip
+
+# Modules, not functions: a function of the same name would hide its module.
+from noiseflow.fit.residue import (
+    gain_by_place,
+    jumping_pixels,
+    light_of_rows,
+    lossy_blocks,
+    relative_noise,
+    small_shifts,
+)
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.patches.store.patches import PatchBatch
@@ -43,16 +50,18 @@ def said_of_noise(
         Camera → one sentence for each finding.
     """
     few = _first(batch, max(1, MOST_VALUES // batch.noise[0].numel()))
+    # Clipped noise has another mean and variance than that of its light, at whatever place.
+    few = replace(few, observed=away_from_the_clip(few, conditions_of(few)).observed)
     found: dict[str, list[str]] = {}
-    for noise in relative_noise(few, statistics):
+    for noise in relative_noise.relative_noise(few, statistics):
         own = few.table["camera"] == statistics.cameras.index(noise.camera)
         codes = Levels.of(few.table[own]).codes(few.noise[own], few.clean[own]).float().numpy()
         said = [
-            *gain_by_place(noise, straight=noise.camera in straight),
-            *light_of_rows(noise),
-            *small_shifts(noise),
-            *(() if tails else jumping_pixels(noise)),
-            *lossy_blocks(codes, noise.place[:, 1:]),
+            *gain_by_place.gain_by_place(noise, straight=noise.camera in straight),
+            *light_of_rows.light_of_rows(noise),
+            *small_shifts.small_shifts(noise),
+            *(() if tails else jumping_pixels.jumping_pixels(noise)),
+            *lossy_blocks.lossy_blocks(codes, noise.place[:, 1:]),
         ]
         found[noise.camera] = [f"camera {noise.camera!r}: {text}" for text in said]
     return found

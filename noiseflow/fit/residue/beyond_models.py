@@ -152,7 +152,8 @@ def _gains(part: _Frames) -> Iterator[str]:
     if spread > APART and float((np.abs(ratio) > APART).mean()) > 0.25:
         yield (
             f"the variance of frames of the same light differs by {100 * spread:.0f} % (standard deviation): they have "
-            "several gains under one ISO, or the scene moved. A model has one gain per ISO: give each gain its own ISO"
+            "several gains under one ISO, their light flickers, or the scene moved. A model has one gain per ISO: give "
+            "each gain its own ISO, or use steady light"
         )
 
 

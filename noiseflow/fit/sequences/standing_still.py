@@ -12,8 +12,12 @@ MOST_SHIFTED = 0.01
 """Largest fraction of a frame's variance that a shift of the picture may explain."""
 
 MOST_IN_FEW = 0.1
-"""The same for a shift of a flat that only a few spatial frequencies show, as interference does by chance.  A wave of
-0.38 σ with another phase in each frame is refused in 0 of 160 sequences of 2 to 16 frames, one of 0.8 σ in half."""
+"""The same for a shift of an even scene that few spatial frequencies show, as interference does by chance.  A wave of
+0.38 σ with another phase in each frame is refused in 0 of 160 sequences of 2 to 16 frames, one of 0.8 σ in 31 of
+80."""
+
+MOST_TEXTURE = 2.0
+"""Largest mean square of slopes in the mean of the frames, relative to that of their noise, of an even scene."""
 
 MOST_COPIED = 0.03
 """Largest fraction of the variance that a frame may share with the next one at another position; darks reach 0.025 by
@@ -100,11 +104,12 @@ def _check_fine(tiles: SequenceTiles) -> None:
     count = rest[0].numel()
     power = rest.square().mean((1, 2, 3, 4)).clamp(min=torch.finfo(rest.dtype).tiny)
     shifts, explained = _shifts(rest, mean)
-    # On a flat scene, interference with another phase in each frame looks like a shift of its remainder in the mean.
-    moves = "moves, or has interference" if tiles.scene == "flat" else "moves"
+    # On an even scene, interference with another phase in each frame looks like a shift of its remainder in the mean.
+    even = tiles.scene == "flat" or _without_texture(rest, mean)
+    moves = "moves, or has interference" if even else "moves"
     parts = explained / power
     most = torch.full_like(parts, max(MOST_SHIFTED, SURE**2 / count))
-    if tiles.scene == "flat":
+    if even:
         most[~_shown_by_many(rest, mean, shifts)] = MOST_IN_FEW
     worst = int((parts / most).argmax())
     if float(parts[worst]) > float(most[worst]):
@@ -142,15 +147,24 @@ def _without_lines(values: Tensor) -> Tensor:
 def _shifts(rest: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Shift of each frame in rows and columns (T, 2) from the mean frame's slopes, and what mean square it explains."""
     inner = rest[..., 1:-1, 1:-1]
-    slopes = (
-        torch.stack([mean[..., 2:, 1:-1] - mean[..., :-2, 1:-1], mean[..., 1:-1, 2:] - mean[..., 1:-1, :-2]]).flatten(1)
-        / 2
-    )
+    slopes = _slopes(mean).flatten(1)
     normal = slopes @ slopes.T
     normal = normal + 1e-12 * normal.diagonal().sum() * torch.eye(2, dtype=normal.dtype)
     moments = inner.flatten(1) @ slopes.T
     shifts = torch.linalg.solve(normal, moments.T).T
     return -shifts, (shifts * moments).sum(1) / slopes.shape[1]
+
+
+def _slopes(values: Tensor) -> Tensor:
+    """Slopes in rows and in columns of (…, h, w), (2, …, h − 2, w − 2)."""
+    down = values[..., 2:, 1:-1] - values[..., :-2, 1:-1]
+    return torch.stack([down, values[..., 1:-1, 2:] - values[..., 1:-1, :-2]]) / 2
+
+
+def _without_texture(rest: Tensor, mean: Tensor) -> bool:
+    """Whether the mean of T frames is hardly steeper than their noise makes it."""
+    of_noise = _slopes(rest).square().mean() / max(len(rest) - 1, 1)
+    return bool(_slopes(mean).square().mean() < MOST_TEXTURE * of_noise)
 
 
 def _shown_by_many(rest: Tensor, mean: Tensor, shifts: Tensor) -> Tensor:
@@ -160,8 +174,8 @@ def _shown_by_many(rest: Tensor, mean: Tensor, shifts: Tensor) -> Tensor:
     exceed `SURE` standard deviations.  A wave is a handful of frequencies, even with the leakage of Hann's window, and
     cannot reach that; a texture has hundreds.
     """
-    slopes = (mean[..., 2:, 1:-1] - mean[..., :-2, 1:-1]) / 2, (mean[..., 1:-1, 2:] - mean[..., 1:-1, :-2]) / 2
-    rows, columns = (torch.hann_window(length, periodic=False, dtype=mean.dtype) for length in slopes[0].shape[-2:])
+    slopes = _slopes(mean)
+    rows, columns = (torch.hann_window(length, periodic=False, dtype=mean.dtype) for length in slopes.shape[-2:])
     window = rows[:, None] * columns
     along, across = (torch.fft.fft2(each * window) for each in slopes)
     found = []

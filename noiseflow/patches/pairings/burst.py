@@ -10,7 +10,7 @@ import scipy
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.frames.blocks import MIDDLE, median, robust_line
+from noiseflow.patches.pairings.frames.blocks import MIDDLE, median, part_of_rows, robust_line, typical_variance
 from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion, light_by_pixels
 from noiseflow.patches.pairings.frames.sums import Sums, noise_follows_light
 from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
@@ -29,6 +29,8 @@ SURE = 1e-3
 """Chance of fitting gains to frames that do not flicker."""
 SHARPEST = 0.02
 """Largest standard error of a gain for the gains to be used."""
+LAMP = 0.35
+"""Smallest part of what changes that must follow the light of rows for a lamp to be named."""
 LEAST_DRIFT_DN, DARKEST, CONTRAST = 2.0, 0.05, 0.1
 """Black that drifts is reported from so many DN on, beyond the noise at this quantile of blocks; relative contrast."""
 UNEQUAL, LEAST_DIFFERENCE_DN = 0.02, 0.5
@@ -89,7 +91,7 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         If frames have very different light.
     """
     signal = sums.signal
-    variance = MIDDLE * np.minimum(sums.variance, _typical(signal, sums.variance)) / sums.blocks.pixels
+    variance = MIDDLE * np.minimum(sums.variance, typical_variance(signal, sums.variance)) / sums.blocks.pixels
     # A saturated block does not follow flicker; its patches are left out as clipped.
     variance[sums.saturated] = np.inf
     light = sums.levels - sums.black.reshape(len(signal), -1).mean(1)
@@ -112,7 +114,8 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         "defects": sums.defects.facts,
     }
     border, words = sums.stack.still_border(scene.name)
-    said = (*_cautions(scene, sums, signal, motion), *_drifting(scene, sums, drift), *words)
+    lamp = part_of_rows(drift.residuals, signal, variance) if motion.part or motion.whole else 0.0
+    said = (*_cautions(scene, sums, signal, motion, lamp), *_drifting(scene, sums, drift), *words)
     return Conclusion(facts, said, motion.blocks | (sums.blocks.means(border.astype(np.float32)) > 0))
 
 
@@ -212,22 +215,7 @@ def drift_facts(sums: Sums, drift: FrameDrift) -> dict[str, Any]:
     }
 
 
-def _typical(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Typical variance in DN² of blocks with the same signal, for each block; motion does not affect it.
-
-    Interpolated between medians over up to 16 groups of blocks sorted by signal.  Above the brightest group it grows
-    in proportion to the signal, as photon noise does.
-    """
-    typical = np.empty_like(variance)
-    for plane, (s, v) in enumerate(zip(signal, variance, strict=True)):
-        groups = np.array_split(np.argsort(s, axis=None), max(1, min(16, s.size // 16)))
-        at = np.array([np.median(s.ravel()[group]) for group in groups])
-        middle = np.array([np.median(v.ravel()[group]) for group in groups])
-        typical[plane] = np.interp(s, at, middle) * np.maximum(s / max(at[-1], 1.0), 1.0)
-    return typical
-
-
-def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Motion) -> tuple[str, ...]:
+def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Motion, lamp: float) -> tuple[str, ...]:
     cautions = []
     names = ", ".join(scene.frames[n].path.name for n in motion.frames[:5])
     most = f" (most in {names})" if names else ""
@@ -239,6 +227,11 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
             f"; {scene.frames[darkest].path.name} has a mean of {light[darkest]:.3g} DN above black, "
             f"{scene.frames[brightest].path.name} of {light[brightest]:.3g}: if the difference is light, the exposures "
             "differ and nothing moves: put each exposure in its own folder"
+        )
+    if lamp > LAMP:
+        unlike += (
+            f"; {100 * lamp:.0f} % of what changes is light that differs from row to row: if a lamp flickers under a "
+            "rolling shutter, nothing moves: expose for whole periods of the lamp, or use steady light"
         )
     if motion.whole:
         cautions.append(

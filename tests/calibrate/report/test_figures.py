@@ -1,9 +1,11 @@
 """What the figures of a calibration draw, by the numbers of its lines."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from noiseflow.calibrate.measured import Evidence
 from noiseflow.calibrate.measurement import from_error
@@ -71,8 +73,33 @@ def test_photon_transfer(panels: list[Any]) -> None:
     assert drawn["used (0–70 % of saturation)"][1] == pytest.approx(GAIN * SIGNAL[:3])
     assert drawn["not used"][0].tolist() == [4000.0]
     (line,) = [values for name, values in drawn.items() if "K" in name or "DN/e-" in name]
+    assert line[0].tolist() == [0.0, 4000.0]
     assert line[1] == pytest.approx(GAIN * line[0])
     (bars,) = rest.containers
     assert np.asarray(bars[0].get_ydata()) == pytest.approx(np.zeros(3), abs=1e-9)
     # Two standard errors of a level either way.
     assert [float(np.ptp(each[:, 1])) for each in bars[2][0].get_segments()] == pytest.approx([4.0] * 3)
+
+
+def test_the_bent_curve_is_the_polynomial_of_the_likelihood() -> None:
+    """Of b₁x + b₂x² + …, above the variance in the dark, up to the last level used."""
+    fit = PhotonTransfer(from_error(GAIN, 0.1, "DN/e-"), READ**2, np.eye(2), np.zeros(3), 1.0)
+    shown = Evidence(curve=curve(), chosen=np.array([True] * 3 + [False]), likelihood=replace(fit, bend=(2.0, 3e-4)))
+    found = figures._bend(shown, 5.0)
+    assert found is not None
+    x, y = found
+    assert (x[0], x[-1], len(x)) == (0.0, 1000.0, 100)
+    assert y == pytest.approx(2.0 * x + 3e-4 * x**2 + 5.0)
+    assert figures._bend(replace(shown, likelihood=fit), 5.0) is None
+
+
+@pytest.mark.parametrize("size", [150, 300, 1000])
+def test_every_value_of_a_small_sample_stands_in_the_plot_of_quantiles(panels: list[Any], size: int) -> None:
+    """Beside its quantile of the normal distribution of its own deviation, by Benard's places."""
+    noise = np.random.default_rng(0).permutation(np.linspace(-8, 9, size)).astype(np.float32)
+    figures._read_noise(Setting(100.0, "Y", {}), Evidence(noise=noise))
+    x, y = lines(panels[1])["Gaussian quantiles"]
+    assert np.array_equal(np.unique(y), np.sort(noise))
+    place = (np.arange(1, size + 1) - 0.3175) / (size + 0.365)
+    expected = float(noise.std()) * stats.norm.ppf(place)
+    assert x == pytest.approx(expected[np.searchsorted(np.sort(noise), y)], rel=1e-4, abs=1e-4)

@@ -78,8 +78,10 @@ def test_a_foreign_model_and_samples_are_rows(folder: Path, rows: list[dict[str,
         assert row["given_sha256"] == content_digest(folder / {"table": "nlf.txt", "drawn": "samples"}[row["model"]])
     text = markdown(read_spec(folder / "more.toml"), rows)
     assert "| CRPS above real, σ | energy above real, σ |" in text
-    header, rule, *_ = (line for line in text.splitlines() if line.startswith("|"))
-    assert header.count("|") == rule.count("|")
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    for header, rule, *lines in tables:
+        assert {header.count("|")} == {line.count("|") for line in (rule, *lines)}
 
 
 def test_other_samples_are_scored_again(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -157,7 +157,8 @@ def interference(amplitude: float, seed: int) -> Frames:
 
 def test_interference_and_noise_that_lasts_are_no_copies_of_the_frame_before() -> None:
     for seed in range(12):
-        check_still(tiles(interference(0.38, seed)))
+        for scene in ("flat", "static"):
+            check_still(tiles(interference(0.38, seed), scene))
     lasting = np.random.default_rng(0).normal(size=(8, 97, 129))
     for before, frame in pairwise(lasting):
         frame *= (1 - 0.3**2) ** 0.5

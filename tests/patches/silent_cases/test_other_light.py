@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import frame
-from burst_of_steps import BLACK, GAIN, READ, SHAPE, SIGNAL, WHITE, X, measured
+from burst_of_steps import BLACK, GAIN, READ, SHAPE, SIGNAL, WHITE, X, Y, measured
 from scipy.ndimage import gaussian_filter
 
 from noiseflow.core.errors import NoiseflowError
@@ -349,3 +349,25 @@ def test_black_that_drifts_beyond_the_noise_is_said(
     result = ingest([written(tmp_path / "burst", frames)], tmp_path / "p.h5", IngestOptions(patch_size=16))
     # Over a flat scene it may be light as well.
     assert any("the black level drifts: " in note for note in result.notes) == (said and scene == "ramp")
+
+
+@pytest.mark.parametrize(("kind", "lamp"), [("lamp", True), ("thing", False), ("leaves", False)])
+def test_a_lamp_by_rows_is_no_motion(tmp_path: Path, kind: str, lamp: bool) -> None:
+    """The words were that whole frames had moved by up to 1.2 pixels."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for number in range(5):
+        if kind == "lamp":
+            signal = SIGNAL * (1 + 0.08 * np.sin(2 * np.pi * (Y / 60 + rng.random())))
+        elif kind == "thing":
+            signal = SIGNAL + 150.0 * ((X - 40 * number) // 40 == 0) * (Y > 60)
+        else:
+            blob = gaussian_filter(rng.normal(size=SHAPE), 12)
+            signal = SIGNAL * np.clip(1 + 0.08 * blob / blob.std(), 0.1, None)
+        frames.append(shot(signal, number))
+    try:
+        words = " ".join(ingest([written(tmp_path / "burst", frames)], tmp_path / "p.h5", IngestOptions(16)).notes)
+    except NoiseflowError as error:
+        words = str(error)
+    assert "moves" in words
+    assert ("light that differs from row to row" in words) == lamp

@@ -132,4 +132,7 @@ def test_masked_pixels_contradict_the_tags_beyond_both_limits(white: float) -> N
     means, what, _ = without.black_at(np.full(SIZE, 65.0), "RGGB", 0, 4, (12, 12))
     assert means == (65.0,) * 4
     assert "MaskedAreas" in what
+    leaking = np.full(SIZE, 65.0) + 20 * (np.arange(SIZE[1]) == 3)
+    *_, (words,) = without.black_at(leaking, "RGGB", 0, 4, (12, 12))
+    assert "the masked pixels are uneven: 65 DN on the left" in words
     assert levels_of(page(WHITE=9)).black_at(np.zeros(SIZE), "RGGB", 0, 0, SIZE)[0] == (0.0,)

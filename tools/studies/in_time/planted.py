@@ -27,7 +27,7 @@ ISO = 100.0
 LEVELS = (0.0, 0.5)
 """Signals of the darks and the flats, normalised."""
 
-TILES, FRAMES, SIDE = 32, 12, 24
+TILES, FRAMES, SIDE = 24, 12, 24
 """Tiles of each level to fit to, and as many to score; frames; side of a tile in pixels."""
 
 BETA1, BETA2 = 1e-4, 4e-4
@@ -200,7 +200,7 @@ def alone(model: TemporalNoise, noise: Tensor, signal: Tensor) -> Tensor:
 
 
 def frame_model(sequences: list[SequenceTiles]) -> NoiseLevelFunction:
-    """An `nlf` by maximum likelihood to single frames less their mean, as a fit takes the light of each frame out."""
+    """An `nlf` by maximum likelihood to single frames less their mean, as `fit` takes the light of each frame out."""
     frame = build(ModelSpec("nlf", "mono", ("simulated",), (ISO,)))
     assert isinstance(frame, NoiseLevelFunction)
     search = torch.optim.LBFGS(frame.parameters(), max_iter=50, line_search_fn="strong_wolfe")
@@ -210,7 +210,8 @@ def frame_model(sequences: list[SequenceTiles]) -> NoiseLevelFunction:
         total = torch.zeros(())
         for tiles in sequences:
             clean = tiles.clean.expand_as(tiles.noise).flatten(0, 1)
-            noise = tiles.noise - tiles.noise.mean((0, 2, 3, 4), keepdim=True)
+            noise = tiles.noise - tiles.noise.mean((2, 3, 4), keepdim=True)
+            noise = noise * (SIDE**2 / (SIDE**2 - 1)) ** 0.5
             total = total - frame.log_prob(noise.flatten(0, 1), Conditions(clean, ISO)).mean() / SIDE**2
         total.backward()  # type: ignore[no-untyped-call]
         return total.detach()

@@ -89,6 +89,7 @@ def pictures(size: tuple[int, int]) -> list[Tensor]:
 
 def costs(turns: int = TURNS, size: tuple[int, int] = TWO_MEGAPIXELS) -> Iterator[Cost]:
     """Time each frame model with each memory and each source, in one thread."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     frames = pictures(size)
     sources: dict[str, Callable[[], Source]] = {
@@ -114,6 +115,7 @@ def costs(turns: int = TURNS, size: tuple[int, int] = TWO_MEGAPIXELS) -> Iterato
                         independent.append(between - began)
                         streamed.append(ended - between)
                 yield Cost(frame, memory, name, min(independent), min(streamed))
+    torch.set_num_threads(before)
 
 
 def growth(size: tuple[int, int], count: int) -> Held:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIDDLE", "SIDE", "Blocks", "median", "robust_line"]
+__all__ = ["MIDDLE", "SIDE", "Blocks", "median", "part_of_rows", "robust_line", "typical_variance"]
 
 SIDE = 16
 """Smallest side of a block in pixels of a plane; a smaller plane is one block."""
@@ -275,3 +275,27 @@ def robust_line(
         kept = now
     # Noise common to many blocks (row noise, banding) makes the slope less certain than white noise does.
     return offset, slope, error * scale
+
+
+def typical_variance(signal: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Typical variance in DN² of blocks with the same signal, for each block; motion does not affect it.
+
+    Interpolated between medians over up to 16 groups of blocks sorted by signal.  Above the brightest group it grows
+    in proportion to the signal, as photon noise does.
+    """
+    typical = np.empty_like(variance)
+    for plane, (s, v) in enumerate(zip(signal, variance, strict=True)):
+        groups = np.array_split(np.argsort(s, axis=None), max(1, min(16, s.size // 16)))
+        at = np.array([np.median(s.ravel()[group]) for group in groups])
+        middle = np.array([np.median(v.ravel()[group]) for group in groups])
+        typical[plane] = np.interp(s, at, middle) * np.maximum(s / max(at[-1], 1.0), 1.0)
+    return typical
+
+
+def part_of_rows(residuals: NDArray[np.float64], signal: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+    """Part of the residuals that is, in each row of blocks of a frame, a factor of the light; near 0 if things move."""
+    weight = 1 / variance
+    along, power = ((weight * signal * each).sum((-3, -1)) for each in (residuals, signal))
+    whole = float((weight * residuals**2).sum())
+    # Of things that move in a few columns of blocks the factor explains their share of the row, and noise less.
+    return float((along**2 / np.maximum(power, 1e-300)).sum()) / whole if whole > 0 else 0.0

@@ -8,7 +8,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.raw.black_levels import BlackMap
+from noiseflow.raw.black_levels import BlackMap, said_of_leak
 from noiseflow.raw.formats.tags.opcodes import OPCODE_LISTS, opcode_words
 from noiseflow.raw.formats.tags.tiff_pages import numbers
 from noiseflow.raw.patterns import MONO, cell_side, offsets
@@ -101,7 +101,11 @@ class Levels:
         means = masked_means(pixels, cfa, top, left, self.masked)
         if self.black is None:
             if means is not None:
-                return means, "mean of the masked pixels (MaskedAreas)", self.cautions
+                side = 1 if cfa == MONO else cell_side(cfa)
+                white = self.white or float(np.max(pixels))
+                leaks = [said_of_leak(pixels[y0:y1, x0:x1], side, white) for y0, x0, y1, x1 in self.masked]
+                cautions = (*self.cautions, *filter(None, dict.fromkeys(leaks)))
+                return means, "mean of the masked pixels (MaskedAreas)", cautions
             lowest = float(pixels[top : top + shape[0], left : left + shape[1]].min())
             doubts = self.cautions if lowest <= DIFFERENT_DN else (*self.cautions, NO_BLACK.format(lowest))
             return (0.0,), "DNG default 0, no BlackLevel tag", doubts
