@@ -122,6 +122,15 @@ def test_a_side_car_has_at_most_64_kib(tmp_path: Path, size: int, taken: bool) -
         assert settings_for(tmp_path / "a.raw").iso == 100
 
 
+@pytest.mark.parametrize(
+    ("name", "least", "below"), [("stride", 1, 0), ("size", (1, 1), (1, 0)), ("header_bytes", 0, -1), ("shift", 0, -1)]
+)
+def test_the_least_of_a_setting_is_taken_and_what_is_below_refused(name: str, least: object, below: object) -> None:
+    assert getattr(RawSettings(**{name: least}), name) == least  # type: ignore[arg-type]
+    with pytest.raises(RawError, match=f"{name}: expected"):
+        RawSettings(**{name: below})  # type: ignore[arg-type]
+
+
 def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 2)))
     with pytest.raises(RawError, match=r"lacks cfa, white; give --cfa --white or .* in a\.toml"):

@@ -118,18 +118,20 @@ def _show(fates: Counter[tuple[str, str]], survivors: list[str], what: str, page
 
 
 SAID = re.compile(
-    rf"^({'|'.join(FATES)}) +\d+ s  (noiseflow/(\w+)/\S+):\d+: ((?:'.*?'|\".*?\") → (?:'.*?'|\".*?\"))(  |$)"
+    rf"^({'|'.join(FATES)}) +\d+ s  (noiseflow/(\w+)/\S+:\d+): ((?:'.*?'|\".*?\") → (?:'.*?'|\".*?\"))(  |$)"
 )
 """A line of the output."""
 
 
 def _summed(outputs: tuple[Path, ...], by_hand: bool, page: bool) -> None:
     """Sum up what runs printed; of a fault that was planted again the last line counts."""
-    found: dict[tuple[str, str], tuple[str, str]] = {}
+    found: dict[tuple[str, str], tuple[str, str]] = {}  # by place and text: its room and fate
     for line in (line for output in outputs for line in output.read_text("utf-8").splitlines()):
         if match := SAID.match(line):
             found[match[2], match[4]] = (match[3], match[1])
-    survivors = [f"`{file}`: {text}" for (file, text), (_, fate) in found.items() if fate == "SURVIVES"]
+    survivors = [
+        f"`{place.rpartition(':')[0]}`: {text}" for (place, text), (_, fate) in found.items() if fate == "SURVIVES"
+    ]
     what = "Written by hand" if by_hand else "Drawn by seeds"
     _show(Counter(found.values()), survivors, f"{what}, {len(found)}", page)
 

@@ -29,6 +29,9 @@ MOST_FAR, READ = 3e-5, 0.5
 """`leaves_tails`: largest fraction of values beyond `OUTLIER` that is accepted as normal, and smallest read-noise share
 of the values that are counted.  Masked pixels are not among them, so they are pixels that jump."""
 
+PEAKED = 3.0
+"""Excess kurtosis above which jumps are always tried: few of them suffice, and the cubic has their fourth moment."""
+
 LEAST_EXCESS = 0.1
 """Excess kurtosis below which noise counts as not heavy-tailed."""
 
@@ -123,8 +126,8 @@ class CubicTails(Transform):
     def leaves_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters) -> bool:
         """Whether the output of this transform is significantly non-normal: |excess kurtosis| > `NORMAL`.
 
-        Also where more than `MOST_FAR` of the values are so far that `start_from` left them out.  Otherwise False where
-        the fitted κ is below `LEAST_EXCESS` for every camera and ISO.
+        Also where more than `MOST_FAR` of the values are so far that `start_from` left them out, or where κ is above
+        `PEAKED`.  Otherwise False where the fitted κ is below `LEAST_EXCESS` for every camera and ISO.
 
         Parameters
         ----------
@@ -140,6 +143,8 @@ class CubicTails(Transform):
             seen = seen & cond.observed
         most = MOST_FAR * float(seen.sum())
         if float((seen & (x.abs() >= OUTLIER)).sum()) > most + SURE * math.sqrt(most):
+            return True
+        if float(self.kurtosis.max()) > PEAKED:
             return True
         if float(self.kurtosis.max()) < LEAST_EXCESS:
             return False

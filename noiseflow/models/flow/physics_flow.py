@@ -36,6 +36,7 @@ from noiseflow.models.flow.starts.bend import choose_bend
 from noiseflow.models.flow.starts.codes import (
     keep_offsets,
     offsets_in_codes,
+    start_read_noise_of_few_electrons,
     start_read_noise_on_codes,
     start_tails_on_codes,
 )
@@ -367,6 +368,7 @@ class PhysicsFlow(ResidualFlow):
             start_read_noise_on_codes(self.shot_read, self.spec, codes, checked_conditions(self, cond), levels)
         else:
             super().start_from_codes(codes, cond, levels)
+            start_read_noise_of_few_electrons(self.shot_read, self.spec, codes, checked_conditions(self, cond), levels)
         apart = [transform for transform in self.flow.transforms if isinstance(transform, (NoiseScale, SinhArcsinh))]
         if isinstance(self.tails, CubicTails):
             start_tails_on_codes(Flow([*apart, self.tails]), self.tails, codes, checked_conditions(self, cond), levels)

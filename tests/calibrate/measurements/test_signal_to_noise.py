@@ -1,6 +1,7 @@
 """SNR, threshold and dynamic range against closed forms: a straight camera, and one whose response bends."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,3 +92,13 @@ def test_without_known_light_or_levels_there_is_none() -> None:
     without = general_model(curve, None, K, READ, light_known=True)
     assert isinstance(without, General)
     assert without.range_db is None
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e6])
+def test_the_best_ratio_is_in_decibels_below_one_too(factor: float) -> None:
+    curve = levels(0.02)
+    found = general_model(replace(curve, variance=factor * curve.variance), None, K, READ, light_known=True)
+    assert isinstance(found, General)
+    best = float(np.nanmax(found.snr))
+    assert (best < 1) == (factor > 1)
+    assert found.best_db == pytest.approx(20 * math.log10(best))

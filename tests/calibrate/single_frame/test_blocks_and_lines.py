@@ -313,4 +313,7 @@ def test_row_noise_is_what_products_of_blocks_of_one_row_have_in_common(overlap:
     # Of one plane nothing is known of the scene.
     alone = row_noise_of(planes[:1], blocks[:1], chosen[:1], line)
     assert alone is not None
-    assert alone.value > 0
+    count = sum(len(here) >= 3 for here in members[0].values())
+    first = max(np.average(one[:count], weights=pairs_of[:count]), 0)
+    variance = np.average(one[:count], weights=1 / (1 / pairs_of[:count] + 2 * first**2))
+    assert alone.value**2 == pytest.approx(variance, rel=1e-3)

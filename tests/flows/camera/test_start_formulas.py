@@ -57,6 +57,19 @@ def test_what_is_left_of_tails_is_judged_by_its_excess(
     assert tails.leaves_tails(x, cond, noise) == leaves
 
 
+@pytest.mark.parametrize(("excess", "leaves"), [(2.9, False), (3.1, True)])
+def test_strong_tails_are_tried_as_jumps_whatever_excess_is_left(
+    excess: float, leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cubic_tails, "NORMAL", math.inf)
+    x = torch.randn((1, 1, 8, 8), generator=torch.Generator().manual_seed(3))
+    cond = Resolved(torch.zeros_like(x), torch.full((1,), 100.0), torch.zeros(1, dtype=torch.long))
+    noise = NoiseParameters(cond.clean, torch.full((1, 1, 1, 1), 1e-4), torch.full((1, 1, 1, 1), 1e-4))
+    tails = CubicTails(1, (100.0,), by_read_share=True).requires_grad_(False)
+    tails.kurtosis.fill_(excess)
+    assert tails.leaves_tails(x, cond, noise) == leaves
+
+
 @pytest.mark.parametrize("before", [0.02, 4.0])
 def test_rows_found_among_neighbours_take_their_variance_from_the_read_noise(
     monkeypatch: pytest.MonkeyPatch, before: float

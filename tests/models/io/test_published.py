@@ -11,6 +11,7 @@ from noiseflow.core.errors import ModelError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models import import_published, load, save
 from noiseflow.models.flow.noise_flow import NoiseFlow
+from noiseflow.models.foreign.noise_flow import NOISE_FLOW
 from noiseflow.models.io.published_weights import fill_triangular
 
 CASES = range(13)
@@ -111,3 +112,14 @@ def test_the_checkpoint_itself(shared_data: Path, published: NoiseFlow) -> None:
     read = import_published(shared_data / "published" / "tf_checkpoint" / "model.ckpt.best")
     for name, value in published.state_dict().items():
         assert torch.equal(read.state_dict()[name], value), name
+
+
+def test_a_checkpoint_is_known_by_its_index_and_an_archive_by_its_variable(tmp_path: Path, shared_data: Path) -> None:
+    for name in ("model.ckpt.index", "other.ckpt", "other.ckpt.index"):
+        (tmp_path / name).write_bytes(b"")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    assert NOISE_FLOW.claims(tmp_path / "model.ckpt.index")
+    assert NOISE_FLOW.claims(tmp_path / "model.ckpt")
+    assert NOISE_FLOW.claims(tmp_path / "other.ckpt")
+    assert NOISE_FLOW.claims(shared_data / "published" / "noise_flow_weights.npz")
+    assert not NOISE_FLOW.claims(tmp_path / "other.npz")

@@ -126,3 +126,22 @@ def test_a_fit_to_codes_maximises_the_probability_of_each_where_lines_are_weak()
     assert marginal_codes(model, codes, cond, levels) is None
     one, other = (objective.loss(model, (codes, cond, levels), generator(seed))[0] for seed in (6, 7))
     assert float(one.detach()) != float(other.detach())
+
+
+@pytest.mark.parametrize("black", [0.0, 8.0])
+def test_read_noise_beside_counts_of_very_few_electrons_is_that_of_black(black: float) -> None:
+    """σ = K: a normal distribution of all codes has 2 to 3 % too much.  65,536 codes of black know σ to 0.5 %."""
+    gain, sigma, span = 0.5, 0.5, WHITE - black
+    rng = np.random.default_rng(0)
+    light = np.repeat([0.0, 0.0, 0.5, 2.5, 12.0, 70.0], 8)[:, None, None, None] * np.ones((48, 4, 32, 32))
+    values = black + gain * rng.poisson(light / gain) + sigma * rng.standard_normal(light.shape)
+    codes = torch.from_numpy(np.clip(np.rint(values), 0, WHITE))
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {}))
+    assert isinstance(model, PhysicsFlow)
+    with torch.no_grad():
+        model.shot_read.log_beta1.fill_(math.log(gain / span))
+        model.shot_read.log_beta2.fill_(2 * math.log(1.3 * sigma / span))
+    cond = checked_conditions(model, Conditions(torch.from_numpy(light / span).float(), 100.0, "A"))
+    model.start_from_codes(codes, cond, Levels(torch.full((48, 4), black), torch.full((48,), WHITE)))
+    found = model.shot_read.log_beta2.detach().exp().sqrt() * span
+    assert float(found) == pytest.approx(sigma, rel=0.015)

@@ -226,3 +226,21 @@ def test_what_does_not_fit_is_refused() -> None:
         build(ModelSpec("temporal"))
     with pytest.raises(ModelError, match="itself a sequence model"):
         build(temporal_spec(temporal_spec(ModelSpec("nlf"), []), []))
+
+
+@pytest.mark.parametrize(
+    ("parts", "frame", "pattern", "elementwise"),
+    [
+        (("dark_pattern", "response_pattern"), "nlf", "within", True),
+        (("dark_pattern",), "nlf", "added", False),
+        (("black_drift",), "nlf", "within", False),
+        (("light_flicker",), "nlf", "within", False),
+        (("telegraph",), "nlf", "within", False),
+        (("dark_pattern",), "glow", "within", False),
+    ],
+)
+def test_a_model_is_elementwise_without_what_pixels_share_or_what_is_added(
+    parts: tuple[str, ...], frame: str, pattern: str, elementwise: bool
+) -> None:
+    layout = "mono" if frame == "nlf" else "bayer"
+    assert temporal_model(parts, frame=frame, layout=layout, pattern=pattern).elementwise is elementwise

@@ -1,10 +1,13 @@
 """Where doubts about a clean signal begin, from both sides, on codes made for it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from simulated_scenes import BLACK, WHITE, image
 
-from noiseflow.patches.pairings.clean_twin import doubts
+from noiseflow.core.errors import RawError
+from noiseflow.patches.pairings.clean_twin import _exposure_ratio, doubts
 from noiseflow.raw.bayer import pack
 
 SIDE = 256
@@ -67,3 +70,18 @@ def test_a_difference_that_neighbours_share_by_half_is_doubted(correlation: floa
     codes = np.rint(1000 + 20 * draws.transpose(2, 0, 3, 1).reshape(2 * SIDE, 2 * SIDE))
     found = said(codes, np.full(codes.shape, codes.mean()))
     assert ["is common to neighbouring pixels" in words for words in found] == [True] * doubted
+
+
+def test_a_long_exposure_has_as_much_more_light_as_time_and_iso_say() -> None:
+    """0.01 s at ISO 400 and 1 s at ISO 100: 4 % of the light; each of the four must be known."""
+    known = {"exposure_s": 0.01, "iso": 400.0, "twin_exposure_s": 1.0, "twin_iso": 100.0}
+
+    def ratio(**changed: float | None) -> float:
+        told = {**known, **changed, "twin": "gt.dng"}
+        noisy = SimpleNamespace(source="a.dng", exposure_s=told.pop("exposure_s"), iso=told.pop("iso"))
+        return _exposure_ratio(noisy, told)  # type: ignore[arg-type]
+
+    assert ratio() == pytest.approx(0.04)
+    for name in known:
+        with pytest.raises(RawError, match=r"a\.dng: its clean twin gt\.dng is a long exposure"):
+            ratio(**{name: None})

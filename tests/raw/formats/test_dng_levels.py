@@ -13,8 +13,6 @@ from noiseflow.raw.formats.tags.dng_levels import (
     BLACK_REPEAT,
     DELTA_H,
     DELTA_V,
-    DIFFERENT_DN,
-    DIFFERENT_PART,
     LINEARIZATION,
     MASKED_AREAS,
     WHITE,
@@ -122,7 +120,7 @@ def test_a_table_of_compressed_codes_is_said() -> None:
 
 @pytest.mark.parametrize("white", [1000.0, 100_000.0])
 def test_masked_pixels_contradict_the_tags_beyond_both_limits(white: float) -> None:
-    limit = max(DIFFERENT_DN, DIFFERENT_PART * (white - 64.0))
+    limit = max(2.0, 0.002 * (white - 64.0))
     found = levels_of(page(BLACK=64, WHITE=white, MASKED_AREAS=(0, 0, 12, 4, 0, 14, 12, 16)))
     assert found.masked == ((0, 0, 12, 4), (0, 14, 12, 16))
     for off, said in ((limit * 0.999, False), (limit * 1.001, True), (-limit * 1.001, True)):
@@ -135,4 +133,8 @@ def test_masked_pixels_contradict_the_tags_beyond_both_limits(white: float) -> N
     leaking = np.full(SIZE, 65.0) + 20 * (np.arange(SIZE[1]) == 3)
     *_, (words,) = without.black_at(leaking, "RGGB", 0, 4, (12, 12))
     assert "the masked pixels are uneven: 65 DN on the left" in words
-    assert levels_of(page(WHITE=9)).black_at(np.zeros(SIZE), "RGGB", 0, 0, SIZE)[0] == (0.0,)
+    # Without any level 0 is doubted if no code is near it.
+    for lowest, said in ((0.0, False), (2.0, False), (2.1, True)):
+        black, _, cautions = levels_of(page(WHITE=9)).black_at(np.full(SIZE, lowest), "RGGB", 0, 0, SIZE)
+        assert black == (0.0,)
+        assert bool(cautions) == said

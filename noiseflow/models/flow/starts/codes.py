@@ -18,6 +18,7 @@ from noiseflow.models.model import ModelSpec
 __all__ = [
     "keep_offsets",
     "offsets_in_codes",
+    "start_read_noise_of_few_electrons",
     "start_read_noise_on_codes",
     "start_tails_on_codes",
     "subtract_rounding",
@@ -37,6 +38,9 @@ DARK = 2.0
 
 FEWEST_DARK = 20_000
 """Fewest dark values for a fit of the read noise to their codes; σ is then known to 1 %."""
+
+FEW_ELECTRONS, BLACK = 8.0, 0.1
+"""Electrons, (σ/K)², up to which their counts are far from normal, and ratio of shot to read variance of black."""
 
 LEAST_LEFT = 0.1
 """Smallest share of the read variance that is neither line noise nor rounding."""
@@ -99,6 +103,41 @@ def start_read_noise_on_codes(
     shot = head.log_beta1.clone()
     start_head_from_codes(head, spec, codes, replace(cond, observed=dark), levels)
     head.log_beta1.copy_(shot)
+
+
+@torch.no_grad()
+def start_read_noise_of_few_electrons(
+    head: ShotReadScale, spec: ModelSpec, codes: Tensor, cond: Resolved, levels: Levels
+) -> None:
+    """Fit the read noise to the codes of black alone, where shot noise is as strong at very few electrons.
+
+    The counts of very few electrons are not normal, and a normal distribution that is fitted to them and to black has
+    too much read noise (2.3 % for σ = K).
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        Shot and read noise, fitted to the codes; β₁ is kept, and β₂ where black has fewer than `FEWEST_DARK` values.
+    spec : ModelSpec
+        Spec of its model.
+    codes : Tensor, shape (B, C, H, W)
+        Codes, DN.
+    cond : Resolved
+        Clean signal, ISO and camera of the codes.
+    levels : Levels
+        Black and white levels.
+    """
+    beta1, beta2 = head.betas(cond)
+    black = (beta1 * cond.clean < BLACK * beta2) & (beta2 < FEW_ELECTRONS * beta1.square())
+    black = black if cond.observed is None else black & cond.observed
+    if int(black.sum()) < FEWEST_DARK:
+        return
+    shot, read = head.log_beta1.clone(), head.log_beta2.clone()
+    start_head_from_codes(head, spec, codes, replace(cond, observed=black), levels)
+    knot = (cond.iso.log()[:, None] - head.log_isos.to(cond.iso.dtype)).abs().argmin(1)
+    values = torch.zeros_like(read).index_put((cond.camera, knot), black.sum((1, 2, 3)).to(read), accumulate=True)
+    head.log_beta1.copy_(shot)
+    head.log_beta2.copy_(torch.where(values < FEWEST_DARK, read, head.log_beta2))
 
 
 @torch.no_grad()

@@ -49,6 +49,9 @@ LEAST_JUMP, LEAST_PART = 2.0, 1e-4
 Mixtures of smaller jumps also describe the kurtosis of few photons.
 """
 
+FAR_JUMP, FAR_PART = 6.0, 2e-5
+"""The same for jumps that no kurtosis of photons describes."""
+
 STEPS = 60
 """Most iterations of each search."""
 
@@ -124,8 +127,9 @@ def choose_tails(
     mean, error = _mean_and_error(gain[dark], held_out.patch[dark])
     worth, part = float(gain.mean()), float(dark.double().mean())
     rate, size, spread = tails.jumps(cond)
-    jumping = float((rate * (size.hypot(spread) > LEAST_JUMP)).sum(1).mean())
-    if not always and not (mean > SURE * error and worth > WORTH and jumping > LEAST_PART):
+    jumping, far = (float((rate * (size.hypot(spread) > least)).sum(1).mean()) for least in (LEAST_JUMP, FAR_JUMP))
+    jumps = jumping > LEAST_PART or far > FAR_PART
+    if not always and not (mean > SURE * error and worth > WORTH and jumps):
         return ChosenTails(cubic, "")
     gained = f"{worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
     note = f"telegraph pixels, {100 * jumping:.2g} %: worth {gained}"
