@@ -159,10 +159,12 @@ OF_LIGHT = "response_pattern", "light_flicker"
 def _pattern(data: Sequence[LatentTiles]) -> str:
     """Whether the variance of the frame model includes the fixed pattern, as one of `PATTERN`.
 
-    It does if the mean square of the latents over pixels and time is closer to 1 than their variance in time.
+    It does if the mean square of the latents over pixels and time is closer to 1 than their variance in time.  Drift
+    and flicker, which are never included, are removed with the mean of each tile and frame.
     """
-    whole = sum(float(tiles.z.square().mean()) for tiles in data) / len(data)
-    in_time = sum(float(tiles.z.var(1).mean()) for tiles in data) / len(data)
+    alone = [tiles.z - tiles.z.mean(2, keepdim=True) for tiles in data]
+    whole = sum(float(z.square().mean()) for z in alone) / len(data)
+    in_time = sum(float(z.var(1).mean()) for z in alone) / len(data)
     return PATTERN[abs(math.log(in_time)) < abs(math.log(whole))]
 
 

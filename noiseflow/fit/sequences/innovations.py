@@ -22,6 +22,9 @@ __all__ = ["innovations", "try_innovations", "with_innovations"]
 MOST_VALUES = 1 << 18
 """Largest number of innovations that a fit reads, from the first tiles of each sequence."""
 
+PRIOR = 1.0
+"""σ of the change of a law's parameters from their start."""
+
 ITERATIONS = 80
 """Iterations of L-BFGS."""
 
@@ -149,7 +152,10 @@ def innovations(model: TemporalNoise, name: str, tiles: LatentTiles) -> Tensor:
 
 
 def _fit(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> None:
-    """Maximise the likelihood of the innovations of tiles over the parameters of one of the model's laws."""
+    """Maximise the likelihood of the innovations of tiles over the parameters of one of the model's laws.
+
+    Each parameter has a normal prior around its start with σ = `PRIOR`, so that a few blocks are not overfitted.
+    """
     part = model.parts[name]
     assert isinstance(part, InnovationPart)
     # Tiles of a law of blocks have few coefficients: it gets them all.
@@ -159,6 +165,7 @@ def _fit(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> None:
     dims = sum(w.numel() for w in values)
     part.requires_grad_(True)
     parameters = list(part.parameters())
+    starts = [parameter.detach().clone() for parameter in parameters]
     best: tuple[float, list[Tensor]] = (math.inf, [])
     search = torch.optim.LBFGS(
         parameters, lr=1.0, max_iter=ITERATIONS, max_eval=2 * ITERATIONS, line_search_fn="strong_wolfe"
@@ -168,8 +175,10 @@ def _fit(model: TemporalNoise, name: str, data: Sequence[LatentTiles]) -> None:
         nonlocal best
         search.zero_grad()
         gains = [_gain(part, w, part.amount(tiles.cond)) for w, tiles in zip(values, some, strict=True)]
+        moved = [(each - start).square().sum() for each, start in zip(parameters, starts, strict=True)]
+        prior = 0.5 * torch.stack(moved).sum() / PRIOR**2
         # In thousandths of a nat, since L-BFGS stops at a small gradient.
-        total = -1e3 * torch.stack(gains).sum() / dims
+        total = 1e3 * (prior - torch.stack(gains).sum()) / dims
         total.backward()  # type: ignore[no-untyped-call]
         value = float(total.detach())
         if value < best[0]:

@@ -160,7 +160,7 @@ class PhysicsModel(NoiseModel):
         iso, camera = cond.iso.double().cpu(), cond.camera.cpu()
         # Without a loop over the batch, which an exported graph could not have.
         of_all = torch.stack([self._parameter(table, name, iso) for table in self._tables], 1)
-        picked = of_all.gather(1, camera[:, None, None].expand(-1, 1, self.planes))[:, 0]
+        picked = of_all.gather(1, camera[:, None, None].expand_as(of_all))[:, 0]
         return picked.to(cond.clean)[:, :, None, None]
 
     def _parameter(self, table: dict[str, Tensor], name: str, iso: Tensor) -> Tensor:

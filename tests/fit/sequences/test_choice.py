@@ -1,5 +1,6 @@
 """Parts are found where they are, not where they are not, and the fit is as good as the truth."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,12 @@ from temporal_models import temporal_model
 
 from noiseflow.calibrate.profiles.published import shipped_profile
 from noiseflow.core.errors import DataError, ModelError
-from noiseflow.fit.sequences.choose_parts import fit_temporal
+from noiseflow.fit.sequences.choose_parts import _pattern, fit_temporal
 from noiseflow.fit.sequences.fit_parts import gains, latent_tiles
 from noiseflow.fit.sequences.tiles import Scene, SequenceTiles
 from noiseflow.models import TemporalNoise, from_profile, load, save
 from noiseflow.models.temporal.registry import PARTS
+from noiseflow.models.temporal.temporal_noise import PATTERN
 from noiseflow.ops.random.sampling import Keyed
 
 ORACLE = 0.003
@@ -71,6 +73,14 @@ def test_a_frame_model_without_the_pattern_gets_it_added() -> None:
     assert any("is added to it" in note for note in fit.notes)
     within = temporal_model(("dark_pattern",)).float()
     assert not fit_temporal(within.frame, [sequence(within, 0.0, 1)], ["dark_pattern"]).model.adds_pattern
+
+
+@pytest.mark.parametrize("kind", PATTERN)
+def test_strong_flicker_does_not_decide_whether_the_pattern_is_added(kind: str) -> None:
+    """It was 0.4 of the variance, and a pattern of a tenth that the frame model had was added once more."""
+    model = temporal_model(("dark_pattern", "light_flicker"), pattern=kind).float()
+    model.parts["light_flicker"].log_sigma.fill_(math.log(0.03))  # type: ignore[operator, union-attr]
+    assert _pattern([latent_tiles(model.frame, sequence(model, 0.5, 1))]) == kind
 
 
 def test_the_frame_s_model_stays_as_it_is(tmp_path: Path) -> None:

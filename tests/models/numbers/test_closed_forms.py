@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from model_table import generator
@@ -58,6 +59,19 @@ def test_levels_of_a_table_that_states_none(tmp_path: Path, given: RawSettings, 
     assert float(model.parameter_at(cond, "black").flatten()[0]) == black
     beta1, beta2 = (float(each.flatten()[0]) for each in model.linear_variance(cond))
     assert (beta1, beta2) == (pytest.approx(8e-3, rel=1e-5), pytest.approx(4e-5, rel=1e-4))
+
+
+def test_the_facts_of_innovations_are_their_law_after_none_and_after_three_sigma() -> None:
+    """Where the means are the usual ones, 0 and 1, and so are the neighbours' squares."""
+    part = temporal_model(("conditional_flow",)).innovation_parts[-1]
+    cond = Conditions(torch.full((1, 1, 4, 4), 0.2), 100.0, "A").resolve(("A", "B"))
+    facts = part.facts(cond)
+    for last in (0.0, 3.0):
+        past = torch.tensor([last, last**2, 0.0, 1.0, 1.0]).double()[None, :, None, None, None]
+        shift, log_scale = (float(each) for each in part.law(past, part.amount(cond)))
+        assert facts[f"sigma_after_{last:g}"] == pytest.approx(float(np.exp(log_scale)))
+    assert facts["mean_after_3"] == pytest.approx(shift)
+    assert facts["sigma_after_0"] != facts["sigma_after_3"]
 
 
 def test_the_law_of_innovations_ends_at_three_and_at_e_squared() -> None:
