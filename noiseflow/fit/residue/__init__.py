@@ -12,6 +12,8 @@ from noiseflow.fit.objective_choice import away_from_the_clip
 # Modules, not functions: a function of the same name would hide its module.
 from noiseflow.fit.residue import (
     gain_by_place,
+    hot_pixel_filter,
+    interleaved_gains,
     jumping_pixels,
     light_of_rows,
     lossy_blocks,
@@ -55,13 +57,19 @@ def said_of_noise(
     found: dict[str, list[str]] = {}
     for noise in relative_noise.relative_noise(few, statistics):
         own = few.table["camera"] == statistics.cameras.index(noise.camera)
-        codes = Levels.of(few.table[own]).codes(few.noise[own], few.clean[own]).float().numpy()
-        said = [
+        levels = Levels.of(few.table[own])
+        codes = levels.codes(few.noise[own], few.clean[own]).float().numpy()
+        # Without the part that is of the clean signal's error.
+        span = levels.white.double()[:, None] - levels.black.double()
+        residue = (few.noise[own].double() * span[:, :, None, None]).float().numpy()
+        # What was quantised has other strange noise too.
+        said = list(lossy_blocks.lossy_blocks(codes, noise.place[:, 1:], residue)) or [
             *gain_by_place.gain_by_place(noise, straight=noise.camera in straight),
+            *interleaved_gains.interleaved_gains(noise),
             *light_of_rows.light_of_rows(noise),
             *small_shifts.small_shifts(noise),
             *(() if tails else jumping_pixels.jumping_pixels(noise)),
-            *lossy_blocks.lossy_blocks(codes, noise.place[:, 1:]),
+            *hot_pixel_filter.hot_pixel_filter(codes, float(few.table["white"][own].min())),
         ]
         found[noise.camera] = [f"camera {noise.camera!r}: {text}" for text in said]
     return found

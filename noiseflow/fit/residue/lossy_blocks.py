@@ -16,6 +16,12 @@ SIDES = (4, 8, 16)
 PIXELS, FEWEST = 32_768, 6_400
 """Approximate number of pixels that are examined at each phase, and the fewest."""
 
+MOST_DETAILS = 200_000
+"""Approximate number of details that are examined."""
+
+FLAT = 4.0
+"""Largest variance of a patch's codes, over that of its noise, for it to be without edges."""
+
 DEPARTS, SURE = 0.015, 8.0
 """Least departure of the ratio (E|c|)²/E c² at one phase from the median over phases, and in robust deviations."""
 
@@ -30,7 +36,7 @@ class _Grid:
     sureness: float
 
 
-def lossy_blocks(codes: Array, corners: NDArray[np.int64]) -> Iterator[str]:
+def lossy_blocks(codes: Array, corners: NDArray[np.int64], noise: Array) -> Iterator[str]:
     """Yield a sentence if blocks of the codes were quantised in frequency.
 
     Coefficients that a compression quantised lose their normal shape, but only at the phase of its own blocks.  The
@@ -44,6 +50,8 @@ def lossy_blocks(codes: Array, corners: NDArray[np.int64]) -> Iterator[str]:
         Codes of some patches, DN.
     corners : ndarray of int, shape (B, 2)
         Row and column of their corners in pixels of a plane.
+    noise : ndarray of float32, shape (B, C, h, w)
+        Their noise, DN; details of a wavelet are looked at where the codes show nothing else.
     """
     kinds = [(codes, corners, False)]
     if codes.shape[1] == 4:
@@ -56,6 +64,12 @@ def lossy_blocks(codes: Array, corners: NDArray[np.int64]) -> Iterator[str]:
         and grid.departure > DEPARTS
         and grid.sureness > SURE
     ]
+    if not found and _wavelets(codes, corners, noise) > DEPARTS:
+        yield (
+            "the codes were compressed with loss: every second value of their finest details is quantised, as by a "
+            "wavelet transform (JPEG 2000, or a camera's lossy raw). Gain and read noise are those of what the "
+            "compression left. Use raw files without compression, or with a lossless one"
+        )
     if found:
         best = max(found, key=lambda each: each.departure)
         where = "the mosaic" if best.mosaic else "the colour planes" if codes.shape[1] == 4 else "the picture"
@@ -101,6 +115,42 @@ def _departure(values: Array, corners: NDArray[np.int64], side: int, mosaic: boo
     ratio = np.mean(sums[0] ** 2 / np.maximum(sums[1], 1e-9), -1) / (len(values) * pixels / side**2)
     step = np.abs(ratio - np.median(ratio))
     return _Grid(side, mosaic, float(step.max()), float(step.max() / max(1.4826 * np.median(step), 1e-9)))
+
+
+def _details(values: Array) -> Array:
+    """Second differences along rows and columns, halved."""
+    half = np.float32(2)
+    rows = values[:, :, 1:-1] - (values[:, :, 2:] + values[:, :, :-2]) / half
+    found: Array = np.asarray(rows[..., 1:-1] - (rows[..., 2:] + rows[..., :-2]) / half, np.float32)
+    return found
+
+
+def _wavelets(codes: Array, corners: NDArray[np.int64], noise: Array) -> float:
+    """Departure of the ratio (E|d|)²/E d² of the finest diagonal details d at one of the four phases from the others.
+
+    d is the second difference along rows and columns: the diagonal detail of the 5/3 wavelet, if a phase is its own.
+    """
+    count, planes, height, width = codes.shape
+    size = count * planes * (height - 2) * (width - 2)
+    if min(height, width) < 4 or size < 4 * FEWEST:
+        return 0.0
+    some = slice(None, None, max(1, size // MOST_DETAILS))
+    # Edges of a scene may lie at every second pixel, and have unlike noise on their sides.
+    flat = (codes[some].var((2, 3)) < FLAT * np.square(noise[some]).mean((2, 3))).all(1)
+    detail, corners = _details(codes[some][flat]), corners[some][flat]
+    detail /= np.sqrt(np.square(detail).mean((2, 3), keepdims=True)) + np.float32(1e-6)
+    if detail.size < 4 * FEWEST:
+        return 0.0
+    sums = np.zeros((3, 2, 2))
+    for first in np.unique(corners % 2, axis=0):
+        part = detail[(corners % 2 == first).all(1)]
+        for row, column in np.ndindex(2, 2):
+            values = part[:, :, row::2, column::2]
+            at = (first[0] + row) % 2, (first[1] + column) % 2
+            for kind, value in enumerate((np.abs(values).sum(), np.square(values).sum(), values.size)):
+                sums[kind][at] += value
+    ratio = sums[0] ** 2 / np.maximum(sums[1] * sums[2], 1e-9)
+    return float(np.abs(ratio - np.median(ratio)).max())
 
 
 def _cosines(side: int) -> Array:

@@ -245,8 +245,8 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
     if (fall := _saturating(sums, signal, motion)) is not None:
         cautions.append(
             f"{scene.name}: from {fall[0]:.4g} DN above black the noise has only {fall[1]:.2g} times the variance of "
-            "darker parts: these pixels are saturated, each at its own code. The gain would come out too small: set "
-            "--white below these codes"
+            "darker parts: these pixels are saturated, each at its own code, or the darker parts move. The gain "
+            "would come out too small: set --white below these codes, or use a still scene"
         )
     if not scene.kind and max(float(np.abs(signal).mean()), 10 * float(signal.std())) < DARK_PART * span:
         cautions.append(

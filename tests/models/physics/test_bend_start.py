@@ -7,6 +7,7 @@ import torch
 from model_table import generator
 from torch import Tensor
 
+from noiseflow.fit.signal_of_few_frames import signal_of_few_frames
 from noiseflow.flows import Conditions
 from noiseflow.flows.camera.bent_scale import PARTS, BentScale
 from noiseflow.models import ModelSpec, build
@@ -87,13 +88,32 @@ def test_a_clean_signal_that_is_another_frame_neither_hides_a_bend_nor_makes_one
     light = cond.clean * (torch.arange(PATCHES) % 2)[:, None, None, None]
     sigma = (GAIN * light * (share(light) if bends else 1) / SPAN + (READ / SPAN) ** 2).sqrt()
     first, second = (sigma * torch.randn(noise.shape, generator=generator(seed)) for seed in (5, 6))
-    pair = checked_conditions(model, Conditions(light + second, 100.0, "A"))
-    found = choose_bend(model.shot_read, (first - second) / math.sqrt(2), pair, BANDS, planes=4)
+    difference = (first - second) / math.sqrt(2)
+    signal = signal_of_few_frames(difference, light + second, torch.ones(PATCHES))
+    pair = checked_conditions(model, Conditions(signal, 100.0, "A"))
+    found = choose_bend(model.shot_read, difference, pair, BANDS, planes=4)
     assert isinstance(found.head, BentScale) is bends
     if bends:
         bend = found.head.bend.detach()[0, 0]
         assert abs(float(bend[:9].diff().abs().max())) < 0.25
         assert float(bend[-2] - bend[5]) == pytest.approx(math.log(share(torch.tensor(0.9375))), abs=0.25)
+
+
+def test_edges_and_the_light_of_masked_pixels_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside an edge the averages differ from the signal by a fifth of it or more, and elsewhere they do not."""
+    seen: list[Conditions] = []
+    monkeypatch.setattr(bend, "_lit", lambda head, cond: seen.append(cond) or cond.observed)
+    model, noise, _ = scene(bends=False, seed=3)
+    clean = torch.where(torch.arange(16) < 8, 0.0, 0.2).expand_as(noise).contiguous()
+    masked = torch.zeros_like(clean, dtype=torch.bool)
+    masked[..., 5, 2] = True
+    given = checked_conditions(model, Conditions(torch.where(masked, 1.0, clean), 100.0, "A", ~masked))
+    choose_bend(model.shot_read, noise, given, BANDS, planes=4)
+    observed = seen[0].observed
+    assert observed is not None
+    expected = ((torch.arange(16) < 6) | (torch.arange(16) >= 10)).expand_as(masked) & ~masked
+    assert torch.equal(observed, expected)
+    torch.testing.assert_close(seen[0].clean[observed], clean[observed])
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -32,11 +32,14 @@ BATCH = 256
 WIDE = 5
 """Side in pixels of the squares over which the clean signal is averaged."""
 
-ROUGH, OWN = 0.1, 4.0
+ROUGH, OWN = 0.02, 1.0
 """Pixels count if their clean signal differs from the average by at most this fraction of it, or so many σ of noise.
 
 Between a dark and a bright side of an edge, the average is a signal that neither has.
 """
+
+LEAST = 1 / WIDE**2
+"""Part of a square that is at least taken as observed."""
 
 CELLS = 256
 """Number of signal cells from black to white."""
@@ -100,7 +103,9 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tenso
     # A clean signal estimated from other frames is noisy itself, most where the frame is noisy too.  Without the
     # averaging, dark pixels that happen to lie above black would seem to have shot noise.
     own = cond.clean[some]
-    clean = functional.avg_pool2d(own, WIDE, 1, WIDE // 2, count_include_pad=False)
+    clean = (
+        _averaged(own) if observed is None else _averaged(own * observed) / _averaged(observed.to(own)).clamp(min=LEAST)
+    )
     cond = Resolved(clean, cond.iso[some], cond.camera[some], observed)
     cond = replace(cond, observed=_smooth(head, cond, own))
     noise, band = noise[some], numbered(bands[some])[1]
@@ -140,6 +145,10 @@ def choose_bend(head: ShotReadScale, noise: Tensor, cond: Resolved, bands: Tenso
             if bool(own.any()):
                 _set(bent, head, owner, place, _fitted(_cells(head, noise, cond, own), bends=True))
     return ChosenBend(bent, f"non-linear response: {worth}")
+
+
+def _averaged(values: Tensor) -> Tensor:
+    return functional.avg_pool2d(values, WIDE, 1, WIDE // 2, count_include_pad=False)
 
 
 def _smooth(head: ShotReadScale, cond: Resolved, clean: Tensor) -> Tensor:
