@@ -17,6 +17,7 @@ from noiseflow.evaluate.baselines import baselines
 from noiseflow.evaluate.benchmark.page import markdown
 from noiseflow.evaluate.benchmark.run_benchmark import benchmark
 from noiseflow.evaluate.benchmark.spec import DataSpec, read_spec
+from noiseflow.fit.batches import conditions_of
 from noiseflow.flows import Conditions
 from noiseflow.models import NoiseModel, import_published, load
 from noiseflow.models.closed_form.nlf import NoiseLevelFunction
@@ -142,13 +143,13 @@ def emva(work: Path, data: Path) -> Iterator[str]:
 
 @torch.no_grad()
 def by_burst(store: PatchStore, models: dict[str, NoiseModel]) -> Iterator[str]:
-    """Scores where the clean signal is independent of the noise, and where it is not."""
+    """Scores in pairs and in stacks, and how far the noise is correlated with the signal there."""
     rows = store.indices("test")
     short = store.table["clean_variance"][rows] > 0.1
     dark = np.array([float(store.read(rows[[at]]).clean.mean()) < 0.01 for at in range(len(rows))])
-    yield "\nIn a pair, the clean signal of a frame is the other frame. Noise and signal then both contain the noise of"
-    yield "that frame, and a model with many parameters reads some of it off the signal. Only in the stacks of 50"
-    yield "frames are noise and signal nearly independent, so only those rows allow a comparison of models:"
+    yield "\nIn a pair, the clean signal of a frame is the other frame: noise and signal both contain its noise. Models are"
+    yield "therefore fitted and scored at a signal from all frames and neighbouring pixels ([Concepts](concepts.md)). How"
+    yield "far noise and that signal are still correlated:"
     lines = [
         ("held-out patches of", "patches", "correlation of noise and signal", *(f"{name}, nats/dim" for name in models))
     ]
@@ -156,9 +157,9 @@ def by_burst(store: PatchStore, models: dict[str, NoiseModel]) -> Iterator[str]:
         for light, chosen in (("dark", pairs & dark), ("light", pairs & ~dark)):
             some = rows[chosen][:: max(1, int(chosen.sum()) // 256)]
             batch = store.read(some)
-            signal = batch.clean - batch.clean.mean((2, 3), keepdim=True)
+            cond = conditions_of(batch)
+            signal = cond.clean - cond.clean.mean((2, 3), keepdim=True)
             shared = (batch.noise * signal).sum() / (batch.noise.square().sum() * signal.square().sum()).sqrt()
-            cond = Conditions(batch.clean, batch.iso, batch.camera)
             nll = [
                 -float(model.log_prob(batch.noise, cond).mean()) / batch.noise[0].numel() for model in models.values()
             ]
