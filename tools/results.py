@@ -147,9 +147,9 @@ def by_burst(store: PatchStore, models: dict[str, NoiseModel]) -> Iterator[str]:
     rows = store.indices("test")
     short = store.table["clean_variance"][rows] > 0.1
     dark = np.array([float(store.read(rows[[at]]).clean.mean()) < 0.01 for at in range(len(rows))])
-    yield "\nIn a pair, the clean signal of a frame is the other frame: noise and signal both contain its noise. Models are"
-    yield "therefore fitted and scored at a signal from all frames and neighbouring pixels ([Concepts](concepts.md)). How"
-    yield "far noise and that signal are still correlated:"
+    yield "\nIn a pair, the clean signal of a frame is the other frame: noise and signal both contain its noise."
+    yield "Models are therefore fitted and scored at a signal from all frames and neighbouring pixels"
+    yield "([Concepts](concepts.md)). How far the noise is still correlated with it:"
     lines = [
         ("held-out patches of", "patches", "correlation of noise and signal", *(f"{name}, nats/dim" for name in models))
     ]
