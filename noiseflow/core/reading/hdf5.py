@@ -1,11 +1,20 @@
-"""Check datasets of noiseflow's own HDF5 files before any byte is read."""
+"""Check HDF5 files before the library reads what it would hang on, or allocate gigabytes for."""
 
+import mmap
+import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["own_dataset"]
+__all__ = ["check_texts", "own_dataset"]
+
+HEAP = b"GCOL\x01\0\0\0"
+"""Signature and version at the start of a global heap, which stores texts of variable length."""
+
+MOST_HEAPS = 64
+"""Texts are checked only in files with at most this many heaps; a file with a few attributes has one."""
 
 STRING_BYTES = 16
 """Size in bytes of a string's entry in a dataset, without its characters."""
@@ -48,3 +57,63 @@ def own_dataset(file: "h5py.File", name: str, *, written: bool = True) -> "h5py.
     if written and dataset.size and not stored:
         raise ValueError(f"{name!r} has {dataset.size:,} values that were never written; expected their bytes")
     return dataset
+
+
+def check_texts(path: Path, last: int | None = None) -> None:
+    """Check the texts of a file, before any of them is read.
+
+    Texts are stored in global heaps.  The library reads a heap entry of size 0 again and again.  It also
+    allocates the length that a text's owner claims before it looks the entry up, even if that exceeds the file.
+
+    Parameters
+    ----------
+    path : Path
+        An HDF5 file that is not empty.
+    last : int, optional
+        Number of bytes at the end of the file that are searched for heaps.  By default all, and lengths are checked.
+
+    Raises
+    ------
+    ValueError
+        If a heap or the length of a text is damaged.
+
+    References
+    ----------
+    HDF5 File Format Specification 3.0, III.E: a heap entry is index, reference count, four reserved bytes
+    and size; the entry of index 0 is the free space, including its header.  IV.A.2.d: a value of variable length is
+    its length (4 bytes), the address of its heap (8) and its index (4).
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        first = 0 if last is None else max(len(content) - last, 0)
+        part = content if last is None else content[first:]
+        heaps: dict[int, int] = {}
+        heap = part.find(HEAP)
+        while heap >= 0:
+            heaps[first + heap] = _entries(part, heap)
+            heap = part.find(HEAP, heap + 1)
+        if last is not None or len(heaps) > MOST_HEAPS:
+            return
+        for heap, highest in heaps.items():
+            address = struct.pack("<Q", heap)
+            at = content.find(address, 4)
+            while 0 < at <= len(content) - 12:
+                length = struct.unpack_from("<I", content, at - 4)[0]
+                index = struct.unpack_from("<I", content, at + 8)[0]
+                if length > len(content) and 0 < index <= highest:
+                    raise ValueError("a text longer than the file")
+                at = content.find(address, at + 1)
+
+
+def _entries(content: mmap.mmap | bytes, heap: int) -> int:
+    """Highest index in a heap of texts; raise ValueError if an entry has size 0."""
+    at, highest = heap + 16, 0
+    end = min(heap + int.from_bytes(content[heap + 8 : at], "little"), len(content))
+    while at + 16 <= end:
+        index, size = struct.unpack_from("<H6xQ", content, at)
+        highest = max(highest, index)
+        # Wraps at 64 bits, as in the library.
+        step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % 2**64
+        if not step:
+            raise ValueError("a damaged heap of texts")
+        at += step
+    return highest

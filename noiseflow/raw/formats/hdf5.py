@@ -1,8 +1,5 @@
 """Read mosaics from HDF5 files, one or a stack, and the normalised planes that noiseflow writes to such files."""
 
-import mmap
-import re
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +8,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.output.marks import MARK
+from noiseflow.core.reading.hdf5 import check_texts
 from noiseflow.core.text import counted
 from noiseflow.raw.fields import FIELDS, said_by
 from noiseflow.raw.formats.planes import mosaic_image
@@ -29,12 +27,6 @@ SUFFIXES = frozenset((".h5", ".hdf5"))
 STORE_MARKS = ("schema", "finished")
 """Attributes that mark a patch store, which is not a raw file."""
 
-HEAP = b"GCOL\x01\0\0\0"
-"""Signature and version at the start of a global heap, which stores texts of variable length."""
-
-MOST_HEAPS = 64
-"""Texts are checked only in files with at most this many heaps; a file with a few attributes has one."""
-
 
 def recognises(path: Path) -> bool:
     """Whether a file is HDF5 and not a patch store."""
@@ -51,7 +43,8 @@ def count(path: Path) -> int:
     """Number of frames in a file: the length of the first of three axes, otherwise 1."""
     import h5py
 
-    _refuse_damaged_heaps(path)
+    with decoding(path, "an HDF5 file"):
+        check_texts(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         if _is_ours(file):
             return 1
@@ -83,7 +76,8 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
     """
     import h5py
 
-    _refuse_damaged_heaps(path)
+    with decoding(path, "an HDF5 file"):
+        check_texts(path)
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         data = plain_dataset(path, _mosaic(path, file))
         if _is_ours(file):
@@ -169,53 +163,3 @@ def plain_dataset(path: Path, data: "h5py.Dataset") -> "h5py.Dataset":
             "smaller chunks (h5repack)"
         )
     return data
-
-
-def _refuse_damaged_heaps(path: Path) -> None:
-    """Refuse a file with damaged texts that would hang the HDF5 library or make it allocate gigabytes.
-
-    Texts are stored in global heaps.  The library reads a heap entry of size 0 again and again.  It also
-    allocates the length that a text's owner claims before it looks the entry up, even if that exceeds the file.
-
-    References
-    ----------
-    HDF5 File Format Specification 3.0, III.E: a heap entry is index, reference count, four reserved bytes
-    and size; the entry of index 0 is the free space, including its header.  IV.A.2.d: a value of variable length is
-    its length (4 bytes), the address of its heap (8) and its index (4).
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        heaps: dict[bytes, int] = {}
-        heap = content.find(HEAP)
-        while heap >= 0:
-            heaps[struct.pack("<Q", heap)] = _entries(path, content, heap)
-            heap = content.find(HEAP, heap + 1)
-        if not heaps or len(heaps) > MOST_HEAPS:
-            return
-        for found in re.finditer(b"|".join(map(re.escape, heaps)), content):
-            at = found.start()
-            if not 4 <= at <= len(content) - 12:
-                continue
-            length, index = struct.unpack_from("<I", content, at - 4)[0], struct.unpack_from("<I", content, at + 8)[0]
-            if length > len(content) and 0 < index <= heaps[found.group()]:
-                raise RawError(f"{path}: cannot be read as an HDF5 file (a text longer than the file); copy it again")
-
-
-def _entries(path: Path, content: mmap.mmap, heap: int) -> int:
-    """Highest index in a heap of texts.
-
-    Raises
-    ------
-    RawError
-        If an entry has size 0.
-    """
-    at, highest = heap + 16, 0
-    end = min(heap + int.from_bytes(content[heap + 8 : at], "little"), len(content))
-    while at + 16 <= end:
-        index, size = struct.unpack_from("<H6xQ", content, at)
-        highest = max(highest, index)
-        # Wraps at 64 bits, as in the library.
-        step = (size if index == 0 else 16 + (size + 7) // 8 * 8) % 2**64
-        if not step:
-            raise RawError(f"{path}: cannot be read as an HDF5 file (a damaged heap of texts); copy it again")
-        at += step
-    return highest

@@ -1,13 +1,19 @@
 """Datasets of our own files: what no writer of ours makes is refused."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from builders import gaussian_store
 
-from noiseflow.core.reading.hdf5 import own_dataset
+from noiseflow.calibrate.body.body_file import read_body, write_body
+from noiseflow.calibrate.body.body_maps import BodyMaps, DarkMap
+from noiseflow.core.errors import NoiseflowError
+from noiseflow.core.reading.hdf5 import check_texts, own_dataset
+from noiseflow.patches import PatchStore
 
 VALUES = np.arange(12.0)
 
@@ -80,3 +86,54 @@ def test_plain_and_empty_datasets_pass(tmp_path: Path) -> None:
         assert own_dataset(file, "none").shape == (0, 3)
         assert [each.decode() for each in own_dataset(file, "words")] == ["a", "b"]
         assert own_dataset(file, "later", written=False).shape == (8,)
+
+
+def end_a_heap_early(path: Path) -> None:
+    """Set the size of the free space of each heap to 0: the library reads that entry for ever."""
+    data = bytearray(path.read_bytes())
+    heap = data.find(b"GCOL")
+    assert heap > 0
+    while heap > 0:
+        at, end = heap + 16, heap + struct.unpack_from("<Q", data, heap + 8)[0]
+        while at + 16 <= end:
+            index, size = struct.unpack_from("<H6xQ", data, at)
+            if not index:
+                struct.pack_into("<Q", data, at + 8, 0)
+                break
+            at += 16 + (size + 7) // 8 * 8
+        heap = data.find(b"GCOL", heap + 1)
+    path.write_bytes(bytes(data))
+
+
+def test_a_heap_that_does_not_end_is_refused_in_a_part_of_the_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.zeros(1 << 16)
+        file.attrs["text"] = "long enough for a heap"
+    check_texts(path)
+    check_texts(path, last=path.stat().st_size)
+    end_a_heap_early(path)
+    for last in (None, path.stat().st_size):
+        with pytest.raises(ValueError, match="a damaged heap of texts"):
+            check_texts(path, last)
+
+
+def a_store(path: Path) -> Callable[[], object]:
+    gaussian_store(path, patches=8).close()
+    return lambda: PatchStore(path)
+
+
+def a_body(path: Path) -> Callable[[], object]:
+    dark = DarkMap(100.0, np.zeros((8, 8), np.float32), 0.1, 2.0, 9, (0.1,))
+    write_body(BodyMaps("One", "RGGB", (dark,), None, np.zeros((0, 3), np.int32)), path)
+    return lambda: read_body(path)
+
+
+@pytest.mark.parametrize("made", [a_store, a_body])
+def test_no_file_of_ours_hangs_the_library(made: Callable[[Path], Callable[[], object]], tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    opened = made(path)
+    opened()
+    end_a_heap_early(path)
+    with pytest.raises(NoiseflowError, match=r"x\.h5: .*damaged.*a damaged heap of texts"):
+        opened()
