@@ -5,6 +5,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import h5py
 
@@ -15,6 +17,9 @@ HEAP = b"GCOL\x01\0\0\0"
 
 MOST_HEAPS = 64
 """Texts are checked only in files with at most this many heaps; a file with a few attributes has one."""
+
+HEAD = 1 << 16
+"""Number of bytes at the start of our own files that hold their attributes."""
 
 STRING_BYTES = 16
 """Size in bytes of a string's entry in a dataset, without its characters."""
@@ -56,7 +61,17 @@ def own_dataset(file: "h5py.File", name: str, *, written: bool = True) -> "h5py.
         raise ValueError(f"{name!r} has {stored:,} bytes of {dataset.size:,} values in a file of {room:,}")
     if written and dataset.size and not stored:
         raise ValueError(f"{name!r} has {dataset.size:,} values that were never written; expected their bytes")
+    if dataset.dtype.kind == "O" and stored:
+        _check_lengths(name, Path(file.filename), dataset.id.get_offset(), dataset.size, room)
     return dataset
+
+
+def _check_lengths(name: str, path: Path, offset: int, count: int, room: int) -> None:
+    """Check that no text of a dataset claims to be longer than the file: the library would allocate that much."""
+    entries = np.fromfile(path, "<u4", count * STRING_BYTES // 4, offset=offset)
+    longest = int(entries[:: STRING_BYTES // 4].max(initial=0))
+    if longest > room:
+        raise ValueError(f"{name!r} has a text of {longest:,} bytes in a file of {room:,}")
 
 
 def check_texts(path: Path, last: int | None = None) -> None:
@@ -70,7 +85,8 @@ def check_texts(path: Path, last: int | None = None) -> None:
     path : Path
         An HDF5 file that is not empty.
     last : int, optional
-        Number of bytes at the end of the file that are searched for heaps.  By default all, and lengths are checked.
+        Number of bytes at the end of the file that are searched for heaps, with lengths only in the first `HEAD`
+        bytes, where the attributes of our own files are.  By default the whole file.
 
     Raises
     ------
@@ -91,17 +107,18 @@ def check_texts(path: Path, last: int | None = None) -> None:
         while heap >= 0:
             heaps[first + heap] = _entries(part, heap)
             heap = part.find(HEAP, heap + 1)
-        if last is not None or len(heaps) > MOST_HEAPS:
+        if len(heaps) > MOST_HEAPS:
             return
+        owners = content if last is None else content[:HEAD]
         for heap, highest in heaps.items():
             address = struct.pack("<Q", heap)
-            at = content.find(address, 4)
-            while 0 < at <= len(content) - 12:
-                length = struct.unpack_from("<I", content, at - 4)[0]
-                index = struct.unpack_from("<I", content, at + 8)[0]
+            at = owners.find(address, 4)
+            while 0 < at <= len(owners) - 12:
+                length = struct.unpack_from("<I", owners, at - 4)[0]
+                index = struct.unpack_from("<I", owners, at + 8)[0]
                 if length > len(content) and 0 < index <= highest:
                     raise ValueError("a text longer than the file")
-                at = content.find(address, at + 1)
+                at = owners.find(address, at + 1)
 
 
 def _entries(content: mmap.mmap | bytes, heap: int) -> int:

@@ -1,5 +1,6 @@
 """Datasets of our own files: what no writer of ours makes is refused."""
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -137,3 +138,26 @@ def test_no_file_of_ours_hangs_the_library(made: Callable[[Path], Callable[[], o
     end_a_heap_early(path)
     with pytest.raises(NoiseflowError, match=r"x\.h5: .*damaged.*a damaged heap of texts"):
         opened()
+
+
+@pytest.mark.parametrize("number", [0, 60, -1])
+def test_no_text_of_a_store_claims_more_than_the_file(tmp_path: Path, number: int) -> None:
+    """The library takes that much memory before it looks for the text: of attributes, and of datasets."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "x.h5"
+    opened = a_store(path)
+    data = bytearray(path.read_bytes())
+    heaps = [match.start() for match in re.finditer(b"GCOL", data)]
+    owners = [
+        match.start() - 4
+        for heap in heaps
+        for match in re.finditer(re.escape(struct.pack("<Q", heap)), data)
+        if 0 < struct.unpack_from("<I", data, match.start() + 8)[0] < 1000
+        and 0 < struct.unpack_from("<I", data, match.start() - 4)[0] < 10_000
+    ]
+    struct.pack_into("<I", data, sorted(owners)[number], 2**31)
+    path.write_bytes(bytes(data))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NoiseflowError, match=r"x\.h5: .*damaged.*a text "):
+        opened()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
