@@ -140,7 +140,7 @@ def test_no_file_of_ours_hangs_the_library(made: Callable[[Path], Callable[[], o
         opened()
 
 
-@pytest.mark.parametrize("number", [0, 60, -1])
+@pytest.mark.parametrize("number", [0, 20, -1])
 def test_no_text_of_a_store_claims_more_than_the_file(tmp_path: Path, number: int) -> None:
     """The library takes that much memory before it looks for the text: of attributes, and of datasets."""
     resource = pytest.importorskip("resource")
