@@ -1,7 +1,9 @@
 """Check HDF5 files before the library reads what it would hang on, or allocate gigabytes for."""
 
 import mmap
+import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,8 @@ __all__ = ["check_texts", "own_dataset"]
 HEAP = b"GCOL\x01\0\0\0"
 """Signature and version at the start of a global heap, which stores texts of variable length."""
 
-MOST_HEAPS = 64
-"""Texts are checked only in files with at most this many heaps; a file with a few attributes has one."""
-
-HEAD = 1 << 16
-"""Number of bytes at the start of our own files that hold their attributes."""
+OF_TEXT, VALUES = re.compile(rb"\x19\x01[\x00\x01]\x00\x10\x00\x00\x00"), 160
+"""Datatype of an attribute whose values are texts, and the number of bytes behind it that hold the first of them."""
 
 STRING_BYTES = 16
 """Size in bytes of a string's entry in a dataset, without its characters."""
@@ -85,8 +84,7 @@ def check_texts(path: Path, last: int | None = None) -> None:
     path : Path
         An HDF5 file that is not empty.
     last : int, optional
-        Number of bytes at the end of the file that are searched for heaps, with lengths only in the first `HEAD`
-        bytes, where the attributes of our own files are.  By default the whole file.
+        Number of bytes at the end of the file that are searched, all by default.
 
     Raises
     ------
@@ -96,8 +94,8 @@ def check_texts(path: Path, last: int | None = None) -> None:
     References
     ----------
     HDF5 File Format Specification 3.0, III.E: a heap entry is index, reference count, four reserved bytes
-    and size; the entry of index 0 is the free space, including its header.  IV.A.2.d: a value of variable length is
-    its length (4 bytes), the address of its heap (8) and its index (4).
+    and size; the entry of index 0 is the free space, including its header.  IV.A.2.d: a datatype of class 9 and version
+    1 is of variable length; a value is its length (4 bytes), the address of its heap (8) and its index (4).
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         first = 0 if last is None else max(len(content) - last, 0)
@@ -107,18 +105,21 @@ def check_texts(path: Path, last: int | None = None) -> None:
         while heap >= 0:
             heaps[first + heap] = _entries(part, heap)
             heap = part.find(HEAP, heap + 1)
-        if len(heaps) > MOST_HEAPS:
-            return
-        owners = content if last is None else content[:HEAD]
+        if heaps:
+            _check_attributes(part, heaps, len(content))
+
+
+def _check_attributes(part: mmap.mmap | bytes, heaps: Mapping[int, int], room: int) -> None:
+    """Check that no attribute claims a text longer than the file of `room` bytes; `heaps` has their highest indices."""
+    for attribute in OF_TEXT.finditer(part):
+        values = part[attribute.end() : attribute.end() + VALUES]
         for heap, highest in heaps.items():
-            address = struct.pack("<Q", heap)
-            at = owners.find(address, 4)
-            while 0 < at <= len(owners) - 12:
-                length = struct.unpack_from("<I", owners, at - 4)[0]
-                index = struct.unpack_from("<I", owners, at + 8)[0]
-                if length > len(content) and 0 < index <= highest:
+            at = values.find(struct.pack("<Q", heap), 4)
+            while 0 < at <= len(values) - 12:
+                length, index = struct.unpack_from("<I8xI", values, at - 4)
+                if length > room and 0 < index <= highest:
                     raise ValueError("a text longer than the file")
-                at = owners.find(address, at + 1)
+                at = values.find(struct.pack("<Q", heap), at + 1)
 
 
 def _entries(content: mmap.mmap | bytes, heap: int) -> int:
