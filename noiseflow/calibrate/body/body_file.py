@@ -16,7 +16,7 @@ from noiseflow.core.output.checks import writing
 from noiseflow.core.output.ends import END, ENDED
 from noiseflow.core.output.marks import MARK
 from noiseflow.core.output.whole import write_bytes
-from noiseflow.core.reading.hdf5 import check_texts, own_dataset
+from noiseflow.core.reading.hdf5 import TEXT_BYTES, check_texts, own_dataset
 from noiseflow.core.reading.schema import ListOf, MapOf, Maybe, Number, Table, Text, checked
 from noiseflow.core.reading.text import json_value
 from noiseflow.raw.patterns import cell_side
@@ -64,7 +64,7 @@ def is_body(path: str | Path) -> bool:
     if path.suffix.lower() not in (".h5", ".hdf5") or not path.is_file():
         return False
     try:
-        check_texts(path)
+        check_texts(path, TEXT_BYTES)
         with h5py.File(path, "r") as file:
             return bool(file.attrs.get("schema") == BODY_SCHEMA)
     except DAMAGED:
@@ -165,7 +165,7 @@ def read_body(path: str | Path) -> BodyMaps:
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected body maps written by `noiseflow calibrate --maps`")
     try:
-        check_texts(path)
+        check_texts(path, TEXT_BYTES)
         with h5py.File(path, "r") as file:
             if file.attrs.get("schema") != BODY_SCHEMA:
                 raise DataError(

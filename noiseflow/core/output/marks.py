@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseflow.core.output.ends import ENDED, ENDS, ends_well, png_is_as_written
-from noiseflow.core.reading.hdf5 import check_texts
+from noiseflow.core.reading.hdf5 import TEXT_BYTES, check_texts
 
 __all__ = ["CHECKSUM", "MARK", "MARKS", "checksum_of", "has_mark", "sealed_html"]
 
@@ -99,7 +99,7 @@ def _hdf5(path: Path) -> bool:
         return False
     import h5py
 
-    check_texts(path)
+    check_texts(path, TEXT_BYTES)
     with h5py.File(path, "r") as file:
         is_store = {"schema", "layout", "pairing", "unit", "provenance", "fingerprint"} <= set(file.attrs)
         ours, sealed = is_store or file.attrs.get("made_by") == MARK, ENDED in file.attrs

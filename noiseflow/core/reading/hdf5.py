@@ -12,13 +12,16 @@ import numpy as np
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["check_texts", "own_dataset"]
+__all__ = ["TEXT_BYTES", "check_texts", "own_dataset"]
 
 HEAP = b"GCOL\x01\0\0\0"
 """Signature and version at the start of a global heap, which stores texts of variable length."""
 
 OF_TEXT, VALUES = re.compile(rb"\x19\x01[\x00\x01]\x00\x10\x00\x00\x00"), 160
 """Datatype of an attribute whose values are texts, and the number of bytes behind it that hold the first of them."""
+
+HEAD, TEXT_BYTES = 1 << 16, 1 << 21
+"""Numbers of bytes at the start and at the end of a file of ours that hold its texts; pixels are between them."""
 
 STRING_BYTES = 16
 """Size in bytes of a string's entry in a dataset, without its characters."""
@@ -84,7 +87,8 @@ def check_texts(path: Path, last: int | None = None) -> None:
     path : Path
         An HDF5 file that is not empty.
     last : int, optional
-        Number of bytes at the end of the file that are searched, all by default.
+        Number of bytes at the end of the file that are searched beside the first `HEAD`: `TEXT_BYTES` for files of
+        ours.  All by default.
 
     Raises
     ------
@@ -98,14 +102,16 @@ def check_texts(path: Path, last: int | None = None) -> None:
     1 is of variable length; a value is its length (4 bytes), the address of its heap (8) and its index (4).
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        first = 0 if last is None else max(len(content) - last, 0)
-        part = content if last is None else content[first:]
+        parts: dict[int, mmap.mmap | bytes] = {0: content}
+        if last is not None and len(content) > HEAD + last:
+            parts = {0: content[:HEAD], len(content) - last: content[-last:]}
         heaps: dict[int, int] = {}
-        heap = part.find(HEAP)
-        while heap >= 0:
-            heaps[first + heap] = _entries(part, heap)
-            heap = part.find(HEAP, heap + 1)
-        if heaps:
+        for first, part in parts.items():
+            heap = part.find(HEAP)
+            while heap >= 0:
+                heaps[first + heap] = _entries(part, heap)
+                heap = part.find(HEAP, heap + 1)
+        for part in parts.values() if heaps else ():
             _check_attributes(part, heaps, len(content))
 
 

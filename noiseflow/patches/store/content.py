@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from noiseflow.core.errors import StoreError
 from noiseflow.core.output.checks import partial_of
-from noiseflow.core.reading.hdf5 import check_texts, own_dataset
+from noiseflow.core.reading.hdf5 import TEXT_BYTES, check_texts, own_dataset
 from noiseflow.core.reading.system import refused_by_system
 from noiseflow.core.units import SIGNAL_UNIT
 from noiseflow.patches.checksums import content_checksum
@@ -44,9 +44,6 @@ DAMAGED = (
     MemoryError,
 )
 """Exceptions that h5py, JSON and NumPy raise for a damaged file."""
-
-TEXTS_BYTES = 1 << 21
-"""Number of bytes at the end of a store that hold its texts, behind the pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +136,7 @@ def _opened(path: Path) -> h5py.File:
     except OSError as error:
         raise _unreadable(path, error, "not a readable HDF5 file") from error
     try:
-        check_texts(path, last=TEXTS_BYTES)
+        check_texts(path, TEXT_BYTES)
         schema, unit = file.attrs.get("schema"), file.attrs.get("unit")
     except DAMAGED as error:
         file.close()
