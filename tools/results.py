@@ -78,6 +78,8 @@ def header() -> Iterator[str]:
     yield f"Made by `python -m tools.results docs/results.md` with noiseflow {__version__}, torch {torch.__version__}."
     yield "NLL uses the natural logarithm. *nats/dim* refers to the normalised signal; *nats/pixel in DN* adds"
     yield "log(white − black). [Ingest and reading](results-data.md) has the speed of ingest and of reading patches."
+    yield "The seconds and speeds below were taken beside other work; [Performance](performance.md) has those of an"
+    yield "idle machine."
 
 
 def table(*rows: tuple[object, ...]) -> Iterator[str]:
@@ -177,7 +179,8 @@ def simulated(work: Path, data: DataSpec) -> Iterator[str]:
             yield from light(store, models["nlf"])
         yield "\nMoments of samples at temperature 1 divided by the true ones, in bins of intensity (16 per ISO,"
         yield "uniform in the root of the signal) with at least 10,000 held-out pixels, from 4 draws each; the kurtosis"
-        yield "is then known to 1 or 2 %:"
+        yield "is then known to 1 or 2 %. Models that were fitted to codes have noise before rounding, and so has"
+        yield "their truth:"
         yield from table(*moments(store, data.camera, models))
         if any(load_camera(data.camera).at(iso).row_sigma_dn for iso in store.isos):
             yield f"\nVariance of the means of {ROWS:,} sampled dark rows divided by the camera's, known to 1.6 %, by"

@@ -26,8 +26,13 @@ Row = tuple[object, ...]
 Array = NDArray[np.float64]
 
 
-def cumulants(physics: CameraPhysics, iso: float, signal_dn: Array) -> tuple[Array, Array]:
-    """Variance and fourth cumulant of simulated noise, DN² and DN⁴: those of its parts add."""
+def cumulants(
+    physics: CameraPhysics, iso: float, signal_dn: Array, *, before_rounding: bool = False
+) -> tuple[Array, Array]:
+    """Variance and fourth cumulant of simulated noise, DN² and DN⁴: those of its parts add.
+
+    Those of rounding are left out if `before_rounding`, as in the samples of a model that was fitted to codes.
+    """
     at = physics.at(iso)
     second, fourth = at.read_scale_dn**2, 0.0
     if physics.read_shape != "gaussian":
@@ -36,8 +41,9 @@ def cumulants(physics: CameraPhysics, iso: float, signal_dn: Array) -> tuple[Arr
         quantile = at.read_scale_dn * tukey_quantile_of_logit(logit, at.read_lambda)
         second = float(weight @ quantile**2)
         fourth = float(weight @ quantile**4) - 3 * second**2
-    variance = at.gain_dn_per_e * signal_dn + second + at.row_sigma_dn**2 + 1 / 12
-    return variance, at.gain_dn_per_e**3 * signal_dn + fourth - 1 / 120
+    rounding = (0.0, 0.0) if before_rounding else (1 / 12, -1 / 120)
+    variance = at.gain_dn_per_e * signal_dn + second + at.row_sigma_dn**2 + rounding[0]
+    return variance, at.gain_dn_per_e**3 * signal_dn + fourth + rounding[1]
 
 
 @torch.no_grad()
@@ -54,11 +60,12 @@ def moments(store: PatchStore, camera: str, models: Mapping[str, NoiseModel]) ->
         clean = store.read(rows[store.table["iso"][rows] == iso]).clean
         signal = clean.double().numpy()
         cell = np.digitize(signal.ravel(), edges[1:-1])
-        variance, fourth = cumulants(physics, iso, np.maximum(signal, 0) * span)
-        kurtosis = np.bincount(cell, (3 + fourth / variance**2).ravel(), BINS)
         count = np.bincount(cell, minlength=BINS)
         cond = Conditions(clean, iso, store.cameras[0])
         for name in names:
+            before = models[name].spec.before_rounding
+            variance, fourth = cumulants(physics, iso, np.maximum(signal, 0) * span, before_rounding=before)
+            kurtosis = np.bincount(cell, (3 + fourth / variance**2).ravel(), BINS)
             generator = torch.Generator().manual_seed(0)
             sums = np.zeros((2, BINS))
             for _ in range(DRAWS):
@@ -101,12 +108,20 @@ def simulated_rows(camera: str, models: Mapping[str, NoiseModel], isos: tuple[fl
     names = [name for name in NAMES if name in models]
     yield ("ISO", "width, pixels", "truth, × independent", *names)
     for iso in isos:
-        variance = float(cumulants(physics, iso, np.zeros(1))[0][0])
         row = physics.at(iso).row_sigma_dn ** 2
+        befores = [models[name].spec.before_rounding for name in names]
+        variances = {
+            before: float(cumulants(physics, iso, np.zeros(1), before_rounding=before)[0][0])
+            for before in {False, *befores}
+        }
         for width in WIDTHS:
-            expected = row + (variance - row) / width
-            over = [(dark_rows(models[name], width, iso) * span).mean(1).var() / expected for name in names]
-            yield (f"{iso:g}", width, f"{expected / (variance / width):.2f}", *(f"{ratio:.3f}" for ratio in over))
+            expected = {before: row + (variance - row) / width for before, variance in variances.items()}
+            over = [
+                (dark_rows(models[name], width, iso) * span).mean(1).var() / expected[before]
+                for name, before in zip(names, befores, strict=True)
+            ]
+            truth = expected[False] / (variances[False] / width)
+            yield (f"{iso:g}", width, f"{truth:.2f}", *(f"{ratio:.3f}" for ratio in over))
 
 
 def real_rows(folder: Path, models: Mapping[str, NoiseModel]) -> Iterator[Row]:
