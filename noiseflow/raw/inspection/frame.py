@@ -12,6 +12,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.inspection.code_gaps import said_of_bits, said_of_curves, said_of_spaced, spaced_codes
+from noiseflow.raw.inspection.fractions import said_of_fractions
 from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes, why_above_white
 from noiseflow.raw.inspection.second_looks import WRAPPED, WRAPPED_FROM, empty_side, noise_below, without_excused, wraps
 from noiseflow.raw.patterns import MONO, offsets
@@ -109,7 +110,7 @@ class Look:
 def inspected(image: RawImage) -> RawImage:
     """Test the pixels of a frame; return it with cautions and the clip level found.
 
-    Frames with fractional values, such as means, are returned unchanged.
+    Frames with fractional values, such as means, are only given a caution, and those with codes beyond 16 bits none.
 
     Parameters
     ----------
@@ -124,6 +125,8 @@ def inspected(image: RawImage) -> RawImage:
     if image.iso == 0:
         words = f"{image.source}: gain 0 was taken as ISO 1, since models need a number above 0; --iso sets another"
         image = replace(image, iso=1.0, cautions=(*image.cautions, words))
+    if image.mosaic.dtype.kind == "f":
+        return replace(image, cautions=(*image.cautions, f"{image.source}: {said_of_fractions(image.mosaic)}"))
     if image.mosaic.dtype.kind not in "ui" or not image.whole or min(image.mosaic.shape) < image.side:
         return image
     look = Look(image)
