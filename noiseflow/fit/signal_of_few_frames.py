@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["FEW", "signal_of_few_frames"]
+from noiseflow.patches.store.patches import PatchBatch
+
+__all__ = ["FEW", "signal_of", "signal_of_few_frames"]
 
 FEW = 1 / 64
 """The clean signal is used as it is if its error has at most this fraction of the noise variance."""
@@ -28,8 +31,17 @@ TEXTURE = 2.0
 EVEN = 1.3
 """The same for a wider window."""
 
+AT_A_TIME = 16
+"""Number of patches that are worked on at once."""
+
 CAUTION = 4.0
 """A window of n pixels counts as less even than it looks, by 1 + CAUTION/√n."""
+
+
+def signal_of(batch: PatchBatch) -> Tensor:
+    """Signal that models of a batch of patches are conditioned on, (B, C, H, W): see `signal_of_few_frames`."""
+    clean_variance = torch.from_numpy(batch.table["clean_variance"].astype(np.float32))
+    return signal_of_few_frames(batch.noise, batch.clean, clean_variance, batch.observed)
 
 
 def signal_of_few_frames(
@@ -65,14 +77,22 @@ def signal_of_few_frames(
     Kuwahara et al.: Processing of RI-angiocardiographic images, 1976 (the most even window); Lee: Digital image
     enhancement and noise filtering by use of local statistics, IEEE TPAMI 1980 (the share).
     """
-    few = clean_variance > FEW
-    if not bool(few.any()):
+    few = torch.nonzero(clean_variance > FEW).flatten()
+    if not len(few):
         return clean
-    v = clean_variance[few, None, None, None].to(clean.dtype)
-    seen = torch.ones_like(clean[few], dtype=torch.bool) if observed is None else observed[few]
-    given, own = clean[few], noise[few].to(clean.dtype)
-    error = (own * seen).square() * (v / (1 + v))
-    mean = given + own * v / (1 + v).sqrt()
+    result = clean.clone()
+    # A few patches at a time stay in the processor's cache.
+    for some in torch.split(few, AT_A_TIME):
+        seen = torch.ones_like(clean[some], dtype=torch.bool) if observed is None else observed[some]
+        v = clean_variance[some, None, None, None].to(clean.dtype)
+        result[some] = _signal(noise[some].to(clean.dtype), clean[some], v, seen)
+    return result
+
+
+def _signal(noise: Tensor, clean: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+    """Signal of patches that all have few frames; v has the shape (B, 1, 1, 1)."""
+    error = (noise * seen).square() * (v / (1 + v))
+    mean = clean + noise * v / (1 + v).sqrt()
     found = mean
     if min(mean.shape[2:]) > NEAR:
         ratio, around = _most_even(mean, error, seen, NEAR, CORNERS)
@@ -81,9 +101,7 @@ def signal_of_few_frames(
     if min(mean.shape[2:]) > WIDE:
         ratio, around = _most_even(mean, error, seen, WIDE, CORNERS[:1])
         found = torch.where(ratio < EVEN, around, found)
-    result = clean.clone()
-    result[few] = torch.where(seen, found, given)
-    return result
+    return torch.where(seen, found, clean)
 
 
 def _most_even(
@@ -119,6 +137,11 @@ def _most_even(
 
 def _sums(values: Tensor, radius: int, outside: int) -> Tensor:
     """Sums over windows centred at each pixel and up to `outside` beyond the border, (B, C, H + 2·outside, …)."""
-    side = 2 * radius + 1
-    rows = functional.avg_pool2d(functional.pad(values, (radius + outside,) * 4), (side, 1), stride=1)
-    return side**2 * functional.avg_pool2d(rows, (1, side), stride=1)
+    sums = functional.pad(values, (radius + outside,) * 4)
+    for axis in (2, 3):
+        length = sums.shape[axis] - 2 * radius
+        shifted = sums
+        sums = shifted.narrow(axis, 0, length).clone()
+        for offset in range(1, 2 * radius + 1):
+            sums += shifted.narrow(axis, offset, length)
+    return sums

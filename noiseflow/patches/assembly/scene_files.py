@@ -28,6 +28,7 @@ from noiseflow.patches.pairings.frames.sums import Strip
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
 from noiseflow.raw.bayer import offsets, one_plane
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection.fractions import what_to_do
 
 __all__ = ["SceneFiles", "SceneMean", "place_mean"]
 
@@ -253,7 +254,10 @@ def _noted(content: bytes) -> PackedFrame:
 def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
     """Write a mosaic's planes to a file, some rows at a time; return the mean of each plane, DN."""
     if not np.issubdtype(image.mosaic.dtype, np.integer):
-        raise RawError(f"{image.source}: contains codes of type {image.mosaic.dtype}; a burst needs integers")
+        raise RawError(
+            f"{image.source}: contains codes of type {image.mosaic.dtype}; a burst needs integers"
+            f"{what_to_do(image.mosaic)}"
+        )
     if not image.whole:
         least, most = image.mosaic.min(), image.mosaic.max()
         how = (

@@ -135,7 +135,7 @@ def _said(
     """Metadata for `RawImage`: LibRaw's ISO and exposure time in seconds where above 0, otherwise the tags'."""
     where = {**metadata.where}
     where.update({name: "LibRaw" for name, value in (("iso", iso), ("exposure_s", exposure_s)) if value > 0})
-    words = list(cautions)
+    words = [*cautions, *metadata.composite]
     if iso <= 0 or iso == ISO_SATURATED:
         iso, where["iso"] = metadata.iso or iso, metadata.where.get("iso", "LibRaw")
         words += metadata.cautions

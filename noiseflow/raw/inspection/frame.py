@@ -11,14 +11,8 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.inspection.code_gaps import (
-    gaps_of,
-    said_of_bits,
-    said_of_curves,
-    said_of_factors,
-    said_of_spaced,
-    spaced_codes,
-)
+from noiseflow.raw.inspection import code_gaps
+from noiseflow.raw.inspection.fractions import said_of_fractions
 from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes, why_above_white
 from noiseflow.raw.inspection.second_looks import WRAPPED, WRAPPED_FROM, empty_side, noise_below, without_excused, wraps
 from noiseflow.raw.patterns import MONO, offsets
@@ -128,7 +122,7 @@ class Look:
 def inspected(image: RawImage) -> RawImage:
     """Test the pixels of a frame; return it with cautions and the clip level found.
 
-    Frames with fractional values, such as means, are returned unchanged.
+    Frames with fractional values, such as means, are only given a caution, and those with codes beyond 16 bits none.
 
     Parameters
     ----------
@@ -143,6 +137,8 @@ def inspected(image: RawImage) -> RawImage:
     if image.iso == 0:
         words = f"{image.source}: gain 0 was taken as ISO 1, since models need a number above 0; --iso sets another"
         image = replace(image, iso=1.0, cautions=(*image.cautions, words))
+    if image.mosaic.dtype.kind == "f":
+        return replace(image, cautions=(*image.cautions, f"{image.source}: {said_of_fractions(image.mosaic)}"))
     if image.mosaic.dtype.kind not in "ui" or not image.whole or min(image.mosaic.shape) < image.side:
         return image
     look = Look(image)
@@ -234,21 +230,21 @@ def gaps(look: Look) -> Iterator[str]:
     names = plane_names("mono" if look.image.cfa == MONO else look.image.layout)
     if look.free_bits:
         return
-    yield from said_of_bits(look.codes)
+    yield from code_gaps.said_of_bits(look.codes)
     factors, curves, spaced = dict[str, float](), list[int](), dict[str, tuple[float, float]]()
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
         # A frame without noise lacks most codes, and one row is not enough to see noise.
         quiet = len(plane) < 2 or np.count_nonzero(plane[1:] == plane[:-1]) > 0.5 * plane[1:].size
-        if quiet or spaced_codes(counts, name, spaced):
+        if quiet or code_gaps.spaced_codes(counts, name, spaced):
             continue
-        factor, curve = gaps_of(counts)
+        factor, curve = code_gaps.gaps_of(counts)
         if factor:
             factors[name] = factor
         elif curve:
             curves.append(curve)
-    yield from said_of_spaced(spaced)
-    yield from said_of_factors(factors)
-    yield from said_of_curves(curves)
+    yield from code_gaps.said_of_spaced(spaced)
+    yield from code_gaps.said_of_factors(factors)
+    yield from code_gaps.said_of_curves(curves)
 
 
 def undecoded(look: Look) -> Iterator[str]:
