@@ -182,8 +182,8 @@ def _log_cells(latent: Callable[[Tensor], Tensor | None], cells: Cells, dtype: t
         if low is None or high is None:
             return None
         if precision is torch.float64 or bool((high - low > RESOLVED * (low.abs() + high.abs())).all()):
-            break
-    return log_cells(low, high, cells)
+            return log_cells(low, high, cells)
+    raise AssertionError("float64 comes last")
 
 
 def linear_variance(model: NoiseModel) -> HasLinearVariance | None:
