@@ -125,7 +125,7 @@ def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, metada
         return None
     # In float32, as in LibRaw.
     gains = [float(1 / np.float32(value)) for value in page.neutral if value > 0]
-    image = dng_pixels.read(path, settings, **_said(path, metadata))
+    image = dng_pixels.read_stored(path, settings, page, **_said(path, metadata))
     return image if image.cfa == MONO else replace(image, neutral=_neutral(gains))
 
 
