@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from noiseflow.calibrate.kinds import FRAME_KINDS
 from noiseflow.calibrate.measured import Calibration, Evidence, Measured, Take
 from noiseflow.calibrate.measurements.conversion import gain_notes
+from noiseflow.calibrate.measurements.unlike_frames import said_of_unlike
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.single_frame.estimate import PictureNoise
 from noiseflow.calibrate.sources import Frames
-from noiseflow.calibrate.unlike_frames import said_of_unlike
 from noiseflow.core.version import __version__
 from noiseflow.raw import plane_names
 

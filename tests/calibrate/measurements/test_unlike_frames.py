@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from noiseflow.calibrate.measurements.unlike_frames import said_of_unlike
 from noiseflow.calibrate.sources import Group
 from noiseflow.calibrate.stack import stack_frames
-from noiseflow.calibrate.unlike_frames import said_of_unlike
 
 BLACK, LEVEL = 64.0, 600.0
 SCENE = np.linspace(0.2, 1.8, 128)[None].repeat(96, 0)
