@@ -202,6 +202,10 @@ def test_rare_pixels_that_jump_far_are_found() -> None:
     drawn = sampled(model, 11)
     real, found = (float((each.abs() > 6).double().mean()) for each in (mosaic, drawn))
     assert found == pytest.approx(real, rel=0.5)
+    # Another quarter of the patches is held out for the decision, but all of them count for the fraction.
+    moved = started(mosaic.roll(64, -1))
+    rate, again = (each.tails.get_parameter("log_rate").detach().exp().sum() for each in (model, moved))
+    assert float(again) == pytest.approx(float(rate), rel=0.01)
 
 
 def test_smooth_tails_are_not_taken_for_jumps() -> None:

@@ -131,6 +131,8 @@ def choose_tails(
     jumps = jumping > LEAST_PART or far > FAR_PART
     if not always and not (mean > SURE * error and worth > WORTH and jumps):
         return ChosenTails(cubic, "")
+    # Rare values are few, so those that decided count too.
+    _fit(tails, _values(x, cond, noise, some))
     gained = f"{worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
     note = f"telegraph pixels, {100 * jumping:.2g} %: worth {gained}"
     return ChosenTails(tails, note)
