@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from noiseflow.calibrate.estimators.variance import Part, total_of
 from noiseflow.core.errors import DataError
+from noiseflow.raw.inspection.fractions import what_to_do
 
 __all__ = ["Components", "FrameStack", "StackSums", "components", "effective_fraction", "mean_error", "stack_frames"]
 
@@ -149,6 +150,7 @@ class StackSums:
         if not np.issubdtype(frame.dtype, np.integer) or frame.min() < 0:
             raise DataError(
                 f"{source}: expected integer codes of 0 or above; got {frame.dtype} with a minimum of {frame.min()}"
+                f"{what_to_do(frame)}"
             )
         if not self.means:
             self.offset = round(float(frame.mean()))

@@ -12,7 +12,7 @@ from torch import Tensor
 from noiseflow.core.errors import ModelError
 from noiseflow.evaluate.data_summary import scale_dn, signal_dn
 from noiseflow.evaluate.metric import DATA, CodesNll, ScoredBatch, Setup, seed_for
-from noiseflow.fit.signal_of_few_frames import signal_of_few_frames
+from noiseflow.fit.signal_of_few_frames import signal_of
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import HasDrawnSamples, HasLatent, approximate_sigma, latent
@@ -25,7 +25,9 @@ from noiseflow.patches.store.store import PatchStore
 __all__ = ["Scorer", "for_model"]
 
 
-def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[Tensor, Resolved]:
+def for_model(
+    model: NoiseModel, read: PatchBatch, camera_of: Tensor, signal: Tensor | None = None
+) -> tuple[Tensor, Resolved]:
     """Move the noise and conditions of a batch to a model's device and precision.
 
     Parameters
@@ -36,20 +38,20 @@ def for_model(model: NoiseModel, read: PatchBatch, camera_of: Tensor) -> tuple[T
         Patches as read from the store.
     camera_of : Tensor of long, shape (cameras of the store,)
         Index in the model of each of the store's cameras.
+    signal : Tensor, shape (B, C, h, w), optional
+        The patches' `signal_of`, on which models are conditioned, if it is known already.
 
     Returns
     -------
     noise : Tensor, shape (B, C, h, w)
         Normalised noise.
     cond : Resolved
-        Conditions with the model's camera indices; a clean signal of few frames is that of `signal_of_few_frames`, as
-        in fits.
+        Conditions with the model's camera indices.
     """
     like = next(iter(model.parameters()), read.noise)
     device, dtype = like.device, like.dtype
     observed = None if read.observed is None else read.observed.to(device)
-    spread = torch.from_numpy(read.table["clean_variance"].astype(np.float32))
-    signal = signal_of_few_frames(read.noise, read.clean, spread, read.observed)
+    signal = signal_of(read) if signal is None else signal
     clean, iso = signal.to(device, dtype), read.iso.to(device, dtype)
     cond = Resolved(clean, iso, camera_of[read.camera].to(device), observed)
     return read.noise.to(device, dtype), cond
@@ -107,8 +109,9 @@ class Scorer:
         code = 1 / (scale * np.sqrt(1.0 + clean_variance)[:, None])
         blurred = {DATA: _blurred(read.noise, code, seed, DATA, start)}
         noise, nll, codes, latents = {DATA: read.noise}, {}, {}, {}
+        conditioned = signal_of(read)
         for name, model in self.models.items():
-            batch = _ModelBatch(self, name, model, read, start)
+            batch = _ModelBatch(self, name, model, read, conditioned, start)
             if name in self.setup.densities:
                 nll[name] = batch.nll()
             noise[name] = batch.sample()
@@ -146,9 +149,11 @@ class Scorer:
 class _ModelBatch:
     """One model on one batch; all results are checked to be finite."""
 
-    def __init__(self, scorer: Scorer, name: str, model: NoiseModel, read: PatchBatch, start: int) -> None:
+    def __init__(
+        self, scorer: Scorer, name: str, model: NoiseModel, read: PatchBatch, signal: Tensor, start: int
+    ) -> None:
         self.scorer, self.name, self.model, self.read, self.start = scorer, name, model, read, start
-        self.real, self.cond = for_model(model, read, scorer.camera_of[name])
+        self.real, self.cond = for_model(model, read, scorer.camera_of[name], signal)
 
     def nll(self) -> NDArray[np.float64]:
         """Return −log density, nats summed over dimensions, shape (B,); masked pixels count as the mean of the rest."""

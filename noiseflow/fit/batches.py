@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.signal_of_few_frames import signal_of_few_frames
+from noiseflow.fit.signal_of_few_frames import signal_of
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.noise_statistics import NoiseStatistics, local_mean, signal_bins
@@ -50,9 +50,7 @@ def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Reso
     Where the clean signal is a mean of few frames, it is that of `signal_of_few_frames`, which is hardly correlated
     with the noise.
     """
-    spread = torch.from_numpy(batch.table["clean_variance"].astype(np.float32))
-    signal = signal_of_few_frames(batch.noise, batch.clean, spread, batch.observed)
-    clean, iso, camera = (each.to(device, non_blocking=True) for each in (signal, batch.iso, batch.camera))
+    clean, iso, camera = (each.to(device, non_blocking=True) for each in (signal_of(batch), batch.iso, batch.camera))
     observed = None if batch.observed is None else batch.observed.to(device, non_blocking=True)
     return Resolved(clean, iso, camera, observed)
 

@@ -41,6 +41,8 @@ from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
     NoiseStatistics,
+    StartsFromCodes,
+    StartsFromPatches,
     components_of,
     is_closed_form,
     refine_start,
@@ -325,13 +327,14 @@ def _start(
 ) -> None:
     """Set a model's parameters from statistics and some patches: its closed-form fit, or its starting point."""
     start_from(model, statistics)
-    some = whole_bands(store, rows, START_PATCHES, settings.seed)
-    batch = store.read(some)
-    cond = conditions_of(batch)
-    if settings.objective == "discretised":
-        cond = away_from_the_clip(batch, cond)
-    refine_start(model, batch.noise, cond, torch.from_numpy(places_of(store, some)))
-    if settings.objective == "discretised":
+    if isinstance(model, StartsFromPatches):
+        some = whole_bands(store, rows, START_PATCHES, settings.seed)
+        batch = store.read(some)
+        cond = conditions_of(batch)
+        if settings.objective == "discretised":
+            cond = away_from_the_clip(batch, cond)
+        refine_start(model, batch.noise, cond, torch.from_numpy(places_of(store, some)))
+    if settings.objective == "discretised" and isinstance(model, StartsFromCodes):
         most = max(1, START_CODES // math.prod(store.patch_shape))
         some = np.random.default_rng(settings.seed).permutation(rows)[:most]
         batch = store.read(some)

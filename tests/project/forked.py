@@ -271,9 +271,11 @@ def serve(place: Path) -> None:
     import h5py  # noqa: F401
 
     import noiseflow.cli.workflows.describe
+    import noiseflow.evaluate.samples.drawn
     import noiseflow.fit
     import noiseflow.simulate  # noqa: F401
 
+    # What commands would import themselves takes memory that some surroundings do not leave.
     # Copies share what they do not touch.
     gc.collect()
     gc.freeze()

@@ -17,8 +17,13 @@ __all__ = ["TEXT_BYTES", "check_texts", "own_dataset"]
 HEAP = b"GCOL\x01\0\0\0"
 """Signature and version at the start of a global heap, which stores texts of variable length."""
 
-OF_TEXT, VALUES = re.compile(rb"\x19\x01[\x00\x01]\x00\x10\x00\x00\x00"), 160
-"""Datatype of an attribute whose values are texts, and the number of bytes behind it that hold the first of them."""
+OF_TEXTS = re.compile(
+    rb"\x10\x00\x00\x00(?<=[\x19\x29\x39\x49\x59][\x00\x01\x10\x11\x20\x21][\x00\x01]\x00\x10\x00\x00\x00)"
+)
+"""A datatype of variable length, of any version and padding.  Its last bytes come first: they are searched fastest."""
+
+BETWEEN = 160
+"""Most bytes from such a datatype to the first value of an attribute: its base type, and the sizes of a few axes."""
 
 HEAD, TEXT_BYTES = 1 << 16, 1 << 21
 """Numbers of bytes at the start and at the end of a file of ours that hold its texts; pixels are between them."""
@@ -98,34 +103,39 @@ def check_texts(path: Path, last: int | None = None) -> None:
     References
     ----------
     HDF5 File Format Specification 3.0, III.E: a heap entry is index, reference count, four reserved bytes
-    and size; the entry of index 0 is the free space, including its header.  IV.A.2.d: a datatype of class 9 and version
-    1 is of variable length; a value is its length (4 bytes), the address of its heap (8) and its index (4).
+    and size; the entry of index 0 is the free space, including its header.  IV.A.2.d: a datatype of class 9 is of
+    variable length; a value is its length (4 bytes), the address of its heap (8) and its index (4).
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         parts: dict[int, mmap.mmap | bytes] = {0: content}
         if last is not None and len(content) > HEAD + last:
             parts = {0: content[:HEAD], len(content) - last: content[-last:]}
-        heaps: dict[int, int] = {}
+        heaps: dict[bytes, int] = {}
         for first, part in parts.items():
             heap = part.find(HEAP)
             while heap >= 0:
-                heaps[first + heap] = _entries(part, heap)
+                heaps[struct.pack("<Q", first + heap)] = _entries(part, heap)
                 heap = part.find(HEAP, heap + 1)
         for part in parts.values() if heaps else ():
             _check_attributes(part, heaps, len(content))
 
 
-def _check_attributes(part: mmap.mmap | bytes, heaps: Mapping[int, int], room: int) -> None:
+def _check_attributes(part: mmap.mmap | bytes, heaps: Mapping[bytes, int], room: int) -> None:
     """Check that no attribute claims a text longer than the file of `room` bytes; `heaps` has their highest indices."""
-    for attribute in OF_TEXT.finditer(part):
-        values = part[attribute.end() : attribute.end() + VALUES]
-        for heap, highest in heaps.items():
-            at = values.find(struct.pack("<Q", heap), 4)
-            while 0 < at <= len(values) - 12:
-                length, index = struct.unpack_from("<I8xI", values, at - 4)
-                if length > room and 0 < index <= highest:
-                    raise ValueError("a text longer than the file")
-                at = values.find(struct.pack("<Q", heap), at + 1)
+    for attribute in OF_TEXTS.finditer(part):
+        at = attribute.end()
+        end = at + BETWEEN
+        while at < end:
+            highest = heaps.get(part[at + 4 : at + 12])
+            if highest is None:
+                at += 1
+                continue
+            length, index = struct.unpack("<I8xI", part[at : at + STRING_BYTES].ljust(STRING_BYTES, b"\0"))
+            if length > room and 0 < index <= highest:
+                raise ValueError("a text longer than the file")
+            # The next text of an array stands right behind.
+            at += STRING_BYTES
+            end = max(end, at + 1)
 
 
 def _entries(content: mmap.mmap | bytes, heap: int) -> int:

@@ -14,6 +14,7 @@ from noiseflow.patches.pairings.pairing import FramePair
 from noiseflow.patches.schema import CFAS, NOISY_TYPE, fields
 from noiseflow.raw.bayer import offsets, one_plane, unpack
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection.fractions import what_to_do
 
 __all__ = ["Selection", "Sink", "cut_patches", "patches_at", "select_patches"]
 
@@ -168,7 +169,7 @@ def cut_patches(
     if pair.codes is None and not image.whole:
         raise RawError(
             f"{image.source}: contains fractions or codes beyond 16 bits; a store needs the converter's own codes, "
-            "integers 0…65535"
+            f"integers 0…65535{what_to_do(image.mosaic)}"
         )
     black, white = image.levels()
     rows = _mosaic_rows(image) if pair.codes is None else _plane_rows(pair.codes)

@@ -7,7 +7,8 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,15 @@ from noiseflow.patches.pairings.frames.sums import Strip
 from noiseflow.patches.schema import CLEAN_TYPE, NOISY_TYPE
 from noiseflow.raw.bayer import offsets, one_plane
 from noiseflow.raw.image import RawImage
+from noiseflow.raw.inspection.fractions import what_to_do
 
 __all__ = ["SceneFiles", "SceneMean", "place_mean"]
 
 ROWS_AT_ONCE = 32
 """Rows of the planes packed at a time; this many fit into the processor's cache."""
+
+SETTING = frozenset(field.name for field in fields(RawImage)) - {"mosaic", "levelled_by"}
+"""What a note says of a frame."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +108,8 @@ class SceneFiles:
             levels = _write_planes(image, file)
         finally:
             os.close(file)
-        setting = asdict(replace(image, mosaic=np.zeros((1, 1))))
         # All frames of a scene have the same black map, so the remainders of levelling are in their mean too.
-        del setting["mosaic"], setting["levelled_by"]
+        setting = {name: value for name, value in vars(image).items() if name in SETTING}
         facts = {"setting": setting, "shape": image.mosaic.shape, "levels": levels.tolist(), "blake3": source_blake3}
         facts["pixels"] = pixel_checksum(image.mosaic)
         write_whole(note, json.dumps(facts).encode())
@@ -122,18 +126,10 @@ class SceneFiles:
         if not note.exists():
             return None
         try:
-            facts = json.loads(note.read_text(encoding="utf-8"))
-            setting = facts["setting"] | {
-                "black": tuple(facts["setting"]["black"]),
-                "noise_profile": tuple(tuple(pair) for pair in facts["setting"]["noise_profile"]),
-                "clip": tuple(facts["setting"]["clip"]),
-                "taken_from": tuple(tuple(pair) for pair in facts["setting"]["taken_from"]),
-                "cautions": tuple(facts["setting"]["cautions"]),
-            }
-            image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), facts["shape"]), **setting)
+            frame = _noted(note.read_bytes())
             # A plain array, since every view of a memmap costs extra checks.
-            pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=image.cube))
-            return PackedFrame(image, np.array(facts["levels"]), pages, facts["blake3"], facts["pixels"])
+            pages = np.asarray(np.memmap(planes, NOISY_TYPE, "r", shape=frame.image.cube))
+            return replace(frame, planes=pages)
         except (OSError, ValueError, KeyError, TypeError) as error:
             refused = refused_by_system(note, error)
             damaged = f"damaged ({error}); delete the folder {note.parent.name} and ingest again"
@@ -195,7 +191,7 @@ class SceneFiles:
 
     def write_shifts(self, first: int, shifts: Sequence[Sequence[Shift]]) -> None:
         """Save the shifts of consecutive frames, starting with frame number `first`."""
-        content = [[asdict(each) for each in frame] for frame in shifts]
+        content = [[vars(each) for each in frame] for frame in shifts]
         write_whole(self._file(f"shifts-{first:06d}.json"), json.dumps(content).encode())
 
     def shifts(self, first: int) -> list[list[Shift]]:
@@ -237,10 +233,31 @@ class SceneFiles:
         return facts
 
 
+# Every task of a scene reads the notes of all its frames.
+@lru_cache(maxsize=1024)
+def _noted(content: bytes) -> PackedFrame:
+    """What the note of a frame says, without its planes."""
+    facts = json.loads(content.decode("utf-8"))
+    setting = facts["setting"] | {
+        "black": tuple(facts["setting"]["black"]),
+        "noise_profile": tuple(tuple(pair) for pair in facts["setting"]["noise_profile"]),
+        "clip": tuple(facts["setting"]["clip"]),
+        "taken_from": tuple(tuple(pair) for pair in facts["setting"]["taken_from"]),
+        "cautions": tuple(facts["setting"]["cautions"]),
+    }
+    image = RawImage(np.broadcast_to(NOISY_TYPE.type(0), facts["shape"]), **setting)
+    levels = np.array(facts["levels"])
+    levels.flags.writeable = False
+    return PackedFrame(image, levels, np.zeros((0, 0, 0), NOISY_TYPE), facts["blake3"], facts["pixels"])
+
+
 def _write_planes(image: RawImage, file: int) -> NDArray[np.float64]:
     """Write a mosaic's planes to a file, some rows at a time; return the mean of each plane, DN."""
     if not np.issubdtype(image.mosaic.dtype, np.integer):
-        raise RawError(f"{image.source}: contains codes of type {image.mosaic.dtype}; a burst needs integers")
+        raise RawError(
+            f"{image.source}: contains codes of type {image.mosaic.dtype}; a burst needs integers"
+            f"{what_to_do(image.mosaic)}"
+        )
     if not image.whole:
         least, most = image.mosaic.min(), image.mosaic.max()
         how = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
 from noiseflow.raw.formats.dng import SMALLEST
@@ -36,7 +37,7 @@ from noiseflow.raw.guards import check_size, decoding
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.settings import RawSettings
 
-__all__ = ["PageFacts", "facts_of", "page_facts", "read", "unsupported"]
+__all__ = ["PageFacts", "facts_of", "page_facts", "read", "read_stored", "unsupported"]
 
 NEUTRAL = 50728
 USUAL = {50710: [0.0, 1.0, 2.0], 50711: [1.0]}
@@ -78,6 +79,8 @@ class PageFacts:
         The array as the tag lists it, row by row; empty without the tag.
     compression : str
         Name of the compression; empty for uncompressed pixels and lossless JPEG.
+    stored : tuple of (int, int, int, str) or None
+        Offset in bytes, height and width in pixels, and NumPy type of `plain` pixels that follow one another.
     """
 
     beyond_libraw: bool
@@ -87,6 +90,7 @@ class PageFacts:
     cfa: str | None
     pattern: str
     compression: str = ""
+    stored: tuple[int, int, int, str] | None = None
 
 
 def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
@@ -108,14 +112,17 @@ def facts_of(tiff: tifffile.TiffFile) -> PageFacts | None:
             "packed from the high bits; convert it to 16-bit pixels, or to FillOrder 1"
         )
     alone = sum(each.photometric in RAW_PHOTOMETRICS for each in all_pages(tiff.pages)) == 1
+    plain, shape = alone and _plain(page), (page.imagelength, page.imagewidth)
+    bare = plain and page.is_contiguous and page.is_final and page.shape == shape
     return PageFacts(
         beyond_libraw=page.sampleformat == IEEE_FLOAT or page.compression in DEFLATE,
-        plain=alone and _plain(page),
+        plain=plain,
         neutral=tuple(numbers(page, NEUTRAL)),
         levels=levels_of(page, _first(tiff)),
         cfa=cfa_of(page),
         pattern=pattern_of(page),
         compression=_compression(page),
+        stored=(page.dataoffsets[0], *shape, f"{tiff.byteorder}u2") if bare else None,
     )
 
 
@@ -197,6 +204,46 @@ def read(path: Path, settings: RawSettings, **said: Any) -> RawImage:
             pixels = np.asarray(table, np.uint16)[np.minimum(pixels, len(table) - 1)]
         cfa, pattern = cfa_of(page) or settings.cfa, pattern_of(page)
         white = levels.white or (1.0 if pixels.dtype.kind == "f" else 2.0**page.bitspersample - 1)
+    return _active(path, settings, pixels, levels, cfa, pattern, white, said)
+
+
+def read_stored(path: Path, settings: RawSettings, facts: PageFacts, **said: Any) -> RawImage:
+    """Read a DNG of plain pixels by what is known of its directories, which takes a fraction of `read`'s time.
+
+    Parameters
+    ----------
+    path, settings, **said
+        As in `read`.
+    facts : PageFacts
+        Facts of the file, which is no shorter than they say.
+
+    Raises
+    ------
+    RawError
+        As in `read`.
+    """
+    if facts.stored is None or not facts.levels.white:
+        return read(path, settings, **said)
+    offset, height, width, kind = facts.stored
+    check_size(path, height, width)
+    with decoding(path, "a DNG file"):
+        pixels = np.fromfile(path, kind, height * width, offset=offset).reshape(height, width)
+    native = pixels.astype(np.uint16, copy=False)
+    cfa = facts.cfa or settings.cfa
+    return _active(path, settings, native, facts.levels, cfa, facts.pattern, facts.levels.white, said)
+
+
+def _active(
+    path: Path,
+    settings: RawSettings,
+    pixels: NDArray[Any],
+    levels: Levels,
+    cfa: str | None,
+    pattern: str,
+    white: float,
+    said: dict[str, Any],
+) -> RawImage:
+    """Make a frame of the active area of stored pixels."""
     if cfa is None:
         raise unsupported(path, pattern)
     top, left, bottom, right = levels.area

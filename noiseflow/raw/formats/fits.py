@@ -10,6 +10,7 @@ import numpy as np
 from noiseflow.core.errors import RawError
 from noiseflow.core.extras import install
 from noiseflow.core.text import counted
+from noiseflow.raw.formats.tags.combined import binned, binning_of_fits, said_of_fits
 from noiseflow.raw.guards import check_size, decoding, refuse_planes_last
 from noiseflow.raw.image import RawImage
 from noiseflow.raw.patterns import BAYER_PHASES, MONO, shifted
@@ -52,6 +53,7 @@ def read(path: Path, settings: RawSettings, frame: int = 0) -> RawImage:
       counted from the last row if ROWORDER is BOTTOM-UP; without it the sensor is monochrome;
     - the white level from SATURATE or SATLEVEL (not DATAMAX, which is the array's maximum);
     - the exposure time from EXPTIME, the model from INSTRUME;
+    - binning and the number of combined frames from the keywords in `combined`, for cautions;
     - the ISO from ISOSPEED or ISO, otherwise from GAIN, the camera's setting, which orders
       gains as an ISO does; a GAIN in dB (by its comment) becomes 100·10^(dB/20).
 
@@ -151,12 +153,14 @@ def _said(header: Any, path: Path) -> dict[str, Any]:
             where[name] = where_from
     if said["iso"] is None:
         said["iso"] = _gain(header, where, cautions)
-    across, down = (_number(header, (keyword,), 1.0)[0] or 1.0 for keyword in ("XBINNING", "YBINNING"))
-    if said["cfa"] != MONO and max(across, down) > 1:
+    named, across, down = binning_of_fits(header)
+    if said["cfa"] != MONO and named:
         cautions.append(
-            f"a {said['cfa']} mosaic binned {across:g}×{down:g}: unless the camera bins pixels of one colour, "
+            f"a {said['cfa']} mosaic binned {across}×{down}: unless the camera bins pixels of one colour, "
             "its pixels mix colours; then give --cfa MONO"
         )
+    cautions += [binned(named, across, down)] if named else []
+    cautions += said_of_fits(header)
     if where["cfa"].startswith("no ") and "DATAMAX" in header and said["white"] is None:
         cautions.append("DATAMAX is the largest value of the array, not a white level; it was ignored")
     said["model"] = str(header.get("INSTRUME", "")).strip()

@@ -125,7 +125,7 @@ def _plain(path: Path, settings: RawSettings, page: dng_pixels.PageFacts, metada
         return None
     # In float32, as in LibRaw.
     gains = [float(1 / np.float32(value)) for value in page.neutral if value > 0]
-    image = dng_pixels.read(path, settings, **_said(path, metadata))
+    image = dng_pixels.read_stored(path, settings, page, **_said(path, metadata))
     return image if image.cfa == MONO else replace(image, neutral=_neutral(gains))
 
 
@@ -135,7 +135,7 @@ def _said(
     """Metadata for `RawImage`: LibRaw's ISO and exposure time in seconds where above 0, otherwise the tags'."""
     where = {**metadata.where}
     where.update({name: "LibRaw" for name, value in (("iso", iso), ("exposure_s", exposure_s)) if value > 0})
-    words = list(cautions)
+    words = [*cautions, *metadata.composite]
     if iso <= 0 or iso == ISO_SATURATED:
         iso, where["iso"] = metadata.iso or iso, metadata.where.get("iso", "LibRaw")
         words += metadata.cautions

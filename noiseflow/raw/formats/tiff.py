@@ -10,6 +10,7 @@ import tifffile
 
 from noiseflow.core.errors import RawError
 from noiseflow.core.text import counted
+from noiseflow.raw.formats.tags.combined import said_of_texts
 from noiseflow.raw.formats.tags.dng_levels import levels_of
 from noiseflow.raw.formats.tags.metadata import of_tiff
 from noiseflow.raw.formats.tags.tiff_facts import data_end
@@ -25,6 +26,7 @@ __all__ = ["SUFFIXES", "count", "read", "recognises"]
 SUFFIXES = frozenset((".tif", ".tiff"))
 
 MIN_IS_BLACK, CFA_PHOTOMETRIC = 1, 32803
+DESCRIPTION, MICRO_MANAGER = 270, 51123
 
 MAX_FRAMES = 100_000
 """Pages of a file that are read at most."""
@@ -98,8 +100,23 @@ def _said(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, *, known
         "make": metadata.make,
         "model": metadata.model,
         "where": where,
-        "cautions": tuple(f"{path}: {words}" for words in (*levels.cautions, *metadata.cautions)),
+        "cautions": tuple(
+            f"{path}: {words}"
+            for words in (
+                *levels.cautions,
+                *metadata.cautions,
+                *metadata.composite,
+                *said_of_texts(path.name, _texts(first, page)),
+            )
+        ),
     }
+
+
+def _texts(first: Any, page: tifffile.TiffPage) -> Iterator[str]:
+    """Yield the descriptions of a file and of a page: ImageDescription and Micro-Manager's metadata."""
+    for each in dict.fromkeys((first, page)):
+        if isinstance(each, tifffile.TiffPage):
+            yield from (str(each.tags.valueof(code) or "") for code in (DESCRIPTION, MICRO_MANAGER))
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from noiseflow.core.errors import RawError
 from noiseflow.raw.bayer import plane_names
 from noiseflow.raw.image import RawImage
-from noiseflow.raw.inspection.code_gaps import said_of_bits, said_of_curves, said_of_spaced, spaced_codes
+from noiseflow.raw.inspection import code_gaps
+from noiseflow.raw.inspection.fractions import said_of_fractions
 from noiseflow.raw.inspection.other_readings import HOW_BYTES, period_of_low_bytes, why_above_white
 from noiseflow.raw.inspection.second_looks import WRAPPED, WRAPPED_FROM, empty_side, noise_below, without_excused, wraps
 from noiseflow.raw.patterns import MONO, offsets
@@ -47,13 +48,6 @@ COLOUR_PART = 0.15
 
 PHASE_PART = 0.1
 """The phase is doubted if medians of one colour differ by more than this fraction; real greens differ by 0.04."""
-
-GAP, OFTEN, STRAY = 4, 20, 0.05
-"""A code is missing if its count is at most `STRAY` times the largest count within `GAP` codes on either side, and
-that count is at least `OFTEN` on both sides."""
-FEWEST_GAPS, LEAST_GAPS, ALIKE, EVEN = 8, 0.03, 1.5, 0.9
-"""Gaps are reported from this number on.  They come from a factor if this fraction of the low codes is missing, less
-than `ALIKE` times as many of the high codes, and this fraction of the distances between gaps are equal to within 1."""
 
 COLOURS = {"R": "red", "G": "green", "B": "blue"}
 
@@ -92,9 +86,28 @@ class Look:
         return [np.bincount(plane.ravel()) for plane in self.planes]
 
     @cached_property
+    def sums(self) -> list[NDArray[np.intp]]:
+        """Number of pixels up to each code, in each plane."""
+        return [counts.cumsum() for counts in self.counts]
+
+    @cached_property
+    def codes(self) -> list[NDArray[np.intp]]:
+        """Codes in use in each plane, ascending."""
+        return [np.flatnonzero(counts) for counts in self.counts]
+
+    @cached_property
     def medians(self) -> list[float]:
         """Median of each plane, DN."""
-        return [float(np.searchsorted(counts.cumsum(), counts.sum() / 2)) for counts in self.counts]
+        return [float(np.searchsorted(sums, sums[-1] / 2)) for sums in self.sums]
+
+    def above(self, level: float) -> int:
+        """Number of sampled pixels above a level in DN."""
+        return sum(int(sums[-1] - sums[min(int(level), len(sums) - 1)]) for sums in self.sums)
+
+    @cached_property
+    def free_bits(self) -> int:
+        """Number of low bits that are 0 in every code below the white level."""
+        return _free_bits(self, min(self.image.white, 65535))
 
     @property
     def span(self) -> float:
@@ -109,7 +122,7 @@ class Look:
 def inspected(image: RawImage) -> RawImage:
     """Test the pixels of a frame; return it with cautions and the clip level found.
 
-    Frames with fractional values, such as means, are returned unchanged.
+    Frames with fractional values, such as means, are only given a caution, and those with codes beyond 16 bits none.
 
     Parameters
     ----------
@@ -124,6 +137,8 @@ def inspected(image: RawImage) -> RawImage:
     if image.iso == 0:
         words = f"{image.source}: gain 0 was taken as ISO 1, since models need a number above 0; --iso sets another"
         image = replace(image, iso=1.0, cautions=(*image.cautions, words))
+    if image.mosaic.dtype.kind == "f":
+        return replace(image, cautions=(*image.cautions, f"{image.source}: {said_of_fractions(image.mosaic)}"))
     if image.mosaic.dtype.kind not in "ui" or not image.whole or min(image.mosaic.shape) < image.side:
         return image
     look = Look(image)
@@ -150,8 +165,8 @@ def bytes_for_pixels(look: Look) -> Iterator[str]:
 def above_white(look: Look) -> Iterator[str]:
     """Find codes above the white level; refuse the frame if many lie far above it."""
     image = look.image
-    size = sum(int(counts.sum()) for counts in look.counts)
-    above = sum(int(counts[int(ABOVE_FACTOR * image.white) + 1 :].sum()) for counts in look.counts)
+    size = sum(int(sums[-1]) for sums in look.sums)
+    above = look.above(ABOVE_FACTOR * image.white)
     if above > ABOVE_SHARE * size:
         top = max(len(counts) for counts in look.counts) - 1
         raise look.fail(
@@ -160,7 +175,7 @@ def above_white(look: Look) -> Iterator[str]:
         )
     if max(len(counts) for counts in look.counts) > WRAPPED_FROM and wraps(look.counts, WRAPPED_FROM):
         raise look.fail(WRAPPED)
-    over = sum(int(counts[int(image.white) + 1 :].sum()) for counts in look.counts)
+    over = look.above(image.white)
     if over > 0.05 * size:
         yield f"{100 * over / size:.2g} % of the pixels lie above the white level of {image.white:g} DN; is it right?"
 
@@ -173,7 +188,7 @@ def below_black(look: Look) -> Iterator[str]:
     levels = ", ".join(f"{level:g}" for level in image.black)
     if gap > max(BELOW_DN, BELOW_ERROR * look.span):
         raise look.fail(
-            f"all codes ({min(int(np.flatnonzero(counts)[0]) for counts in look.counts)} to {max(highest)}) lie below "
+            f"all codes ({min(int(codes[0]) for codes in look.codes)} to {max(highest)}) lie below "
             f"the black level ({levels} DN); check --black, or the type of the pixels"
         )
     under = max(black - median for black, median in zip(image.black, look.medians, strict=True))
@@ -181,8 +196,8 @@ def below_black(look: Look) -> Iterator[str]:
         yield f"half of the codes lie below the black level ({levels} DN), by {under:.4g} DN or more; is it right?"
         return
     side = 1 if image.cfa == MONO else image.side
-    for (row, column), counts, black in zip(offsets(image.cfa), look.counts, image.black, strict=False):
-        below = black - float(np.searchsorted(counts.cumsum(), 0.02 * counts.sum()))
+    for (row, column), sums, black in zip(offsets(image.cfa), look.sums, image.black, strict=False):
+        below = black - float(np.searchsorted(sums, 0.02 * sums[-1]))
         if below > max(BELOW_DN, BELOW_PART * look.span):
             sigma = noise_below(image.mosaic[row::side, column::side], black, HISTOGRAM_PIXELS)
             if below > 6 * sigma + BELOW_DN:
@@ -192,8 +207,8 @@ def below_black(look: Look) -> Iterator[str]:
 
 def left_aligned(look: Look) -> Iterator[str]:
     """Find left-aligned codes: all are multiples of a power of two, so the low bits are empty."""
-    shift = _free_bits(look, min(look.image.white, 65535))
-    spread = max(len(counts) - 1 - int(np.flatnonzero(counts)[0]) for counts in look.counts)
+    shift = look.free_bits
+    spread = max(int(codes[-1] - codes[0]) for codes in look.codes)
     if shift and spread >= 4 << shift:
         yield (
             f"all codes are multiples of {1 << shift}: left-aligned, with {shift} empty bits; gain and noise are in "
@@ -204,9 +219,8 @@ def left_aligned(look: Look) -> Iterator[str]:
 def _free_bits(look: Look, clip: float) -> int:
     """Number of low bits that are 0 in every code below `clip`, a level in DN."""
     used = 0
-    for counts in look.counts:
-        codes = np.flatnonzero(counts)
-        codes = codes[codes < clip]
+    for codes in look.codes:
+        codes = codes[: np.searchsorted(codes, clip)]
         used |= int(np.bitwise_or.reduce(codes)) if codes.size else 0
     return (used & -used).bit_length() - 1 if used else 0
 
@@ -214,39 +228,23 @@ def _free_bits(look: Look, clip: float) -> int:
 def gaps(look: Look) -> Iterator[str]:
     """Find codes that are missing between frequent ones: codes were multiplied, or compressed by a curve."""
     names = plane_names("mono" if look.image.cfa == MONO else look.image.layout)
-    if _free_bits(look, min(look.image.white, 65535)):
+    if look.free_bits:
         return
-    yield from said_of_bits(look.counts)
-    factors, curves, spaced = {}, {}, dict[str, tuple[float, float]]()
+    yield from code_gaps.said_of_bits(look.codes)
+    factors, curves, spaced = dict[str, float](), list[int](), dict[str, tuple[float, float]]()
     for name, plane, counts in zip(names, look.planes, look.counts, strict=True):
         # A frame without noise lacks most codes, and one row is not enough to see noise.
         quiet = len(plane) < 2 or np.count_nonzero(plane[1:] == plane[:-1]) > 0.5 * plane[1:].size
-        if quiet or spaced_codes(counts, name, spaced):
+        if quiet or code_gaps.spaced_codes(counts, name, spaced):
             continue
-        padded = np.pad(counts, GAP)
-        beside = np.maximum.reduce([padded[start : len(padded) - GAP + 1 + start] for start in range(GAP)])
-        around = np.minimum(beside[: len(counts)], beside[-len(counts) :])
-        rare, frequent = counts <= STRAY * around, around >= OFTEN
-        missing = np.flatnonzero(frequent & rare)
-        if len(missing) < FEWEST_GAPS:
-            continue
-        within = np.flatnonzero(frequent)
-        low, *_, high = (float(rare[part].mean()) for part in np.array_split(within, 4))
-        steps = np.sort(np.diff(missing))
-        usual = steps[len(steps) // 4 : -(len(steps) // 4)].mean()
-        even = (np.abs(steps - usual) < 1.5).mean()
-        if low > LEAST_GAPS and high < ALIKE * low and even > EVEN:
-            factors[name] = len(within) / max(len(within) - len(missing), 1)
-        elif abs(high - low) > 0.2:
-            curves[name] = int(missing[0] if high > low else -missing[-1])
-    yield from said_of_spaced(spaced)
-    if factors:
-        each = ", ".join(f"{name} by about {factor:.3g}" for name, factor in factors.items())
-        yield (
-            f"codes are missing at equal distances: they were multiplied after the converter, {each}, or the converter "
-            "skips codes; gain and noise are in units of the codes in the file"
-        )
-    yield from said_of_curves(list(curves.values()))
+        factor, curve = code_gaps.gaps_of(counts)
+        if factor:
+            factors[name] = factor
+        elif curve:
+            curves.append(curve)
+    yield from code_gaps.said_of_spaced(spaced)
+    yield from code_gaps.said_of_factors(factors)
+    yield from code_gaps.said_of_curves(curves)
 
 
 def undecoded(look: Look) -> Iterator[str]:

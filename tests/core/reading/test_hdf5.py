@@ -161,3 +161,22 @@ def test_no_text_of_a_store_claims_more_than_the_file(tmp_path: Path, number: in
     with pytest.raises(NoiseflowError, match=r"x\.h5: .*damaged.*a text "):
         opened()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize("libver", ["earliest", "v110", "latest"])
+@pytest.mark.parametrize("number", [0, 39])
+def test_no_text_of_an_array_claims_more_than_the_file(tmp_path: Path, libver: str, number: int) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        file["x"] = np.zeros(64)
+        file.attrs["texts"] = np.array([f"text {each}" for each in range(40)], object)
+    check_texts(path)
+    data = bytearray(path.read_bytes())
+    heap = struct.pack("<Q", data.index(b"GCOL"))
+    owners = [each.start() - 4 for each in re.finditer(re.escape(heap), data)]
+    owners = [at for at in owners if struct.unpack_from("<I", data, at)[0] in (6, 7)]
+    assert len(owners) == 40
+    struct.pack_into("<I", data, owners[number], 2**31)
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="a text longer than the file"):
+        check_texts(path)

@@ -160,12 +160,16 @@ def fine_gain(
     shape = (AREAS, rows, AREAS, columns)
     # The frame's own noise must not decide what is lit, only its light: that of a part of a row.
     above = np.maximum(own.reshape(shape).mean(-1, keepdims=True), 0)
-    lit = (middle.reshape(shape) + above < brightest).astype(np.float32)
-    count = np.maximum(lit.sum(-1, keepdims=True), 1)
+    dim = middle.reshape(shape) + above < brightest
+    # Nearly every frame has no pixel to leave out, and a product with ones changes nothing.
+    lit = None if dim.all() else dim.astype(np.float32)
+    count = np.float32(columns) if lit is None else np.maximum(lit.sum(-1, keepdims=True), 1)
 
     def cut(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        kept = values[: AREAS * rows, : AREAS * columns].reshape(shape) * lit
-        centred: NDArray[np.float32] = kept - lit * (kept.sum(-1, keepdims=True) / count)
+        kept = values[: AREAS * rows, : AREAS * columns].reshape(shape)
+        kept = kept if lit is None else kept * lit
+        offset = kept.sum(-1, keepdims=True) / count
+        centred: NDArray[np.float32] = kept - (offset if lit is None else lit * offset)
         return centred
 
     around = mean[:, 1, 2:] + mean[:, 1, :-2] + mean[:, 0, 1:-1] + mean[:, 2, 1:-1]

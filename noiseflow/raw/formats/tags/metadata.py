@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 
 from noiseflow.core.errors import RawError
+from noiseflow.raw.formats.tags.combined import said_of_composite
 from noiseflow.raw.formats.tags.tiff_pages import all_pages
 from noiseflow.raw.guards import decoding
 
@@ -33,6 +34,8 @@ NAMED = {
     "StandardOutputSensitivity": {34865: "StandardOutputSensitivity"},
     "RecommendedExposureIndex": {34866: "RecommendedExposureIndex"},
     "ISOSpeed": {34867: "ISOSpeed"},
+    "composite": {42080: "CompositeImage"},
+    "exposures": {42081: "SourceImageNumberCompositeImage"},
 }
 """Field → code and name of the tag that gives it."""
 
@@ -60,7 +63,9 @@ class Metadata:
     where : mapping
         Field → directory and tag that it was taken from.
     cautions : tuple of str
-        Doubts about the metadata, as sentences for the user.
+        Doubts about the ISO, as sentences for the user.
+    composite : tuple of str
+        Caution that several exposures were combined into the frame.
     """
 
     iso: float | None = None
@@ -70,6 +75,7 @@ class Metadata:
     noise_profile: tuple[tuple[float, float], ...] = ()
     where: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    composite: tuple[str, ...] = ()
 
 
 def of_tiff(tiff: tifffile.TiffFile) -> Metadata:
@@ -106,6 +112,9 @@ def of_exif(path: Path) -> Metadata:
     places: list[tuple[str, Values]] = []
     for prefix, name in (("EXIF", "Exif"), ("Image", "IFD0")):
         values = {tag: _numbers(getattr(tags.get(f"{prefix} {tag}"), "values", [])) for tag in _tag_names()}
+        # exifread knows no names for these.
+        for code, tag in (NAMED["composite"] | NAMED["exposures"]).items():
+            values[tag] = _numbers(getattr(tags.get(f"{prefix} Tag 0x{code:04X}"), "values", []))
         places.append((name, values))
     profile = tags.get("Image NoiseProfile") or tags.get(f"Image Tag 0x{NOISE_PROFILE:04X}")
     make, model = (str(tags.get(f"Image {name}", "")).strip() for name in ("Make", "Model"))
@@ -155,7 +164,9 @@ def _metadata(places: list[tuple[str, Values]], profile: list[float], make: str,
     if iso is not None:
         where["iso"] = iso_place
     pairs = tuple(zip(profile[::2], profile[1::2], strict=False))
-    return Metadata(iso, exposure_s, make, model, pairs, where, cautions)
+    counts = next((values[tag] for tag in NAMED["exposures"].values() for _, values in places if tag in values), [])
+    composite = said_of_composite(_first(places, "CompositeImage", least=0.0)[0], counts)
+    return Metadata(iso, exposure_s, make, model, pairs, where, cautions, composite)
 
 
 def _first(places: list[tuple[str, Values]], tag: str, *, least: float) -> tuple[float | None, str]:

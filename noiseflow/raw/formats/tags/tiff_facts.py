@@ -55,7 +55,8 @@ def tiff_facts(path: Path) -> TiffFacts | None:
     return _facts(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=64)
+# An ingest looks at each file up to three times.
+@lru_cache(maxsize=256)
 def _facts(path: Path, size: int, modified_ns: int) -> TiffFacts | None:
     try:
         with decoding(path, "a TIFF file"):
