@@ -24,18 +24,24 @@ CORNERS = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 FEWEST = 6
 """Smallest number of pixels in a window."""
 
-TEXTURE = 2.0
-"""Spread of the frames' mean in a window, relative to its noise variance, up to which the light counts as even: with
-25 pixels, an even window exceeds it once in 20."""
+TEXTURE = 1.5
+"""Spread of the frames' mean in a window, relative to its noise variance, up to which the light counts as even."""
 
 EVEN = 1.3
 """The same for a wider window."""
+
+OWN_LIGHT = 12.0
+"""Squared deviation of a pixel from its window, in units of its error, at which both priors are as likely: a pixel of
+its own light is then believed in as if one in 50 were of any light within 20 errors, e⁻⁶ = √(2π)/(50·20)."""
+
+JUMPS = 1.5
+"""The error in a window counts as at most this multiple of that of the typical pixel of the patch."""
 
 AT_A_TIME = 16
 """Number of patches that are worked on at once."""
 
 CAUTION = 4.0
-"""A window of n pixels counts as less even than it looks, by 1 + CAUTION/√n."""
+"""A window of n pixels of N counts as less even than it looks, by CAUTION·(1/√n − 1/√N) of its error."""
 
 
 def signal_of(batch: PatchBatch) -> Tensor:
@@ -56,6 +62,11 @@ def signal_of_few_frames(
     is even, the share w = 1 − `TEXTURE`·τ²/s² of m's deviation is added, with s² the variance of m in the window and
     τ² that of its error, mean(noise²)·v/(1 + v).
 
+    A pixel may have a light of its own, which its neighbours do not know: a star, a warm pixel.  With d the deviation
+    of m from its window, it has it with the probability P = 1/(1 + exp((`OWN_LIGHT` − d²/τ²)/2)): the posterior of a
+    normal error against any light at all.  The signal is then P·m + (1 − P)·(that of the window).  So that the jump of
+    one frame does not pass for light, d is the smaller one of the deviations of m and of the other frames' mean.
+
     Parameters
     ----------
     noise : Tensor, shape (B, C, H, W)
@@ -75,7 +86,8 @@ def signal_of_few_frames(
     References
     ----------
     Kuwahara et al.: Processing of RI-angiocardiographic images, 1976 (the most even window); Lee: Digital image
-    enhancement and noise filtering by use of local statistics, IEEE TPAMI 1980 (the share).
+    enhancement and noise filtering by use of local statistics, IEEE TPAMI 1980 (the share); Johnstone, Silverman:
+    Needles and straw in haystacks, Annals of Statistics 2004 (the posterior of sparse deviations).
     """
     few = torch.nonzero(clean_variance > FEW).flatten()
     if not len(few):
@@ -91,25 +103,58 @@ def signal_of_few_frames(
 
 def _signal(noise: Tensor, clean: Tensor, v: Tensor, seen: Tensor) -> Tensor:
     """Signal of patches that all have few frames; v has the shape (B, 1, 1, 1)."""
-    error = (noise * seen).square() * (v / (1 + v))
+    masked, tiny = not bool(seen.all()), torch.finfo(clean.dtype).tiny
+    error = (noise * seen if masked else noise).square() * (v / (1 + v))
     mean = clean + noise * v / (1 + v).sqrt()
-    found = mean
-    if min(mean.shape[2:]) > NEAR:
-        ratio, around = _most_even(mean, error, seen, NEAR, CORNERS)
-        share = (1 - TEXTURE / ratio).clamp(min=0)
-        found = torch.where(ratio < math.inf, around + share * (mean - around), mean)
+    if min(mean.shape[2:]) <= NEAR:
+        return torch.where(seen, mean, clean)
+    spread, around, errors = _most_even(mean, error, seen, NEAR, CORNERS)
+    share = (1 - TEXTURE * errors / spread.clamp(min=tiny)).clamp(min=0)
+    # No light is below black; there, the variance of a model would vanish.
+    floor = around.clamp(max=0)
+    found = torch.maximum(torch.addcmul(around, share, mean - around), floor)
     if min(mean.shape[2:]) > WIDE:
-        ratio, around = _most_even(mean, error, seen, WIDE, CORNERS[:1])
-        found = torch.where(ratio < EVEN, around, found)
-    return torch.where(seen, found, clean)
+        wide = _most_even(mean, error, seen, WIDE, CORNERS[:1])
+        even = wide[0] < EVEN * wide[2]
+        found, around, errors = (
+            torch.where(even, *each) for each in ((wide[1], found), (wide[1], around), (wide[2], errors))
+        )
+    errors = torch.minimum(errors, JUMPS * _typical(error, around, seen if masked else None))
+    far, far_of_others = mean - around, clean - around
+    squared = torch.minimum(far.square(), far_of_others.square() / (1 + v)) * (far * far_of_others > 0)
+    own_light = torch.sigmoid((squared / errors.clamp(min=tiny) - OWN_LIGHT) / 2)
+    found = torch.lerp(found, torch.maximum(mean, floor), own_light)
+    if not masked:
+        return found
+    return torch.where(seen, torch.where(spread < math.inf, found, mean), clean)
+
+
+def _typical(error: Tensor, signal: Tensor, seen: Tensor | None) -> Tensor:
+    """Variance of the mean's error at a signal by the median pixel of each plane, (B, C, H, W).
+
+    A star that moves is noise of hundreds of σ² in all windows around; the median does not see it.  Noise grows at
+    most as the signal does, so that the value is an upper limit for brighter pixels, and for darker ones as well.
+    """
+    # A quarter of the pixels is enough: the median of 256 squares is known to 15 %.
+    error, some = error[..., ::2, ::2].flatten(2), signal[..., ::2, ::2].flatten(2)
+    if seen is None:
+        level, typical = some.median(2).values, error.median(2).values
+    else:
+        hidden = ~seen[..., ::2, ::2].flatten(2)
+        level, typical = (each.masked_fill(hidden, math.nan).nanmedian(2).values for each in (some, error))
+    known = (level > 0) & (typical > 0)
+    # The median of χ² of one degree of freedom is 0.455.
+    typical = (typical / 0.455).masked_fill(~known, math.inf)[..., None, None]
+    return typical * (signal / level.masked_fill(~known, 1)[..., None, None]).clamp(min=1)
 
 
 def _most_even(
     mean: Tensor, error: Tensor, seen: Tensor, radius: int, centres: Sequence[tuple[int, int]]
-) -> tuple[Tensor, Tensor]:
-    """Of some windows that contain a pixel, the most even one: its variance over that of the error, and its mean.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of some windows that contain a pixel, the most even one: the variance in it, its mean, and the mean error.
 
-    The ratio is infinite where no window has `FEWEST` pixels.
+    The most even one has the smallest variance in excess of its error; that of the smallest variance relative to it
+    would be on the brighter side of a slope.  The variance is infinite where no window has `FEWEST` pixels.
     """
     weight, masked = seen.to(mean.dtype), not bool(seen.all())
     # Differences from the mean of the patch keep the precision of the variance.
@@ -117,22 +162,24 @@ def _most_even(
     away = (mean - middle) * weight
     outside = radius if len(centres) > 1 else 0
     first, second, errors = (_sums(each, radius, outside) for each in (away, away.square(), error))
-    count = _sums(weight if masked else weight[:1, :1], radius, outside).round()
-    centre = first / count.clamp(min=1)
+    count = _sums(weight if masked else weight[:1, :1], radius, outside).round().clamp(min=1)
+    centre, errors = first / count, errors / count
     spread = (second - first * centre) / (count - 1).clamp(min=1)
-    ratio = spread * count / errors.clamp(min=torch.finfo(mean.dtype).tiny)
-    score = (ratio * (1 + CAUTION / count.clamp(min=1).sqrt())).masked_fill(count < FEWEST, math.inf)
+    spread = spread.masked_fill(count < FEWEST, math.inf)
+    if len(centres) == 1:
+        return spread, centre + middle, errors
+    score = torch.addcmul(spread, errors, CAUTION * (count.rsqrt() - 1 / (2 * radius + 1)) - 1)
     height, width = mean.shape[2:]
-    best = torch.full_like(mean, math.inf)
-    found, around = best.clone(), torch.zeros_like(mean)
+    chosen: tuple[Tensor, ...] = ()
     for down, right in centres:
         top, left = outside + radius * down, outside + radius * right
         part = (..., slice(top, top + height), slice(left, left + width))
-        better = score[part] < best
-        best = torch.where(better, score[part], best)
-        found = torch.where(better, ratio[part], found)
-        around = torch.where(better, centre[part], around)
-    return found, around + middle
+        there: tuple[Tensor, ...] = (score[part], spread[part], centre[part], errors[part])
+        if chosen:
+            better = there[0] < chosen[0]
+            there = tuple(torch.where(better, new, old) for new, old in zip(there, chosen, strict=True))
+        chosen = there
+    return chosen[1], chosen[2] + middle, chosen[3]
 
 
 def _sums(values: Tensor, radius: int, outside: int) -> Tensor:

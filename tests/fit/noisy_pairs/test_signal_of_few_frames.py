@@ -83,6 +83,42 @@ def test_jumps_of_a_pixel_do_not_pass_for_light() -> None:
     assert abs(float(found[0, 0, 16, 16])) < 2 * READ
 
 
+@pytest.mark.parametrize("frames", [2, 5])
+def test_pixels_of_their_own_light_keep_the_mean_of_all_frames(frames: int) -> None:
+    warm = torch.rand(20, 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.005
+    noise, clean, v = burst(2.0 + 40.0 * warm, frames)
+    found = signal_of_few_frames(noise, clean, v)
+    mean = clean + noise * v[0] / math.sqrt(1 + v[0])
+    # At least 40 / 1.5 errors above the pixels around; those have a part of it, and no more.
+    assert torch.allclose(found[warm], mean[warm], atol=0.01)
+    assert float((found - 2)[~warm].square().mean().sqrt()) < READ
+
+
+def test_pixels_of_their_own_light_are_found_where_a_star_has_moved() -> None:
+    noise, clean, v = burst(torch.full((1, 1, 32, 32), BRIGHT), 12)
+    # The star is here in this frame, and was nearby in one of the others.
+    noise[0, 0, 12:18, 12:18] += 60 * math.sqrt(GAIN * BRIGHT)
+    clean[0, 0, 15, 15] += 20 * math.sqrt(GAIN * BRIGHT / 11)
+    found = signal_of_few_frames(noise, clean, v)
+    assert float(found[0, 0, 15, 15]) > float(clean[0, 0, 15, 15])
+    # A twelfth of it, 63 DN, is in the mean of all frames.
+    assert float(found[0, 0, 12, 12]) < BRIGHT + 30
+
+
+def test_a_slope_is_taken_for_neither_brighter_nor_darker() -> None:
+    light = (2.0 + 6.0 * torch.arange(32.0)).expand(40, 1, 32, 32)
+    found = signal_of_few_frames(*burst(light, 2))
+    away = (found - light)[..., 8:-8]
+    # Windows of the smallest variance relative to the error, not less it, are 3.1 DN too bright.
+    assert float(away.mean()) == pytest.approx(0, abs=1.5)
+
+
+def test_no_pixel_is_darker_than_black_where_all_around_is_brighter() -> None:
+    light = torch.where(torch.rand(20, 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.5, 0.0, 20.0)
+    # Windows at corners have 9 pixels, which may all be black.
+    assert float(signal_of_few_frames(*burst(light, 2))[..., 4:-4, 4:-4].min()) >= 0
+
+
 def test_masked_pixels_do_not_count() -> None:
     noise, clean, v = burst(torch.zeros(1, 1, 32, 32), 2)
     observed = torch.rand(clean.shape, generator=torch.Generator().manual_seed(0)) > 0.2
