@@ -1,6 +1,7 @@
 """Fixtures shared by all tests, and the quick set of them.
 
-``pytest --quick`` leaves out tests that are marked slow or in ``tests/slow_tests.txt``, but the fastest of a file;
+``pytest --quick`` leaves out tests that are marked slow or in ``tests/slow_tests.txt``, but the fastest of a file that
+is not listed as a whole;
 ``pytest --times FILE`` writes what each test took; ``python -m tools.checks.slow_tests FILE`` makes that list of it.
 """
 
@@ -18,7 +19,7 @@ gc.disable()
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
-"""Lines of seconds of processor time and a test, the slowest first."""
+"""Lines of seconds of processor time and a test, the slowest first; before them files that are left out whole."""
 
 OTHERS_S = 0.03
 """Seconds that a test takes that is not listed."""
@@ -61,7 +62,8 @@ def _keep_quick(config: pytest.Config, items: list[pytest.Item], slow: dict[str,
     for item in items:
         if item.path not in fastest or seconds[item] < seconds[fastest[item.path]]:
             fastest[item.path] = item
-    kept = [item for item in items if not seconds[item] or item is fastest[item.path]]
+    kept = [item for item in items if item.nodeid.split("::")[0] not in slow]
+    kept = [item for item in kept if not seconds[item] or item is fastest[item.path]]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 

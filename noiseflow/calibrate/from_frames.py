@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from noiseflow.calibrate.kinds import FRAME_KINDS
 from noiseflow.calibrate.measured import Calibration, Evidence, Measured, Take
 from noiseflow.calibrate.measurements.conversion import gain_notes
+from noiseflow.calibrate.measurements.unlike_frames import said_of_unlike
 from noiseflow.calibrate.profiles.profile import Profile, Setting
 from noiseflow.calibrate.single_frame.estimate import PictureNoise
 from noiseflow.calibrate.sources import Frames
@@ -62,6 +63,7 @@ def calibrate_frames(frames: Frames, camera: str | None = None, sources: Sequenc
     }
     # One plane is enough for the notes on gain: all planes share the amplifier and the converter.
     first = plane_names(frames.layout)[min(1, len(plane_names(frames.layout)) - 1)]
-    cautions = (*frames.cautions, *gain_notes([setting for setting in settings if setting.plane == first]))
+    unlike = [words for group in frames.groups if (words := said_of_unlike(group))]
+    cautions = (*frames.cautions, *unlike, *gain_notes([setting for setting in settings if setting.plane == first]))
     profile = Profile(camera or frames.camera, frames.layout, frames.white, tuple(settings), provenance, cautions)
     return Calibration(profile, evidence)

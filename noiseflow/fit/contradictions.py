@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +87,9 @@ class _Line:
     scatter: float
 
 
-def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> tuple[list[str], dict[str, list[str]]]:
+def contradictions(
+    statistics: NoiseStatistics, levels: list[Levels], unlike: Collection[str] = ()
+) -> tuple[list[str], dict[str, list[str]]]:
     """Report levels and ISOs declared by the files that cannot be true, and responses that bend.
 
     Parameters
@@ -96,6 +98,8 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> tuple[l
         Statistics of the training data.
     levels : list of Levels
         Levels of each camera of the statistics.
+    unlike : collection of str
+        Cameras whose planes have unlike gains, so that their variance over the light tells nothing of levels.
 
     Returns
     -------
@@ -118,6 +122,8 @@ def contradictions(statistics: NoiseStatistics, levels: list[Levels]) -> tuple[l
             if line is None:
                 continue
             gains.append((iso, line.slope))
+            if name in unlike:
+                continue
             beneath = _beneath_squares(count, signal, square)
             found += [f"{where}: {text}" for text in _levels(count, signal, square, line, levels[camera], beneath)]
             bent = [f"{where}: {text}" for text in _bends(count, signal, square, line, levels[camera], beneath)]

@@ -1,5 +1,6 @@
 """Fit a noise model to a patch store by maximum likelihood."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
 from noiseflow.fit.residue import said_of_noise
 from noiseflow.fit.residue.beyond_models import beyond_models
+from noiseflow.fit.residue.unlike_planes import unlike_planes
 from noiseflow.fit.safeguards import (
     Notes,
     best_start,
@@ -208,15 +210,17 @@ def _fit(
     statistics = gather(store, train_rows, session.progress)
     notes = Notes(aloud=session.ranks.leads)
     levels = levels_of(store)
-    contradicted, bends = contradictions(statistics, levels)
-    for text in contradicted:
+    some = whole_bands(store, train_rows, max(LOOKED_AT // math.prod(store.patch_shape), 32), settings.seed)
+    some_patches, planes = store.read(some), plane_names(store.layout)
+    unlike = unlike_planes(some_patches, store.cameras, planes)
+    contradicted, bends = contradictions(statistics, levels, unlike)
+    of_planes = () if spec.model == "physics_flow" else itertools.chain.from_iterable(unlike.values())
+    for text in (*of_planes, *contradicted):
         notes.warn(text)
     table = store.table[train_rows]
     span = float((table["white"][:, None] - table["black"]).mean())
     check_light(statistics, float(table["clean_variance"].mean()), span, notes)
-    some = whole_bands(store, train_rows, max(LOOKED_AT // math.prod(store.patch_shape), 32), settings.seed)
-    some_patches = store.read(some)
-    looked = beyond_models(some_patches, places_of(store, some)[:, 0], store.cameras, plane_names(store.layout))
+    looked = beyond_models(some_patches, places_of(store, some)[:, 0], store.cameras, planes)
     for text in looked:
         notes.warn(text)
     check_neighbours(some_patches, store.cameras, notes)

@@ -10,6 +10,8 @@ from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
 from noiseflow.flows.transform import Transform
 from noiseflow.ops.native import compiled
+from noiseflow.ops.random.keyed_draws import keyed_normals
+from noiseflow.ops.random.sampling import Stream
 
 __all__ = ["MaskedPixels", "imputed"]
 
@@ -61,16 +63,18 @@ class MaskedPixels:
 
 
 def imputed(noise: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill masked pixels of the noise with plausible values; return the noise and the entropy of these values.
+    """Fill masked pixels of the noise with plausible values; return the noise and −log of the density of these values.
 
     For models whose density at a pixel depends on its neighbours.  For any density q of the masked pixels,
 
-        log p(observed) ≥ E_q [log p(observed, masked)] + H(q),
+        log p(observed) ≥ E_q [log p(observed, masked) − log q(masked)],
 
     with equality if q is the conditional density.  Here q is N(0, σ²) for each pixel, with σ² the mean square of the
-    observed noise of the same plane around it.  The expectation is approximated by alternating +σ and −σ over the
-    pixels, which is exact for a log-density that is quadratic in them.  A relative error e of σ costs about e² nats
-    per masked pixel.
+    observed noise of the same plane around it; a relative error e of σ costs about e² nats per masked pixel.  One draw
+    stands for the expectation: the nearer q is to the conditional density, the less the difference depends on it.
+    Values that a network can foresee, such as ±σ, give no bound: a flow trained with them learns to expect them.
+
+    The draw is keyed by the observed noise, so that equal patches get equal values, whatever batch they are in.
 
     Parameters
     ----------
@@ -82,9 +86,9 @@ def imputed(noise: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     Returns
     -------
     filled : Tensor, shape (B, C, H, W)
-        The noise, with ±σ at masked pixels.
-    entropy : Tensor, shape (B,)
-        Σ ½ log(2πeσ²) over the masked pixels, nats.
+        The noise, with draws at masked pixels.
+    surprise : Tensor, shape (B,)
+        −log q, Σ ½ (log(2πσ²) + (value/σ)²) over the masked pixels, nats.
     """
     known = observed.to(noise.dtype)
     square = noise.masked_fill(~observed, 0.0).square()
@@ -96,8 +100,11 @@ def imputed(noise: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     # The plane's mean counts as one more value, because a window may contain no observed pixel.
     share = 1.0 / WINDOW**2
     variance = ((around + share * whole) / (weight + share)).clamp(min=torch.finfo(noise.dtype).tiny)
-    y, x = (torch.arange(size, device=noise.device) for size in noise.shape[2:])
-    sign = 1.0 - 2.0 * ((y[:, None] // 2 + x // 2 + y[:, None] * x) % 2).to(noise.dtype)
-    filled = torch.where(observed, noise, sign * variance.sqrt())
-    entropy = 0.5 * (variance.log() + math.log(2 * math.pi * math.e))
-    return filled, entropy.masked_fill(observed, 0.0).sum((1, 2, 3))
+    with torch.no_grad():
+        # A sum of 32-bit words modulo 2³² differs between patches that differ anywhere.
+        words = noise.detach().masked_fill(~observed, 0.0).float().view(torch.int32)
+        frames = (words.sum((1, 2, 3), dtype=torch.int64) & 0xFFFFFFFF).double()
+        drawn = keyed_normals(noise.detach(), frames, 0, 0, int(Stream.MASKED), 0, 0)
+    filled = torch.where(observed, noise, drawn * variance.sqrt())
+    surprise = 0.5 * (variance.log() + drawn.square() + math.log(2 * math.pi))
+    return filled, surprise.masked_fill(observed, 0.0).sum((1, 2, 3))

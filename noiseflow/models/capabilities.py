@@ -3,6 +3,7 @@
 A model has a capability if it has the methods of the protocol; it does not have to inherit from it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from noiseflow.flows.conditions import Conditions, Resolved
-from noiseflow.models.adc_levels import Levels, log_cells
+from noiseflow.models.adc_levels import Cells, Levels, log_cells
 from noiseflow.models.model import NoiseModel, checked_conditions
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "marginal_codes",
     "of_one_frame",
 ]
+
+RESOLVED = 1e-4
+"""Smallest width of an interval of latents, relative to its ends, that is computed in float32: to 0.1 %."""
 
 SIGMA_SAMPLES = 8
 """Number of samples for `approximate_sigma` of a model without a σ; averaged over 25 pixels, the error is 5 %."""
@@ -139,9 +143,9 @@ class CodesByLatent:
     def log_prob_of_codes(self, codes: Tensor, cond: Conditions, levels: Levels) -> Tensor:
         """Log-probability of each code, nats, float64, (B, C, H, W)."""
         cond = checked_conditions(self.model, cond)
-        cells = levels.cells(codes, cond.clean)
-        # The ends are float64; the conditions have the model's own precision, as its nets require.
-        return log_cells(self.latent.latent(cells.low, cond), self.latent.latent(cells.high, cond), cells)
+        found = _log_cells(lambda end: self.latent.latent(end, cond), levels.cells(codes, cond.clean), cond.clean.dtype)
+        assert found is not None
+        return found
 
 
 def latent(model: NoiseModel, noise: Tensor, cond: Conditions) -> Tensor | None:
@@ -164,8 +168,22 @@ def marginal_codes(model: NoiseModel, codes: Tensor, cond: Resolved, levels: Lev
     if not isinstance(model, HasMarginals):
         return None
     cells = levels.cells(codes, cond.clean)
-    low, high = (model.marginal_latent(end, cond) for end in (cells.low, cells.high))
-    return None if low is None or high is None else log_cells(low, high, cells)
+    return _log_cells(lambda end: model.marginal_latent(end, cond), cells, cond.clean.dtype)
+
+
+def _log_cells(latent: Callable[[Tensor], Tensor | None], cells: Cells, dtype: torch.dtype) -> Tensor | None:
+    """Log-probability of each code from the latents of its ends; gradients are computed in the model's `dtype`.
+
+    Kernels run in float32, in which a step of training takes a fraction of the time.  Results without gradients, and
+    batches with an interval that float32 does not resolve, are computed in float64.
+    """
+    for precision in dict.fromkeys((dtype if torch.is_grad_enabled() else torch.float64, torch.float64)):
+        low, high = latent(cells.low.to(precision)), latent(cells.high.to(precision))
+        if low is None or high is None:
+            return None
+        if precision is torch.float64 or bool((high - low > RESOLVED * (low.abs() + high.abs())).all()):
+            return log_cells(low, high, cells)
+    raise AssertionError("float64 comes last")
 
 
 def linear_variance(model: NoiseModel) -> HasLinearVariance | None:

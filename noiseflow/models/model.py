@@ -258,8 +258,8 @@ class NoiseModel(SavedState, ABC):
         possibly given line offsets, override it and leave masked pixels out exactly.
         """
         assert cond.observed is not None
-        filled, entropy = imputed(noise, cond.observed)
-        return self._log_prob(filled, replace(cond, observed=None)) + entropy
+        filled, surprise = imputed(noise, cond.observed)
+        return self._log_prob(filled, replace(cond, observed=None)) + surprise
 
     def _working_dtype(self, given: torch.dtype) -> torch.dtype:
         """Dtype of the computation for a clean signal of the dtype `given`; at least float32."""

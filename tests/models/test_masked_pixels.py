@@ -144,8 +144,8 @@ def test_imputed_noise_has_the_variance_of_its_neighbours() -> None:
     generator = torch.Generator().manual_seed(2)
     noise = 3.0 * torch.randn(8, 4, 32, 32, generator=generator)
     observed = torch.rand(noise.shape, generator=generator) >= 0.1
-    filled, entropy = imputed(noise.masked_fill(~observed, 1e6), observed)
+    filled, surprise = imputed(noise.masked_fill(~observed, 1e6), observed)
     values = filled[~observed]
     assert float(values.square().mean()) == pytest.approx(9.0, rel=0.05)
     assert abs(float(values.mean())) < 4 * 3.0 / len(values) ** 0.5
-    assert float(entropy.sum()) == pytest.approx(len(values) * 0.5 * math.log(2 * math.pi * math.e * 9), rel=0.02)
+    assert float(surprise.sum()) == pytest.approx(len(values) * 0.5 * math.log(2 * math.pi * math.e * 9), rel=0.02)

@@ -46,6 +46,9 @@ def test_a_difference_is_paired_over_frames_or_else_over_patches() -> None:
 
 def test_the_tail_of_telegraph_pixels_is_that_of_two_states() -> None:
     """Of two frames the difference is up or down where their states differ, with 2·p·(1 − p) = 0.18 of a hundredth."""
-    pair = bad_pixels.PAIRINGS["pairs"]
-    assert bad_pixels.tail(pair, 0.01) == pytest.approx(1800, rel=0.02)
+    found = bad_pixels.tail(bad_pixels.PAIRINGS["pairs"], 0.01, 10_000)
+    assert found.paired == pytest.approx(1800, rel=0.02)
+    assert found.camera == pytest.approx(1000, rel=0.02)
+    # Of 100 pixels 18 differ, each in both of its frames: √(18 · 0.82) of 18.
+    assert found.error == pytest.approx((0.82 / 18) ** 0.5, rel=0.02)
     assert bad_pixels.spread(0.01) == pytest.approx((1 + 0.01 * 0.09 * 60**2 / (16 + 1 / 12)) ** 0.5)

@@ -240,12 +240,12 @@ class PhysicsFlow(ResidualFlow):
         some = torch.arange(0, len(x), -(-len(x) // MOST))
         observed = None if cond.observed is None else cond.observed[some]
         cond = Resolved(cond.clean[some], cond.iso[some], cond.camera[some], observed)
-        noise = cubic.shared_features(cond, self.shot_read.noise_parameters(cond)) or noise
+        noise, x = self.shot_read.noise_parameters(cond), x[some]
+        with_excess = cubic.shared_features(cond, noise) or noise
         skew = next(transform for transform in self.flow.transforms if isinstance(transform, SinhArcsinh))
-        x, _ = skew(x[some], cond, noise)
-        if cubic is tails and not cubic.leaves_tails(x, cond, noise):
+        if cubic is tails and not cubic.leaves_tails(skew(x, cond, with_excess)[0], cond, with_excess):
             return
-        found = choose_tails(cubic, x, cond, noise, always=cubic is not tails)
+        found = choose_tails(cubic, skew, x, cond, noise, always=cubic is not tails)
         place = [transform is tails for transform in self.flow.transforms].index(True)
         self.flow.transforms[place] = found.tails
         if found.note:

@@ -47,6 +47,7 @@ class Stream(IntEnum):
     FRAME = 15
     TELEGRAPH = 16
     TRAP = 17
+    MASKED = 18
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,8 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
         raise RawError(f"{scene.name}: {copied}")
     if quiet:
         raise RawError(f"{scene.name}: {quiet}, or rename it to …_gt to use it as clean twin of the others")
-    said = (shares.in_common.caution(), loud)
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
+    said = (shares.in_common.caution(), loud or shares.unlike)
     valid = files.valid_of(stack.cube, "r+")
     if conclusion.moving is not None and conclusion.moving.any():
         valid &= ~sums.blocks.spread(conclusion.moving)

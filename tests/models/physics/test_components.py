@@ -202,6 +202,10 @@ def test_rare_pixels_that_jump_far_are_found() -> None:
     drawn = sampled(model, 11)
     real, found = (float((each.abs() > 6).double().mean()) for each in (mosaic, drawn))
     assert found == pytest.approx(real, rel=0.5)
+    # All patches count for the fraction, and no skew of the light stretches the jumps before they are fitted.
+    rate, size = (model.tails.get_parameter(name).detach().exp().flatten() for name in ("log_rate", "log_size"))
+    assert float(size.max()) == pytest.approx(15, rel=0.02)
+    assert float((rate / (1 + rate.sum()))[size > 6].sum()) == pytest.approx(real, rel=0.02)
 
 
 def test_smooth_tails_are_not_taken_for_jumps() -> None:

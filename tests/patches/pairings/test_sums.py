@@ -188,6 +188,37 @@ def test_a_frame_of_other_light_is_neither_quiet_nor_loud(light: float, photons:
     assert loud_words(names, noise_shares(in_memory(mosaics)).of_most).startswith("d has ")
 
 
+@pytest.mark.parametrize("count", [2, 4, 8])
+@pytest.mark.parametrize("shape", ["flat", "ramp", "texture"])
+def test_frames_of_another_gain_at_the_same_level_are_named(count: int, shape: str) -> None:
+    """Half of the frames have twice the gain, and with it twice the variance of shot noise."""
+    scene = {
+        "flat": np.full((128, 256), 900.0),
+        "ramp": np.linspace(200, 2500, 256)[None].repeat(128, 0),
+        "texture": 900 * np.exp(np.random.default_rng(1).normal(0, 0.3, (128, 256))),
+    }[shape]
+    same = shoot([scene] * count, 0)
+    assert noise_shares(in_memory(same)).unlike == ""
+    mean = scene + BLACK
+    other = [np.rint(mean + 2**0.5 * (each - mean)).astype(np.uint16) for each in shoot([scene] * (count // 2), 3)]
+    said = noise_shares(in_memory([*same[: count - count // 2], *other])).unlike
+    # Structure of a scene hides the noise of two frames.
+    assert ("times the noise variance of the other frames" in said) == (count > 2 or shape != "texture")
+
+
+def test_light_that_changes_is_no_other_gain() -> None:
+    for light, level in (((1, 1.2, 0.9, 1.1), 900), ((1, 1.2, 0.8, 1.1, 0.9), 8)):
+        scene = level * np.linspace(0.2, 1.8, 256)[None].repeat(128, 0)
+        assert noise_shares(in_memory(shoot([each * scene for each in light], 0))).unlike == ""
+
+
+def test_frames_that_are_cut_off_at_code_0_are_not_compared() -> None:
+    dark = np.random.default_rng(0).normal(0, [[[9]], [[9]], [[9]], [[18]]], (4, 128, 256))
+    for black, said in ((50, True), (8, False)):
+        mosaics = [np.rint(each + black).clip(0).astype(np.uint16) for each in dark]
+        assert bool(noise_shares(in_memory(mosaics)).unlike) == said
+
+
 @pytest.mark.parametrize("count", [2, 6])
 def test_what_cannot_be_compared_is_not(count: int) -> None:
     few = shoot([np.full((8, 16), 500.0)] * count, 0)

@@ -1,11 +1,11 @@
 """What bad pixels change: parameters of fits, patches, and rare values, by kind, amount and pairing.
 
-python -m tools.studies.zoo.bad_pixels
+python -m tools.studies.zoo.bad_pixels --page docs/guide/results-zoo.md
 """
 
 import itertools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,16 +21,32 @@ from noiseflow.models.model import NoiseModel
 from noiseflow.patches import IngestOptions, PatchStore, ingest
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
+from tools.benching.page import put_between, table
 
-__all__ = ["KINDS", "PAIRINGS", "Cell", "measured"]
+__all__ = ["KINDS", "PAIRINGS", "Cell", "Tail", "measured", "tail"]
 
 Array = NDArray[np.float64]
 
-SIZE, BLACK, WHITE, GAIN, READ = (192, 256), 256, 4095, 1.0, 4.0
-"""Of a frame in pixels, and of the camera in DN; the read noise is without rounding."""
+BLACK, WHITE, GAIN, READ = 256, 4095, 1.0, 4.0
+"""Of the camera, DN; the read noise is without rounding."""
+
+SIZE, LARGE = (192, 256), (384, 512)
+"""Of a frame in pixels; the larger is for telegraph pixels, whose rare jumps need many."""
+
+LEAST = 0.001
+"""Smallest fraction of bad pixels at which more than `nlf` is fitted."""
+
+PAGE_MARK = "bad pixels"
+COLUMNS = ("frames", "bad pixels", "part, %", "patches dropped, %", "masked, %")
+OF_MODEL = ("σ, %", "K, %")
+OF_TAIL = ("beyond 6 σ, ppm", "camera", "as paired", "error of the store, %")
+DEFAULT = "physics_flow"
 
 BRIGHT = 300.0
 """Signal at which K is taken, DN."""
+
+DARK = 5.0
+"""Patches of less signal are darks, DN."""
 
 JUMP, OFTEN = 60.0, 0.1
 """Jump of a telegraph pixel, DN, and the part of the frames in which it is up."""
@@ -53,7 +69,7 @@ class Pairing:
 
 PAIRINGS: Mapping[str, Pairing] = {
     "bursts": Pairing((0.0, 60.0, BRIGHT), 8, scene=True),
-    "pairs": Pairing((0.0, 0.0, 20.0, 40.0, 80.0, 150.0, BRIGHT, 600.0), 2),
+    "pairs": Pairing((0.0, 0.0, 0.0, 0.0, 20.0, 40.0, 80.0, 150.0, BRIGHT, 600.0), 2),
     "stacks": Pairing((0.0, 40.0, BRIGHT), 16),
 }
 
@@ -100,16 +116,16 @@ class Cell:
     far: float
 
 
-def shot(folder: Path, pairing: Pairing, kind: str, part: float, seed: int) -> None:
+def shot(folder: Path, pairing: Pairing, kind: str, part: float, seed: int, size: tuple[int, int] = SIZE) -> None:
     """Write the frames; the same random numbers with and without bad pixels."""
-    down, across = np.mgrid[: SIZE[0], : SIZE[1]] / SIZE[0]
-    place = np.random.default_rng(seed).permutation(SIZE[0] * SIZE[1])[: round(part * SIZE[0] * SIZE[1])]
+    down, across = np.mgrid[: size[0], : size[1]] / size[0]
+    place = np.random.default_rng(seed).permutation(size[0] * size[1])[: round(part * size[0] * size[1])]
     for scene, level in enumerate(pairing.levels):
         rng, jumps = np.random.default_rng([seed, scene]), np.random.default_rng([seed, scene, 1])
         (folder / f"{scene}").mkdir(parents=True)
-        shape = 1 + 0.5 * np.sin(7 * down + scene) * np.cos(5 * across) if pairing.scene else np.ones(SIZE)
+        shape = 1 + 0.5 * np.sin(7 * down + scene) * np.cos(5 * across) if pairing.scene else np.ones(size)
         for frame in range(pairing.frames):
-            values = BLACK + GAIN * rng.poisson(level * shape / GAIN) + rng.normal(0, READ, SIZE)
+            values = BLACK + GAIN * rng.poisson(level * shape / GAIN) + rng.normal(0, READ, size)
             if len(place):
                 values.ravel()[place] = KINDS[kind](values.ravel()[place], jumps)
             codes = np.clip(np.rint(values), 0, WHITE).astype(np.uint16)
@@ -134,13 +150,47 @@ def measured(model: NoiseModel) -> Cell:
     return Cell(variances[0] ** 0.5, (variances[1] - variances[0]) / BRIGHT, 1e6 * far)
 
 
-def tail(pairing: Pairing, part: float) -> float:
-    """Values beyond `FAR` of the true temporal noise of a dark with telegraph pixels, as paired, ppm."""
+@dataclass(frozen=True)
+class Tail:
+    """Values beyond `FAR` of the true noise of a dark with telegraph pixels.
+
+    Parameters
+    ----------
+    camera : float
+        Of one frame about the mean of its pixel, ppm.
+    paired : float
+        Of one frame about the mean of the others, scaled to the variance of one, ppm: what a store holds.
+    error : float
+        Relative standard error of the second in a store with a number of telegraph pixels, by chance of their jumps.
+    """
+
+    camera: float
+    paired: float
+    error: float
+
+
+def tail(pairing: Pairing, part: float, pixels: float) -> Tail:
+    """The true tail, and its error in a store.
+
+    Parameters
+    ----------
+    pairing : Pairing
+        How frames are shot.
+    part : float
+        Fraction of telegraph pixels.
+    pixels : float
+        Number of pixels of the darks.
+    """
     rng, count = np.random.default_rng(0), 2_000_000 // pairing.frames
     up = JUMP * (rng.random((count, pairing.frames)) < OFTEN) + rng.normal(0, READ, (count, pairing.frames))
     others = (up.sum(1, keepdims=True) - up) / (pairing.frames - 1)
     noise = (up - others) / np.sqrt(1 + 1 / (pairing.frames - 1))
-    return 1e6 * part * float((np.abs(noise) > FAR * np.hypot(READ, 12**-0.5)).mean())
+    limit = FAR * np.hypot(READ, 12**-0.5)
+    camera, far = np.abs(up - JUMP * OFTEN) > limit, np.abs(noise) > limit
+    # The values of a pixel depend on each other, so that pixels are counted.
+    each = far.sum(1)
+    error = each.std() / each.mean() / np.sqrt(max(part * pixels, 1e-9))
+    return Tail(1e6 * part * float(camera.mean()), 1e6 * part * float(far.mean()), float(error))
 
 
 def spread(part: float) -> float:
@@ -148,49 +198,96 @@ def spread(part: float) -> float:
     return float(np.sqrt(1 + part * OFTEN * (1 - OFTEN) * JUMP**2 / (READ**2 + 1 / 12)))
 
 
+def cell(
+    pairing: Pairing,
+    kind: str,
+    part: float,
+    models: Sequence[str],
+    settings: FitSettings,
+    seed: int,
+    size: tuple[int, int],
+) -> tuple[list[str], dict[str, Cell], Tail]:
+    """Percentages of patches dropped and of values masked, what each model made of the frames, and the true tail."""
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        root = Path(folder)
+        shot(root / "raw", pairing, kind, part, seed, size)
+        found = ingest([root / "raw"], root / "store.h5", IngestOptions(patch_size=32), jobs=1)
+        left_out = found.masked + found.clipped
+        with PatchStore(found.path) as store:
+            dropped = 100 * left_out / (len(store) + left_out)
+            every = store.read(np.arange(len(store)))
+            masked = 0.0 if every.observed is None else 100 * float((~every.observed).double().mean())
+            fitted = store.read(store.indices("train"))
+            dark = fitted.clean.double().mean((1, 2, 3)) * (WHITE - BLACK) < DARK
+            values = int(dark.sum()) * fitted.noise[0].numel()
+            made = {}
+            for model in models:
+                made[model] = measured(fit(store, spec_for(store, model), root / model, settings).model)
+    jumping = part if kind == "telegraph" else 0.0
+    return [f"{dropped:.2f}", f"{masked:.3f}"], made, tail(pairing, jumping, values / pairing.frames)
+
+
+def cells_of(
+    models: Sequence[str], kind: str, part: float, made: Mapping[str, Cell], clean: Mapping[str, Cell], true: Tail
+) -> list[str]:
+    """The columns of the models, against the clean camera, and those of the tail of the default one."""
+    cells, wider = [], spread(part) if kind == "telegraph" else 1.0
+    for name in models:
+        found, base = made.get(name), clean[name]
+        cells += (
+            ["–", "–"]
+            if found is None
+            else [
+                f"{100 * (found.sigma_dn / base.sigma_dn / wider - 1):+.2f}",
+                f"{100 * (found.gain / base.gain - 1):+.2f}",
+            ]
+        )
+    if DEFAULT in models:
+        cells.append(f"{made[DEFAULT].far:.1f}" if DEFAULT in made else "–")
+        cells += [f"{true.camera:.1f}", f"{true.paired:.1f}", f"{100 * true.error:.0f}" if true.paired else "–"]
+    return cells
+
+
 @click.command()
 @click.option("--part", "parts", multiple=True, type=float, default=(0.0001, 0.001, 0.01), show_default=True)
 @click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS]), default=tuple(KINDS))
 @click.option("--pairing", "pairings", multiple=True, type=click.Choice([*PAIRINGS]), default=tuple(PAIRINGS))
-@click.option("--model", "models", multiple=True, default=("nlf", "physics_flow"), show_default=True)
-@click.option("--steps", default=5, show_default=True, help="Steps of each fit.")
+@click.option("--model", "models", multiple=True, default=("nlf", DEFAULT), show_default=True)
+@click.option("--epochs", default=10, show_default=True, help="Epochs of each fit.")
+@click.option("--steps", default=5, show_default=True, help="Steps of each epoch.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Page to put the table in.")
 def main(
     parts: tuple[float, ...],
     kinds: tuple[str, ...],
     pairings: tuple[str, ...],
     models: tuple[str, ...],
+    epochs: int,
     steps: int,
     seed: int,
+    page: Path | None,
 ) -> None:
     """Print, for each kind, amount and pairing, what bad pixels change against the clean camera."""
     torch.set_num_threads(1)
-    click.echo(
-        "| pairing | bad | part, % | patches dropped, % | masked, % | model | σ, % | K, % | beyond 6 σ, ppm (true) |"
-    )
-    click.echo("|---|---|---:|---:|---:|---|---:|---:|---:|")
+    settings, rows = FitSettings(epochs=epochs, steps_per_epoch=steps), []
+    columns = [*COLUMNS, *(f"`{name}` {figure}" for name in models for figure in OF_MODEL)]
+    columns += OF_TAIL if DEFAULT in models else ()
     for name in pairings:
-        clean: dict[str, Cell] = {}
-        for kind, part in [("none", 0.0), *itertools.product(kinds, parts)]:
-            with TemporaryDirectory() as folder, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                root = Path(folder)
-                shot(root / "raw", PAIRINGS[name], kind, part, seed)
-                found = ingest([root / "raw"], root / "store.h5", IngestOptions(patch_size=32), jobs=1)
-                with PatchStore(found.path) as store:
-                    dropped = 100 * (found.masked + found.clipped) / (len(store) + found.masked + found.clipped)
-                    observed = store.read(np.arange(len(store))).observed
-                    masked = 0.0 if observed is None else 100 * float((~observed).double().mean())
-                    for model in models:
-                        settings = FitSettings(epochs=1, steps_per_epoch=steps)
-                        cell = measured(fit(store, spec_for(store, model), root / model, settings).model)
-                        base, jumps = clean.setdefault(model, cell), kind == "telegraph"
-                        sigma = 100 * (cell.sigma_dn / base.sigma_dn / (spread(part) if jumps else 1) - 1)
-                        gain = 100 * (cell.gain / base.gain - 1)
-                        true = tail(PAIRINGS[name], part) if jumps else 0.0
-                        numbers = f"{dropped:.2f} | {masked:.3f} | {model} | {sigma:+.2f} | {gain:+.2f}"
-                        rare = f"{cell.far:.1f} ({true:.1f})"
-                        click.echo(f"| {name} | {kind} | {100 * part:g} | {numbers} | {rare} |")
+        for size in (SIZE, LARGE):
+            bad = [kind for kind in kinds if (kind == "telegraph") == (size == LARGE)]
+            clean: dict[str, Cell] = {}
+            for kind, part in [("none", 0.0), *itertools.product(bad, parts)] if bad else []:
+                fitted = [model for model in models if model == "nlf" or not 0 < part < LEAST]
+                of_store, made, true = cell(PAIRINGS[name], kind, part, fitted, settings, seed, size)
+                clean = clean or made
+                shown = cells_of(models, kind, part, made, clean, true)
+                rows.append([name, kind, f"{100 * part:g}", *of_store, *shown])
+                click.echo(" | ".join(rows[-1]))
+    text = table(columns, rows)
+    click.echo(text)
+    if page is not None:
+        put_between(page, PAGE_MARK, text)
 
 
 if __name__ == "__main__":

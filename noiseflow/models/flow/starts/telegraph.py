@@ -1,12 +1,13 @@
 """Decide whether read noise has jumping pixels: a mixture, compared with smooth heavy tails on held-out patches."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.camera.telegraph_tails import KINDS, TelegraphTails
 from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.signal_model import NoiseParameters
@@ -51,6 +52,9 @@ Mixtures of smaller jumps also describe the kurtosis of few photons.
 
 FAR_JUMP, FAR_PART = 6.0, 2e-5
 """The same for jumps that no kurtosis of photons describes."""
+
+ROUNDS = 2
+"""Fits of the mixture, each behind the skew that the one before it leaves."""
 
 STEPS = 60
 """Most iterations of each search."""
@@ -99,7 +103,7 @@ class _Values:
 
 @torch.no_grad()
 def choose_tails(
-    cubic: CubicTails, x: Tensor, cond: Resolved, noise: NoiseParameters, *, always: bool = False
+    cubic: CubicTails, skew: SinhArcsinh, x: Tensor, cond: Resolved, noise: NoiseParameters, *, always: bool = False
 ) -> ChosenTails:
     """Fit a mixture with jumps, and keep it if it improves the log-density of held-out patches.
 
@@ -107,12 +111,14 @@ def choose_tails(
     ----------
     cubic : CubicTails
         Initialised tails that the mixture would replace.
+    skew : SinhArcsinh
+        The transform before the tails, which depends on their excess kurtosis.
     x : Tensor, shape (B, C, H, W)
-        Noise of unit variance without line noise and skew, as it enters the tails.
+        Noise of unit variance without line noise, as it enters `skew`.
     cond : Resolved
         Clean signal, ISO and camera of the noise.
     noise : NoiseParameters
-        Its noise parameters.
+        Its noise parameters, without excess kurtosis of the read noise.
     always : bool
         Whether to keep the mixture in any case.
     """
@@ -120,8 +126,8 @@ def choose_tails(
     out = torch.arange(len(some)) % HELD_OUT == 0
     train, held_out = (_values(x, cond, noise, some[each]) for each in (~out, out))
     tails = TelegraphTails(len(cubic.kurtosis), cubic.log_isos.exp().tolist()).to(x)
-    _fit(tails, train)
-    gain = _density(tails, held_out) - _density(cubic, held_out)
+    _fit(tails, skew, train)
+    gain = _density(tails, skew, held_out) - _density(cubic, skew, held_out)
     # Only dark values show jumps; including bright ones, the spread over patches would reflect their light.
     dark = held_out.noise.read_share().flatten() > DARK
     mean, error = _mean_and_error(gain[dark], held_out.patch[dark])
@@ -131,6 +137,8 @@ def choose_tails(
     jumps = jumping > LEAST_PART or far > FAR_PART
     if not always and not (mean > SURE * error and worth > WORTH and jumps):
         return ChosenTails(cubic, "")
+    # Rare values are few, so those that decided count too.
+    _fit(tails, skew, _values(x, cond, noise, some))
     gained = f"{worth:.5f} ± {2 * part * error:.5f} nats/dim on held-out patches"
     note = f"telegraph pixels, {100 * jumping:.2g} %: worth {gained}"
     return ChosenTails(tails, note)
@@ -156,14 +164,25 @@ def _mean_and_error(gain: Tensor, patch: Tensor) -> tuple[float, float]:
     return float(mean), float((each - mean * count).square().sum().sqrt() / count.sum())
 
 
-def _density(tails: CubicTails | TelegraphTails, values: _Values) -> Tensor:
+def _density(tails: CubicTails | TelegraphTails, skew: SinhArcsinh, values: _Values) -> Tensor:
     """Log-density of each value, nats without a constant, (N,), float64."""
-    z, log_det = tails(values.x, values.cond, values.noise)
-    found: Tensor = log_det.double() - 0.5 * z.double().square().flatten()
+    noise = tails.shared_features(values.cond, values.noise)
+    x, skewed = skew(values.x, values.cond, noise)
+    z, log_det = tails(x, values.cond, noise)
+    found: Tensor = skewed.double() + log_det.double() - 0.5 * z.double().square().flatten()
     return found
 
 
-def _fit(tails: TelegraphTails, values: _Values) -> None:
+def _fit(tails: TelegraphTails, skew: SinhArcsinh, values: _Values) -> None:
+    """Fit the mixture to the values behind the skew, which depends on its excess kurtosis."""
+    noise: NoiseParameters | None = values.noise
+    for _ in range(ROUNDS):
+        x, _ = skew(values.x, values.cond, noise)
+        _fit_mixture(tails, replace(values, x=x))
+        noise = tails.shared_features(values.cond, values.noise)
+
+
+def _fit_mixture(tails: TelegraphTails, values: _Values) -> None:
     """Fit the mixture per camera and ISO; an ISO with few values takes the mixture of all ISOs."""
     cond, x, share = values.cond, values.x.flatten(), values.noise.read_share().clamp(max=1).flatten()
     knot = (cond.iso.log()[:, None] - tails.log_isos.to(cond.iso.dtype)).abs().argmin(1)

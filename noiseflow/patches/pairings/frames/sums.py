@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
-from noiseflow.raw.inspection import COMPARED, NoiseInCommon, equal_steps, in_time, shares_of_noise
+from noiseflow.raw.inspection import COMPARED, NoiseInCommon, equal_steps, in_time, shares_of_noise, unlike_words
 
 __all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_follows_light", "noise_shares", "strips", "sum_strip"]
 
@@ -31,8 +32,9 @@ ROWS_COMPARED, VALUES_COMPARED = 32, 1 << 24
 LIT_DN, MOST_LIGHT = 16.0, 2.0
 """Rows brighter than the first value, in DN above black, are scaled to the same light, by up to the second factor."""
 
-UNLIKE_DN = 0.8
-"""Dim rows of two frames are not compared if their light differs by more than this, 5 % of `LIT_DN`."""
+UNLIKE_DN, LEAST_UNLIKE_DN = 0.8, 0.25
+"""Dim rows of two frames are not compared if their light differs by more than the first value, 5 % of `LIT_DN`; small
+differences of noise are not looked for from the second on."""
 
 BRIGHT_PART, FEWEST_BRIGHT = 0.1, 1500
 """Two frames are compared for equal values in this part of the pixels, the brightest; and the fewest of these."""
@@ -91,11 +93,14 @@ class NoiseShares:
         times it; NaN if unknown.
     in_common : NoiseInCommon
         Noise that frames share.
+    unlike : str
+        Caution that the noise of some frames differs, from `unlike_words`; empty if there is none.
     """
 
     of_least: NDArray[np.float64]
     of_most: NDArray[np.float64]
     in_common: NoiseInCommon
+    unlike: str
 
 
 def strips(shape: tuple[int, int]) -> list[Blocks]:
@@ -178,9 +183,11 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     light = np.empty((count, planes, len(rows), 1), np.float32)
     # Skip pixels that clip in any frame: they have no noise there.
     seen = np.ones((planes, len(rows), pairs), np.bool_)
+    zeros = 0
     for step, lit, frame in zip(steps, light, stack.frames, strict=True):
         pixels = frame.planes[:, rows, : 2 * pairs].astype(np.float32)
         clipped = (pixels >= frame.image.clip_levels()) | (pixels <= 0)
+        zeros += np.count_nonzero(pixels <= 0)
         seen &= ~(clipped[..., 1::2] | clipped[..., ::2])
         np.subtract(pixels[..., 1::2], pixels[..., ::2], out=step)
         lit[:] = pixels.mean(-1, keepdims=True) - frame.image.levels()[0]
@@ -189,7 +196,8 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     bright = usual > LIT_DN
     # Skip rows that cannot be scaled to the same light, since the scene's structure would look like noise.
     seen &= ~(bright & ((ratio < 1 / MOST_LIGHT) | (ratio > MOST_LIGHT)).any(0))
-    if count == 2 and not bright.all() and abs(float(np.diff(light, axis=0)[0][~bright].mean())) > UNLIKE_DN:
+    dim_change = abs(float(np.diff(light, axis=0)[0][~bright].mean())) if count == 2 and not bright.all() else 0.0
+    if dim_change > UNLIKE_DN:
         seen &= bright
     ratio = np.where(bright & (ratio > 1 / MOST_LIGHT) & (ratio < MOST_LIGHT), ratio, 1.0)
     compared = seen
@@ -204,8 +212,17 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
     values = steps[:, seen]
     common = NoiseInCommon(equal, in_time(values))
+    unlike = ""
+    # Of two frames, dim structure under more light looks like noise of one of them.
+    if zeros <= MOST_ZEROS * pixels.size * count and dim_change < LEAST_UNLIKE_DN:
+        # Dim rows are not brought to the same light, which black that drifts may only seem to change.
+        dim = (np.maximum(light, 0) + 1) / (np.maximum(usual, 0) + 1)
+        photons, others = np.where(bright, 1 / ratio, dim), np.where(bright, ratio**-2, 1.0)
+        expected = np.array([each.mean((1, 2, 3), np.float64) for each in (photons, others)])
+        names = [Path(frame.image.source).name for frame in stack.frames]
+        unlike = unlike_words(names, values, np.array(np.nonzero(seen)[1:]), expected)
     raw = shares_of_noise(values) * r**2
-    return NoiseShares(raw / np.minimum(r, 1), raw / np.maximum(r, 1), common)
+    return NoiseShares(raw / np.minimum(r, 1), raw / np.maximum(r, 1), common, unlike)
 
 
 def noise_follows_light(stack: PackedFrames, light: NDArray[np.float64]) -> bool:
