@@ -1,7 +1,12 @@
-"""What clipping of blacks costs: calibration, `eld`, exact counts and `nlf` on cameras of any black and depth."""
+"""What clipping of blacks costs: calibration, `eld`, exact counts and `nlf` on cameras of any black and depth.
+
+python -m tools.studies.clipped_blacks --of intervals --page docs/calibrate.md
+"""
 
 import itertools
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,6 +14,7 @@ import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from noiseflow.calibrate.from_frames import calibrate_frames
 from noiseflow.calibrate.measurement import from_error
@@ -28,18 +34,35 @@ from noiseflow.patches import IngestOptions, ingest
 from noiseflow.patches.store.patches import PatchBatch
 from noiseflow.raw.formats.dng import write_dng
 from noiseflow.raw.image import RawImage
+from tools.benching.page import put_between, table
 from tools.studies.zoo.frames import Frames as Shots, store_of
 
 __all__ = ["cell", "default_cell", "held"]
 
 Array = NDArray[np.float64]
 
-SIZE, FRAMES = (96, 128), 4
+SIZE, SMALL, FRAMES = (96, 128), (48, 64), 4
+"""Of frames in pixels; the smaller is that of hundreds of calibrations, and each level of light has so many frames."""
+
+PAGE_MARK = "clipped blacks"
+COLUMNS = (
+    "bits",
+    "black, DN",
+    "K, %",
+    "read noise, %",
+    "black, DN",
+    "K held, %",
+    "read noise held, %",
+    "black held, %",
+)
+
 LIGHT = (0.0, 0.0, 0.002, 0.01, 0.05, 0.3)
 """Signals that likelihoods are averaged over, as parts of the range: a third of them dark."""
 
 VALUES = 40_000
 """Codes at each."""
+
+PARAMETERS = ("K", "read noise", "black")
 
 
 def _codes(rng: np.random.Generator, signal: Array, gain: float, black: float, noise: float, white: float) -> Array:
@@ -47,10 +70,12 @@ def _codes(rng: np.random.Generator, signal: Array, gain: float, black: float, n
     return np.clip(np.rint(values), 0, white)
 
 
-def _calibrated(rng: np.random.Generator, gain: float, black: float, noise: float, white: float) -> Profile:
+def _calibrated(
+    rng: np.random.Generator, gain: float, black: float, noise: float, white: float, size: tuple[int, int] = SIZE
+) -> Profile:
     groups = []
     for seconds, level in [(0.001, 0.0), *((s, s * 0.6 * white) for s in np.linspace(0.1, 1, 10))]:
-        signal = np.full((FRAMES, *SIZE), level)
+        signal = np.full((FRAMES, *size), level)
         frames = _codes(rng, signal, gain, black, noise, white).astype(np.uint16)
         stack = stack_frames(list(frames), white)
         groups.append(Group(100.0, seconds, seconds, level == 0, [stack], [""] * FRAMES))
@@ -198,10 +223,17 @@ def default_cell(bits: int, black: float, noise: float, gain: float = 0.5, seed:
     }
 
 
+def rounded(level: float, noise: float) -> float:
+    """Standard deviation of normal values of a level after rounding, DN: at 0.5 DN up to 1.2 % from √(σ² + 1/12)."""
+    code = np.arange(np.floor(level - 9 * noise) - 1, level + 9 * noise + 2)
+    part = ndtr((code + 0.5 - level) / noise) - ndtr((code - 0.5 - level) / noise)
+    return float(np.sqrt(part @ code**2 - (part @ code) ** 2))
+
+
 def held(
     bits: int, black: float, noise: float, gain: float = 0.5, *, trials: int = 200, first: int = 0
 ) -> dict[str, float]:
-    """Percentage of calibrations whose 95 % interval holds the truth, by parameter.
+    """Mean departures of calibrations, and the percentage of them whose 95 % interval holds the truth.
 
     Parameters
     ----------
@@ -209,37 +241,79 @@ def held(
         As of `cell`.
     trials, first : int
         Number of calibrations, and the first seed.
+
+    Returns
+    -------
+    dict of str to float
+        Mean departures in percent (black in DN), each with its standard error, and percentages.
     """
     white = 2.0**bits - 1
-    truth = {"gain_dn_per_e": gain, "read_noise_dn": float(np.hypot(noise, 12**-0.5)), "black_dn": black}
+    truth = {"gain_dn_per_e": gain, "read_noise_dn": rounded(black, noise), "black_dn": black}
+    values: dict[str, list[float]] = {name: [] for name in truth}
     inside = dict.fromkeys(truth, 0)
     for seed in range(first, first + trials):
-        estimates = _calibrated(np.random.default_rng(seed), gain, black, noise, white).settings[0].estimates
+        rng = np.random.default_rng([seed, bits, round(10 * black), round(10 * noise)])
+        setting = _calibrated(rng, gain, black, noise, white, SMALL).settings[0]
         for name, value in truth.items():
-            low, high = estimates[name].interval
+            if name == "read_noise_dn" and "row_noise_dn" in setting.absent:
+                # The likelihood of clipped codes gives the noise before rounding; 1/12 is added.
+                value = float(np.hypot(noise, 12**-0.5))
+            low, high = setting.estimates[name].interval
+            found = setting.estimates[name].value
             inside[name] += low <= value <= high
-    return {name: 100 * count / trials for name, count in inside.items()}
+            values[name].append(found - value if name == "black_dn" else 100 * (found / value - 1))
+    figures: dict[str, float] = {}
+    for name, word in zip(truth, PARAMETERS, strict=True):
+        figures |= {word: float(np.mean(values[name])), f"± {word}": float(np.std(values[name]) / trials**0.5)}
+    return figures | {f"{word} held": 100 * inside[name] / trials for name, word in zip(truth, PARAMETERS, strict=True)}
+
+
+def summary(cells: Mapping[tuple[int, float, float], Mapping[str, float]]) -> list[list[str]]:
+    """A row for each depth and black: the farthest mean over the read noises; the mean and least of what is held."""
+    rows = []
+    for bits, black in dict.fromkeys(each[:2] for each in cells):
+        some = [found for each, found in cells.items() if each[:2] == (bits, black)]
+        rows.append([f"{bits}", f"{black:g}"])
+        for word in PARAMETERS:
+            most = max(some, key=lambda found, word=word: abs(found[word]))  # type: ignore[misc]
+            rows[-1].append(f"{most[word]:+.3f} ± {most[f'± {word}']:.3f}")
+        for word in PARAMETERS:
+            shares = [found[f"{word} held"] for found in some]
+            rows[-1].append(f"{np.mean(shares):.1f} ({min(shares):.1f})")
+    return rows
 
 
 @click.command()
 @click.option("--bits", multiple=True, type=int, default=(8, 10, 12), show_default=True)
 @click.option("--black", multiple=True, type=float, default=(0.0, 1.0, 2.0, 4.0), show_default=True)
-@click.option("--noise", multiple=True, type=float, default=(0.5, 2.0, 8.0), show_default=True)
+@click.option("--noise", multiple=True, type=float, default=(0.5, 1.0, 2.0, 4.0, 8.0), show_default=True)
 @click.option("--gain", default=0.5, show_default=True, help="K, DN/e-.")
 @click.option("--of", type=click.Choice(["calibration", "default", "intervals"]), default="calibration")
-def main(bits: tuple[int, ...], black: tuple[float, ...], noise: tuple[float, ...], gain: float, of: str) -> None:
+@click.option("--trials", default=200, show_default=True, help="Calibrations of each camera, for intervals.")
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Page to put the intervals in.")
+def main(
+    bits: tuple[int, ...],
+    black: tuple[float, ...],
+    noise: tuple[float, ...],
+    gain: float,
+    of: str,
+    trials: int,
+    page: Path | None,
+) -> None:
     """Print departures and costs of every camera: of calibration and `nlf`, of the default model, or of intervals.
 
     \b
     python -m tools.studies.clipped_blacks --bits 8 --noise 0.5
     """  # noqa: D301
-    first = True
+    cells: dict[tuple[int, float, float], dict[str, float]] = {}
+    kinds = {"calibration": cell, "default": default_cell, "intervals": partial(held, trials=trials)}
     for one in itertools.product(bits, black, noise):
-        found = {"calibration": cell, "default": default_cell, "intervals": held}[of](*one, gain)
-        if first:
+        found = cells[one] = kinds[of](*one, gain)
+        if len(cells) == 1:
             click.echo("bits black noise " + "".join(f"{name:>15}" for name in found))
-        first = False
         click.echo("{:4d} {:5g} {:5g} ".format(*one) + "".join(f"{value:15.4f}" for value in found.values()))
+    if page is not None and of == "intervals":
+        put_between(page, PAGE_MARK, table(COLUMNS, summary(cells)))
 
 
 if __name__ == "__main__":
