@@ -229,8 +229,8 @@ def _fit(
     for text in (*of_planes, *contradicted):
         notes.warn(text)
     table = store.table[train_rows]
-    span = float((table["white"][:, None] - table["black"]).mean())
-    check_light(statistics, float(table["clean_variance"].mean()), span, notes)
+    span, clean_error = float((table["white"][:, None] - table["black"]).mean()), float(table["clean_variance"].mean())
+    check_light(statistics, clean_error, span, notes)
     looked = beyond_models(some_patches, places_of(store, some)[:, 0], store.cameras, planes)
     for text in looked:
         notes.warn(text)
@@ -284,13 +284,12 @@ def _fit(
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
-    noise = float(table["clean_variance"].mean())
-    spans = [each.white - each.black for each in levels]
-    estimates: tuple[LineEstimate, ...] = ()
+    estimates: Sequence[LineEstimate] = ()
     if isinstance(model, NoiseLevelFunction):
         known = _fitted(store, train_rows, settings.seed) if settings.objective == "discretised" else statistics
-        estimates = tuple(model.estimates(known, spans, noise))
-    result = replace(result, components=components_of(model), estimates=estimates, continued=tuple(state.continued))
+        estimates = model.estimates(known, [each.span for each in levels], clean_error)
+    parts, continued = components_of(model), tuple(state.continued)
+    result = replace(result, components=parts, estimates=tuple(estimates), continued=continued)
 
     def write() -> None:
         session.write_history(state.history)
