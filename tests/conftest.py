@@ -21,6 +21,9 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
 """Lines of seconds of processor time and a test, the slowest first; before them files that are left out whole."""
 
+QUICK_ANYWAY = Path(__file__).resolve().parents[1] / "tools" / "checks" / "quick_anyway.txt"
+"""Slow tests in the quick set: no quick one enters a module that they enter."""
+
 OTHERS_S = 0.03
 """Seconds that a test takes that is not listed."""
 
@@ -62,8 +65,13 @@ def _keep_quick(config: pytest.Config, items: list[pytest.Item], slow: dict[str,
     for item in items:
         if item.path not in fastest or seconds[item] < seconds[fastest[item.path]]:
             fastest[item.path] = item
-    kept = [item for item in items if item.nodeid.split("::")[0] not in slow]
-    kept = [item for item in kept if not seconds[item] or item is fastest[item.path]]
+    anyway = set(QUICK_ANYWAY.read_text("utf-8").splitlines())
+    kept = [
+        item
+        for item in items
+        if item.nodeid in anyway
+        or (item.nodeid.split("::")[0] not in slow and (not seconds[item] or item is fastest[item.path]))
+    ]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 

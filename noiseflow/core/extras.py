@@ -1,7 +1,5 @@
 """The command that installs the libraries of an extra, even if no package index has this package."""
 
-import importlib.metadata
-
 __all__ = ["install"]
 
 
@@ -13,6 +11,9 @@ def install(extra: str) -> str:
     extra : str
         Name of the extra in ``setup.cfg``, such as ``fits``.
     """
+    # Imported here because every ingest reads this module, and few need it.
+    import importlib.metadata
+
     try:
         lines = importlib.metadata.requires("camera-noiseflow") or []
     except importlib.metadata.PackageNotFoundError:

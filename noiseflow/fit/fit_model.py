@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.core.progress import Progress, silent
-from noiseflow.fit.batches import PatchBatches, conditions_of, gather, places_of, train_and_held_out, whole_bands
+from noiseflow.fit.batches import (
+    PatchBatches,
+    Values,
+    conditions_of,
+    gather,
+    places_of,
+    summed,
+    train_and_held_out,
+    whole_bands,
+)
 from noiseflow.fit.contradictions import contradictions, levels_of
 from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
@@ -38,6 +47,8 @@ from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
+from noiseflow.flows.conditions import Resolved
+from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import LineEstimate, NoiseLevelFunction
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
@@ -51,7 +62,7 @@ from noiseflow.models.noise_statistics import (
     refine_start_on_codes,
     start_from,
 )
-from noiseflow.patches.store.patches import Patches
+from noiseflow.patches.store.patches import PatchBatch, Patches
 from noiseflow.raw.bayer import plane_names
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
@@ -218,8 +229,8 @@ def _fit(
     for text in (*of_planes, *contradicted):
         notes.warn(text)
     table = store.table[train_rows]
-    span = float((table["white"][:, None] - table["black"]).mean())
-    check_light(statistics, float(table["clean_variance"].mean()), span, notes)
+    span, clean_error = float((table["white"][:, None] - table["black"]).mean()), float(table["clean_variance"].mean())
+    check_light(statistics, clean_error, span, notes)
     looked = beyond_models(some_patches, places_of(store, some)[:, 0], store.cameras, planes)
     for text in looked:
         notes.warn(text)
@@ -273,10 +284,12 @@ def _fit(
     model.cpu()
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
-    noise = float(table["clean_variance"].mean())
-    spans = [each.white - each.black for each in levels]
-    estimates = tuple(model.estimates(statistics, spans, noise)) if isinstance(model, NoiseLevelFunction) else ()
-    result = replace(result, components=components_of(model), estimates=estimates, continued=tuple(state.continued))
+    estimates: Sequence[LineEstimate] = ()
+    if isinstance(model, NoiseLevelFunction):
+        known = _fitted(store, train_rows, settings.seed) if settings.objective == "discretised" else statistics
+        estimates = model.estimates(known, [each.span for each in levels], clean_error)
+    parts, continued = components_of(model), tuple(state.continued)
+    result = replace(result, components=parts, estimates=tuple(estimates), continued=continued)
 
     def write() -> None:
         session.write_history(state.history)
@@ -339,14 +352,31 @@ def _start(
             cond = away_from_the_clip(batch, cond)
         refine_start(model, batch.noise, cond, torch.from_numpy(places_of(store, some)))
     if settings.objective == "discretised" and isinstance(model, StartsFromCodes):
-        most = max(1, START_CODES // math.prod(store.patch_shape))
-        some = np.random.default_rng(settings.seed).permutation(rows)[:most]
-        batch = store.read(some)
-        codes, cond, levels = codes_of(batch)
-        if (batch.table["clean_variance"] > 0).any():
-            # The mean of other frames lies above a signal at which they clip: neither mean nor variance is known there.
-            cond = away_from_the_clip(batch, cond)
+        codes, cond, levels, _ = _start_codes(store, rows, settings.seed)
         refine_start_on_codes(model, codes, cond, levels)
+
+
+def _start_codes(store: Patches, rows: NDArray[np.int64], seed: int) -> tuple[Tensor, Resolved, Levels, PatchBatch]:
+    """Codes to which a start is fitted, with their conditions, levels and patches."""
+    most = max(1, START_CODES // math.prod(store.patch_shape))
+    some = np.random.default_rng(seed).permutation(rows)[:most]
+    batch = store.read(some)
+    codes, cond, levels = codes_of(batch)
+    if (batch.table["clean_variance"] > 0).any():
+        # The mean of other frames lies above a signal at which they clip: neither mean nor variance is known there.
+        cond = away_from_the_clip(batch, cond)
+    return codes, cond, levels, batch
+
+
+def _fitted(store: Patches, rows: NDArray[np.int64], seed: int) -> NoiseStatistics:
+    """Statistics of the codes to which a line is fitted, for its errors.
+
+    A code of 0 says on which side of it a value is, and of its variance next to nothing.
+    """
+    codes, cond, _, batch = _start_codes(store, rows, seed)
+    seen = codes > 0 if cond.observed is None else (codes > 0) & cond.observed
+    light, clean, noise = (each.double() for each in (cond.clean, batch.clean, batch.noise))
+    return summed(store, [Values(batch.camera, batch.iso.double(), light, clean, noise, seen)], len(batch.camera))
 
 
 def _record(

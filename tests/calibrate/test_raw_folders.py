@@ -335,6 +335,13 @@ def test_frames_of_a_listing_have_its_light_and_the_black_of_its_darks_or_the_us
     assert not any(each.spatial for each in frames.groups)
 
 
+def test_three_frames_of_a_listing_s_light_are_for_its_patterns(emva):
+    rng, listing = np.random.default_rng(8), (emva / LISTING).read_text()
+    io.imsave(emva / "5c.png", frame(rng, K * 1800.0).mosaic, check_contrast=False)
+    (emva / LISTING).write_text(listing.replace("i 5b.png", "i 5b.png\ni 5c.png"))
+    assert [each.spatial for each in read_frames([emva]).groups] == [index == 5 for index in range(11)]
+
+
 def shot(exposure: float | None, level: float, *, dark: bool = False, iso: float = 100.0) -> _Series:
     return _Series(iso, exposure, level, dark, WHITE, (BLACK,) * 4)
 

@@ -54,6 +54,12 @@ def test_slow_tests_are_of_files_that_are_there() -> None:
     assert not [file for file in files if not (ROOT / file).is_file()]
 
 
+def test_what_is_quick_anyway_is_there() -> None:
+    for test in (ROOT / "tools" / "checks" / "quick_anyway.txt").read_text("utf-8").splitlines():
+        file, name = test.split("::")
+        assert f"def {name.split('[')[0]}(" in (ROOT / file).read_text("utf-8")
+
+
 def test_a_planted_fault_is_that_change_and_no_other() -> None:
     text = (
         "def f(a: int, b: float = 2.0) -> float:\n    σ = a - 1\n    raise ValueError(f'{a + 1}')\n"

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ MANIFEST = ".noiseflow"
 BLOCK = 1 << 20
 LONG = 1 << 18
 """A growing list is shortened when it exceeds this size in bytes."""
+
+SHORT = 1 << 14
+"""A list up to this size in bytes is kept in memory once it is read."""
 
 SHOWN = 3
 """Number of names shown in a message."""
@@ -204,12 +208,19 @@ def listing(folder: Path) -> Listing | None:
         about = path.lstat()
         if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
             return None
-        lines = path.read_bytes().splitlines()
+        content = path.read_bytes()
     except OSError:
         return None
+    return _listed(content) if len(content) <= SHORT else _listed.__wrapped__(content)
+
+
+# The files of an output are compared one by one.  Nobody changes what it returns.
+@lru_cache(maxsize=16)
+def _listed(content: bytes) -> Listing | None:
+    """What a list says; None if noiseflow did not write it."""
     found: Listing | None = None
     # Lines that were appended follow an empty one.
-    for text in filter(None, lines):
+    for text in filter(None, content.splitlines()):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):

@@ -1,7 +1,9 @@
 """Compare files in output folders with the SHA-256 in their lists, to find changes since they were written."""
 
+import hashlib
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from noiseflow.core.errors import NoiseflowError
@@ -30,7 +32,7 @@ class Verified:
     changed: tuple[str, ...]
 
 
-def check_file(path: Path, error: type[NoiseflowError]) -> bool:
+def check_file(path: Path, error: type[NoiseflowError], content: bytes | None = None) -> bool:
     """Refuse a file whose content differs from the list of its output folder.
 
     Parameters
@@ -39,6 +41,8 @@ def check_file(path: Path, error: type[NoiseflowError]) -> bool:
         A file in an output folder or its sub-folders.
     error : type
         Class of the error to raise.
+    content : bytes, optional
+        What was read of the file, so that it is not read twice.
 
     Returns
     -------
@@ -51,11 +55,11 @@ def check_file(path: Path, error: type[NoiseflowError]) -> bool:
         Of the class `error`, if the file has changed since it was written.
     """
     digests: set[str] = set()
-    for root in list(path.parents)[:DEPTH]:
+    for root in islice(path.parents, DEPTH):
         known = None if digests else listing(root)
         if known:
             digests = known.files.get(path.relative_to(root).as_posix(), set())
-    if digests and digest_of(path) not in digests:
+    if digests and (digest_of(path) if content is None else hashlib.sha256(content).hexdigest()) not in digests:
         raise error(f"{path}: was changed since it was written (its SHA-256 differs); make it again")
     return bool(digests)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from noiseflow.models.noise_statistics import local_mean
 from noiseflow.patches.store.patches import PatchBatch
@@ -34,8 +35,8 @@ Array = NDArray[np.float64]
 def unlike_planes(batch: PatchBatch, cameras: Sequence[str], planes: Sequence[str]) -> dict[str, list[str]]:
     """Say which cameras have planes that differ in noise variance at the same light.
 
-    In bins b of light, log v(plane, b) = a_b + c_plane by weighted least squares; planes that share no light with
-    others are not compared.  A response that bends is the same for all planes.
+    In bins b of light, log v(plane, b) = a_b + c_plane by weighted least squares; planes that share no light,
+    directly or by others, are not compared.  A response that bends is the same for all planes.
 
     Parameters
     ----------
@@ -76,6 +77,14 @@ def _of_group(light: Array, square: Array, seen: NDArray[np.bool_], planes: Sequ
     count, total = (np.bincount(cell, each, len(planes) * size).reshape(-1, size) for each in weights)
     kept = (count >= np.maximum(FEWEST, COMPARABLE * count.max(0))) & (total > 0)
     kept &= kept.sum(0) > 1
+    # Planes that share no light, directly or by others, have no ratio.
+    number, group = connected_components(kept.astype(np.int64) @ kept.T.astype(np.int64))
+    sentences = (_of_planes(count, total, kept & (group == each)[:, None], planes) for each in range(number))
+    return next((each for each in sentences if each is not None), None)
+
+
+def _of_planes(count: NDArray[Any], total: NDArray[Any], kept: NDArray[np.bool_], planes: Sequence[str]) -> str | None:
+    """Sentence about planes that share light, by the bins that are kept."""
     known = np.flatnonzero(kept.any(1))
     if len(known) < 2:
         return None

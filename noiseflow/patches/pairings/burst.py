@@ -10,7 +10,12 @@ import scipy
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.frames.blocks import MIDDLE, median, part_of_rows, robust_line, typical_variance
+from noiseflow.patches.pairings.frames.blocks import (
+    median,
+    part_of_rows,
+    robust_line,
+    within_variance,
+)
 from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion, light_by_pixels
 from noiseflow.patches.pairings.frames.sums import Sums, noise_follows_light
 from noiseflow.patches.pairings.pairing import Conclusion, Pairing, Stacking, distinct_frames
@@ -91,15 +96,14 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         If frames have very different light.
     """
     signal = sums.signal
-    variance = MIDDLE * np.minimum(sums.variance, typical_variance(signal, sums.variance)) / sums.blocks.pixels
-    # A saturated block does not follow flicker; its patches are left out as clipped.
-    variance[sums.saturated] = np.inf
+    variance = sums.variance_of_means(sums.variance)
     light = sums.levels - sums.black.reshape(len(signal), -1).mean(1)
     drift = fit_drift(sums.middles, signal, variance, flows, cache(lambda: _changing(sums)))
     _refuse_other_light(scene, light, drift.gains, float((sums.white - sums.black).mean()))
     # Flicker spreads the quarters of a block, so that their median no longer follows the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
-    motion = find_motion(drift.residuals, variance + flicker**2, flows)
+    still = sums.variance_of_means(within_variance(sums.variance, drift.residuals))
+    motion = find_motion(drift.residuals, still + flicker**2, flows)
     facts = {
         "frames": sums.count,
         **drift_facts(sums, drift),
@@ -234,9 +238,10 @@ def _cautions(scene: Scene, sums: Sums, signal: NDArray[np.float64], motion: Mot
             "rolling shutter, nothing moves: expose for whole periods of the lamp, or use steady light"
         )
     if motion.whole:
+        shifted = f", whole frames by up to {2 * motion.shift:.2g} pixels" if motion.shift else ""
         cautions.append(
-            f"{scene.name}: not a static burst: {100 * motion.part:.0f} % of it moves, whole frames by up to "
-            f"{2 * motion.shift:.2g} pixels{most}; all of it is masked{unlike}. "
+            f"{scene.name}: not a static burst: {100 * motion.part:.0f} % of it moves{shifted}{most}; "
+            f"all of it is masked{unlike}. "
             "Remove the frames that moved, or shoot again from a tripod"
         )
     elif motion.part:

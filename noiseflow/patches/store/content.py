@@ -187,7 +187,7 @@ def _content(file: h5py.File) -> StoreContent:
         provenance=_json(attributes["provenance"], dict),
         truth=_json(attributes["truth"], dict),
         # Older stores lack this attribute.
-        believed=_json(attributes.get("believed", "[]"), list),
+        believed=_believed(attributes.get("believed", "[]")),
         names={label: names[label] for label in LABELS},
         source_checksums=names[schema.checksums],
         scene_facts={scene: _json(each, dict) for scene, each in zip(names["scenes"], facts, strict=True)},
@@ -208,6 +208,15 @@ def _json(text: str, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"expected a JSON {kind.__name__}; got {text[:40]!r}")
     return value
+
+
+def _believed(text: str) -> list[list[str]]:
+    """What was believed of the frames: lists of a fact, its value and its source."""
+    facts: list[list[str]] = _json(text, list)
+    for each in facts:
+        if not isinstance(each, list) or len(each) != 3 or not all(isinstance(word, str) for word in each):
+            raise ValueError(f"'believed' has {str(each)[:40]!r}; expected a fact, its value and its source")
+    return facts
 
 
 def _array(file: h5py.File, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -12,13 +12,24 @@ from click.testing import CliRunner
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from noiseflow.calibrate.body.body_file import read_body
-from noiseflow.calibrate.body.from_pictures import WINDOW, maps_from_pictures
+from noiseflow.calibrate.body.from_pictures import WINDOW, _Sums, maps_from_pictures
 from noiseflow.cli import main
 from noiseflow.core.errors import DataError
 from noiseflow.raw.image import RawImage
 
 SIZE, BLACK, WHITE, GAIN, SIGMA = (96, 128), 64, 4095, 0.5, 1.5
 HOT = ((40, 51), (90, 100))
+
+
+def test_pictures_of_one_light_give_a_line_that_stays_finite_and_small() -> None:
+    """Without a spread of the light the two sums of a line differ by rounding alone."""
+    sums = _Sums()
+    light, departure = np.full((1, 3), 1234.5), np.array([[0.1, 2.3, -7.7]])
+    for weight in (0.3, 0.7):
+        sums.add(np.full((1, 3), weight), light, departure)
+    offset, gain = sums.line()
+    assert float(np.abs(offset).max()) < 1e-5
+    assert float(np.abs(gain).max()) < 1e-5
 
 
 def planted(dsnu: float, prnu: float, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:

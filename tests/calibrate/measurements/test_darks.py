@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noiseflow.calibrate.measured import Dark
+from noiseflow.calibrate.measured import Dark, Take
 from noiseflow.calibrate.stack import StackSums
 
 
@@ -23,3 +23,19 @@ def test_from_a_thousandth_of_the_codes_at_zero_on(zeros: int, censored: bool) -
     found = Dark.of(group, sums.finish())
     assert found.stack.at_black == zeros / 4000
     assert (found.censored is not None) is censored
+
+
+def test_a_series_has_no_spatial_stack_and_no_unknown_time_unless_nothing_else_is_there() -> None:
+    timed, spatial, unknown = (
+        SimpleNamespace(spatial=spatial, timed=timed)
+        for spatial, timed in ((False, True), (True, True), (False, False))
+    )
+
+    def series(*darks: Any) -> list[Any]:
+        take: Any = Take(100.0, "Y", 0, [], [], None)  # type: ignore[arg-type]
+        vars(take)["darks"] = list(darks)
+        return list(take.dark_series)
+
+    assert series(spatial, timed, unknown) == [timed]
+    assert series(spatial, unknown) == [unknown]
+    assert series(spatial) == [spatial]

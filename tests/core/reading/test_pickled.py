@@ -75,6 +75,10 @@ def test_damage_raises_nothing_else(tmp_path: Path) -> None:
         (tmp_path / "b.npy").write_bytes(damaged)
         with contextlib.suppress(ModelError):
             read(tmp_path / "b.npy")
-    np.save(tmp_path / "c.npy", np.zeros(3))
+
+
+@pytest.mark.parametrize("array", [np.zeros(3), np.array(3.0), np.array([VALUE, VALUE], dtype=object)])
+def test_an_array_of_numbers_or_of_several_objects_is_not_one_table(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "c.npy", array, allow_pickle=True)
     with pytest.raises(ModelError, match="not one pickled object"):
         read(tmp_path / "c.npy")

@@ -128,6 +128,15 @@ def spoilt(run: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None
 SPOILT: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
     "nothing": (lambda weights: None, ""),
     "NaN": (lambda weights: weights["flow.transforms.0.log_beta1"].fill_(float("nan")), "NaN or infinity"),
+    "infinite": (lambda weights: weights["flow.transforms.0.log_beta1"].fill_(float("-inf")), "NaN or infinity"),
+    "a sum beyond float32, as of wide noise": (
+        lambda weights: weights.update({"flow.transforms.0.log_beta1": torch.full((2,), 3e38)}),
+        r"is float32 \(?\[?2.*expected float32",
+    ),
+    "8 bits": (
+        lambda weights: weights.update({"flow.transforms.0.log_beta1": torch.zeros(1).to(torch.float8_e4m3fn)}),
+        "expected float32",
+    ),
     "loud": (lambda weights: weights["flow.transforms.0.log_beta2"].fill_(30.0), "full scales|noise is not plausible"),
     "gone": (lambda weights: weights.pop("flow.transforms.0.log_beta1"), "is missing"),
     "another type": (

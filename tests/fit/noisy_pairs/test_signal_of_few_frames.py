@@ -41,6 +41,12 @@ def test_a_clean_twin_and_the_mean_of_many_frames_are_used_as_they_are(v: float)
     assert signal_of_few_frames(torch.randn(2, 1, 8, 8), clean, torch.full((2,), v)) is clean
 
 
+def test_the_mean_of_sixty_frames_is_still_one_of_few() -> None:
+    noise, clean, v = burst(torch.zeros(2, 1, 32, 32), 61)
+    found = signal_of_few_frames(noise, clean, v)
+    assert float(found.std()) < 0.5 * float(clean.std())
+
+
 def test_only_the_patches_of_few_frames_change() -> None:
     noise, clean, _ = burst(torch.zeros(2, 1, 32, 32), 2)
     found = signal_of_few_frames(noise, clean, torch.tensor([0.0, 1.0]))

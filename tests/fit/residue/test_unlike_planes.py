@@ -21,6 +21,10 @@ def with_gains(gain: np.ndarray, signal: np.ndarray = CONTRAST) -> Frame:
     return lambda number, rng: gain * rng.poisson(signal / gain) + rng.normal(0, READ, SHAPE)
 
 
+def plain_of(part: np.ndarray) -> Frame:
+    return with_gains(of_gains(1.0, 1.0), (300 + CONTRAST) * part)
+
+
 def said(frame: Frame, count: int, seed: int = 0) -> list[str]:
     return unlike_planes(burst(frame, count, seed), ("One",), PLANES).get("One", [])
 
@@ -64,6 +68,11 @@ def test_one_plane_and_few_values_are_not_compared() -> None:
     dark = with_gains(of_gains(2.0, 1.0), CONTRAST * np.where(FIRST, 0.001, 1.0) + np.where(FIRST, 0, 300))
     # Red shares its light with no other plane.
     assert said(dark, 4) == []
+
+
+def test_pairs_of_planes_that_share_no_light_are_not_compared() -> None:
+    """Red and blue are dark, both greens bright, of one gain: a bin of light has two planes, and none has four."""
+    assert said(plain_of(np.where(FIRST | LAST, 0.1, 1.0)), 4) == []
 
 
 def test_unlike_planes_tell_nothing_of_levels() -> None:

@@ -17,6 +17,7 @@ from noiseflow.flows.camera.line_noise import LineNoise
 from noiseflow.flows.camera.neighbour_filter import NeighbourFilter
 from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
+from noiseflow.flows.camera.sinh_arcsinh import SinhArcsinh
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.flow.starts import bend, codes, frame, neighbours, planes, rows, telegraph
@@ -137,7 +138,8 @@ def test_bend_and_jumps() -> None:
     # Values beyond 60 count as 60.
     assert float(cells.x.max()) == pytest.approx(60, abs=0.7)
     start = torch.tensor([[-4.0, -6.0], [1.4, 2.0], [0.5, 0.2]]).double()
-    gain = telegraph._density(cubic, values)
+    skew = SinhArcsinh(1, ISOS).double().requires_grad_(False)
+    gain = telegraph._density(cubic, skew, values)
     found["cells"] = [cells.x.tolist(), cells.share.tolist(), cells.count.tolist(), float(telegraph._nll(start, cells))]
     found["gain"] = [telegraph._mean_and_error(gain, values.patch), telegraph._mean_and_error(gain, 0 * values.patch)]
     assert_pinned(found, HERE / "bend.json")

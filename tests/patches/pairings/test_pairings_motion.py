@@ -3,6 +3,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 from simulated_scenes import pairs, prepared, scene, shoot
 
+from noiseflow.patches.pairings.frames.blocks import within_variance
 from noiseflow.patches.pairings.frames.motion import frame_shift, sample_rows, with_neighbours
 from noiseflow.simulate.scenes import render
 
@@ -111,3 +112,31 @@ def test_up_to_64_rows_are_sampled_evenly_from_the_second_to_the_last_but_one(he
     assert (rows[0], rows[-1], len(rows)) == (1, height - 2, min(64, height - 2))
     steps = np.diff(rows)
     assert not len(steps) or steps.max() - steps.min() <= 1
+
+
+@pytest.mark.parametrize("margin", [0, 16])
+@pytest.mark.parametrize("width", [0.5, 0.6, 0.7])
+@pytest.mark.parametrize("kind", ["flat", "wedge"])
+def test_a_large_object_that_moves_between_two_frames_is_found(kind: str, width: float, margin: int) -> None:
+    """Its blocks change as a whole, which is no noise of their pixels, and fills columns: K was 0 without a word."""
+    scenes = {"flat": np.full(SIZE, 900.0), "wedge": np.linspace(300, 1900, SIZE[1])[None].repeat(SIZE[0], 0)}
+    frames = []
+    for number in range(2):
+        signal = scenes[kind].copy()
+        start = number * round((1 - width) * SIZE[1])
+        signal[margin : SIZE[0] - margin, start : start + round(width * SIZE[1])] = 2600
+        frames.append(signal)
+    reference = prepared("burst", scene(shoot(frames, 5)))
+    test = reference.facts["static_test"]
+    assert test["moving_part"] > 0.2
+    assert test["moves_as_a_whole"]
+    (words,) = reference.cautions
+    assert "not a static burst" in words
+    assert "by up to 0 pixels" not in words
+
+
+def test_what_moves_as_a_whole_is_no_noise_of_its_pixels() -> None:
+    """v − Σr²/(n − 1), at least that of rounding."""
+    residuals = np.array([3.0, -1.0, -2.0])[:, None, None, None] + np.zeros((3, 1, 2, 2))
+    np.testing.assert_allclose(within_variance(np.full((1, 2, 2), 20.0), residuals + 5), 20 - (9 + 1 + 4) / 2)
+    np.testing.assert_allclose(within_variance(np.full((1, 2, 2), 7.0), residuals), 1 / 12)

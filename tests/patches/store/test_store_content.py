@@ -98,6 +98,18 @@ def test_an_older_store_opens_and_says_that_it_is_less_protected(
     assert "only the pixels have checksums" in told.output
 
 
+@pytest.mark.parametrize("believed", ['[["ISO", "100"]]', '["ISO"]', '[["ISO", "100", 3]]', "[[1, 2, 3, 4]]"])
+def test_what_an_older_store_believed_is_a_fact_a_value_and_a_source(
+    stores: dict[str, Path], tmp_path: Path, believed: str
+) -> None:
+    path = Path(shutil.copy(stores["twins"], tmp_path / "s.h5"))
+    with h5py.File(path, "r+") as file:
+        del file.attrs[CONTENT]
+        file.attrs["schema"] = file.attrs["schema"] - 2
+        file.attrs["believed"] = believed
+    refused(path, "expected a fact, its value and its source")
+
+
 def linked(file: h5py.File) -> None:
     file["other"] = file["clean"]
     del file["clean"]

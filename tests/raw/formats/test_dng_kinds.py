@@ -111,6 +111,13 @@ def test_opcodes_that_bend_the_codes_are_said(tmp_path: Path, tag: int, codes: t
         assert f"OpcodeList{tag - 51007} has {expected[0]}," in said[0]
 
 
+def test_the_last_opcode_may_have_no_parameters(tmp_path: Path) -> None:
+    body = struct.pack(">I", 1) + struct.pack(">4I", 8, 0x01030000, 1, 0)
+    entry = (51008, "B", len(body), body, True)
+    image = read_raw(write(tmp_path / "a.dng", CODES, (50714, "H", 1, 60, True), entry))
+    assert any("OpcodeList1 has MapPolynomial," in words for words in image.cautions)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(BAYER_PHASES), st.integers(0, 5), st.integers(2, 7))
 def test_masked_pixels_tell_the_black_level_where_no_tag_does(

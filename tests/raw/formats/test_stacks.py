@@ -70,3 +70,11 @@ def test_a_page_of_several_has_its_number_in_its_name(tmp_path: Path, count: int
         image = tiff.read(tmp_path / "a.tif", SETTINGS, number)
         assert image.source == str(tmp_path / "a.tif") + (f"[{number}]" if count > 1 else "")
         assert np.array_equal(image.mosaic, pages[number])
+
+
+def test_the_first_axis_counts_the_frames_of_hdf5(tmp_path: Path) -> None:
+    array = frames(3, 8, 12, 300, 6)
+    path = array_file(tmp_path / "a.h5", array)
+    assert np.array_equal(read_raw(path, SETTINGS, 2).mosaic, array[2])
+    with pytest.raises(RawError, match="contains 3 frames, numbered from 0; there is no frame 3"):
+        read_raw(path, SETTINGS, 3)

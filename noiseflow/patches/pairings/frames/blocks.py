@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIDDLE", "SIDE", "Blocks", "median", "part_of_rows", "robust_line", "typical_variance"]
+__all__ = ["MIDDLE", "SIDE", "Blocks", "median", "part_of_rows", "robust_line", "typical_variance", "within_variance"]
 
 SIDE = 16
 """Smallest side of a block in pixels of a plane; a smaller plane is one block."""
@@ -290,6 +290,21 @@ def typical_variance(signal: NDArray[np.float64], variance: NDArray[np.float64])
         middle = np.array([np.median(v.ravel()[group]) for group in groups])
         typical[plane] = np.interp(s, at, middle) * np.maximum(s / max(at[-1], 1.0), 1.0)
     return typical
+
+
+def within_variance(variance: NDArray[np.float64], residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Temporal variance in DN² of a block's pixels, less that of the block as a whole, which moves.
+
+    Parameters
+    ----------
+    variance : ndarray, shape (C, *grid)
+        Mean temporal variance of the pixels of each block, DN².
+    residuals : ndarray, shape (n, C, *grid)
+        Block means of n ≥ 2 frames less what drift and flicker explain, DN.
+    """
+    own = residuals - residuals.mean(0)
+    # At least the variance of rounding.
+    return np.asarray(np.maximum(variance - np.square(own).sum(0) / (len(own) - 1), 1 / 12))
 
 
 def part_of_rows(residuals: NDArray[np.float64], signal: NDArray[np.float64], variance: NDArray[np.float64]) -> float:

@@ -29,8 +29,9 @@ MOST = 0.25
 frames together."""
 EXPLAINED = 0.01
 """Fraction of a frame's squared difference from the mean that a shift must explain to count."""
-LINES = 8
-"""Smallest number of blocks in a row or column of blocks whose median is subtracted."""
+LINES, FAR_COLUMN = 8, 16.0
+"""Smallest number of blocks in a row or column of blocks whose median is subtracted; the most that is subtracted from a
+column, in deviations of a block mean: columns with four times a pixel's noise.  Lamps change rows by more."""
 MARGIN = 1.25
 """Factor on the threshold that white noise of the measured variance needs."""
 UNCLEAR = 2.0
@@ -314,8 +315,8 @@ def find_motion(
     """Test block means of a burst for motion, after offset and gain of each frame are removed.
 
     The residual of a static block is normal.  Its variance follows from the temporal variance of
-    the block's own pixels or of blocks with the same signal, whichever is smaller; a block that
-    moves as a whole has residuals of up to √N = 16 times that.  Row and column noise, and lamp
+    the block's own pixels about its mean in each frame, which does not grow if all of it moves, or that of blocks
+    with the same signal, whichever is smaller.  Row and column noise, and lamp
     bands of a rolling shutter, are common to a row or column of blocks and are removed with its
     median.  Remaining correlated noise widens all residuals: a robust spread of up to twice that
     of white noise counts as noise, and the threshold is scaled by it.  The threshold is
@@ -341,7 +342,7 @@ def find_motion(
     if z.shape[3] >= LINES:
         z = z - median(z)[..., None]
     if z.shape[2] >= LINES:
-        z = z - median(np.moveaxis(z, 2, -1))[:, :, None]
+        z = z - np.clip(median(np.moveaxis(z, 2, -1)), -FAR_COLUMN, FAR_COLUMN)[:, :, None]
     sizes = np.abs(z[:, np.isfinite(variance)]).ravel()
     sizes = sizes[:: max(1, sizes.size // ENOUGH)]
     spread = 1.4826 * float(np.median(sizes)) if sizes.size else 0.0
