@@ -48,9 +48,9 @@ PAGE_MARK = "clipped blacks"
 COLUMNS = (
     "bits",
     "black, DN",
-    "K, %",
-    "read noise, %",
-    "black, DN",
+    "off in K, %",
+    "in read noise, %",
+    "in black, DN",
     "K held, %",
     "read noise held, %",
     "black held, %",
