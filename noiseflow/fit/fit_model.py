@@ -17,16 +17,14 @@ from torch import Tensor
 from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.batches import (
     PatchBatches,
-    Values,
     conditions_of,
     gather,
     places_of,
-    summed,
     train_and_held_out,
     whole_bands,
 )
 from noiseflow.fit.contradictions import contradictions, levels_of
-from noiseflow.fit.discretised_objective import DiscretisedObjective, codes_of
+from noiseflow.fit.discretised_objective import DiscretisedObjective
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.objective_choice import ObjectiveChoice, away_from_the_clip, choose_objective
 from noiseflow.fit.residue import said_of_noise
@@ -42,17 +40,17 @@ from noiseflow.fit.safeguards import (
     weights_sha256,
     without_signal,
 )
+from noiseflow.fit.start_codes import start_codes, statistics_of_codes
 from noiseflow.fit.training.engine import DivergedError, train
 from noiseflow.fit.training.objective import TrainingLength
 from noiseflow.fit.training.session import TrainingSession, open_session
 from noiseflow.fit.training.settings import FitSettings
 from noiseflow.fit.training.state import TrainState
-from noiseflow.flows.conditions import Resolved
-from noiseflow.models.adc_levels import Levels
 from noiseflow.models.closed_form.nlf import LineEstimate, NoiseLevelFunction
 from noiseflow.models.io.run_folder import save
 from noiseflow.models.model import ModelSpec, NoiseModel, build
 from noiseflow.models.noise_statistics import (
+    EndsOnCodes,
     NoiseStatistics,
     StartsFromCodes,
     StartsFromPatches,
@@ -62,7 +60,7 @@ from noiseflow.models.noise_statistics import (
     refine_start_on_codes,
     start_from,
 )
-from noiseflow.patches.store.patches import PatchBatch, Patches
+from noiseflow.patches.store.patches import Patches
 from noiseflow.raw.bayer import plane_names
 
 __all__ = ["FitResult", "FitSettings", "fit", "spec_for"]
@@ -78,9 +76,6 @@ LOOKED_AT = 8_000_000
 
 START_CHECK = 256
 """Largest number of held-out patches on which a start is compared with `gaussian`."""
-
-START_CODES = 2**20
-"""Number of values in a closed-form fit to integer codes, which determine σ to 0.1 %."""
 
 
 @dataclass(frozen=True)
@@ -282,11 +277,14 @@ def _fit(
             notes.warn(f"{error}. The weights with the lowest held-out NLL, of epoch {state.best_epoch}, are kept")
     check_result(model, state.history, state.best, references["gaussian"], notes)
     model.cpu()
+    if settings.objective == "discretised" and not closed_form and isinstance(model, EndsOnCodes):
+        model.end_on_codes(*start_codes(store, train_rows, settings.seed)[:3])
     start = state.history[0]["held_out_nll"]
     result = FitResult(session.final, model, start, state.best, state.best_epoch, state.epoch, session.seconds, choice)
     estimates: Sequence[LineEstimate] = ()
     if isinstance(model, NoiseLevelFunction):
-        known = _fitted(store, train_rows, settings.seed) if settings.objective == "discretised" else statistics
+        coarse = settings.objective == "discretised"
+        known = statistics_of_codes(store, train_rows, settings.seed) if coarse else statistics
         estimates = model.estimates(known, [each.span for each in levels], clean_error)
     parts, continued = components_of(model), tuple(state.continued)
     result = replace(result, components=parts, estimates=tuple(estimates), continued=continued)
@@ -352,31 +350,8 @@ def _start(
             cond = away_from_the_clip(batch, cond)
         refine_start(model, batch.noise, cond, torch.from_numpy(places_of(store, some)))
     if settings.objective == "discretised" and isinstance(model, StartsFromCodes):
-        codes, cond, levels, _ = _start_codes(store, rows, settings.seed)
+        codes, cond, levels, _ = start_codes(store, rows, settings.seed)
         refine_start_on_codes(model, codes, cond, levels)
-
-
-def _start_codes(store: Patches, rows: NDArray[np.int64], seed: int) -> tuple[Tensor, Resolved, Levels, PatchBatch]:
-    """Codes to which a start is fitted, with their conditions, levels and patches."""
-    most = max(1, START_CODES // math.prod(store.patch_shape))
-    some = np.random.default_rng(seed).permutation(rows)[:most]
-    batch = store.read(some)
-    codes, cond, levels = codes_of(batch)
-    if (batch.table["clean_variance"] > 0).any():
-        # The mean of other frames lies above a signal at which they clip: neither mean nor variance is known there.
-        cond = away_from_the_clip(batch, cond)
-    return codes, cond, levels, batch
-
-
-def _fitted(store: Patches, rows: NDArray[np.int64], seed: int) -> NoiseStatistics:
-    """Statistics of the codes to which a line is fitted, for its errors.
-
-    A code of 0 says on which side of it a value is, and of its variance next to nothing.
-    """
-    codes, cond, _, batch = _start_codes(store, rows, seed)
-    seen = codes > 0 if cond.observed is None else (codes > 0) & cond.observed
-    light, clean, noise = (each.double() for each in (cond.clean, batch.clean, batch.noise))
-    return summed(store, [Values(batch.camera, batch.iso.double(), light, clean, noise, seen)], len(batch.camera))
 
 
 def _record(

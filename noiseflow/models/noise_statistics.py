@@ -159,6 +159,14 @@ class StartsFromCodes(Protocol):
 
 
 @runtime_checkable
+class EndsOnCodes(Protocol):
+    """A model with parameters that depend on trained ones, and are set by integer codes after training."""
+
+    def end_on_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
+        """Set them, with the codes of the start."""
+
+
+@runtime_checkable
 class FindsComponents(Protocol):
     """A model whose initialisation decides which components of a camera's noise it has."""
 

@@ -34,8 +34,10 @@ from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, cou
 from noiseflow.models.flow.single_values import latent_of_single_values
 from noiseflow.models.flow.starts.bend import choose_bend
 from noiseflow.models.flow.starts.codes import (
+    hold_offsets,
     keep_offsets,
     offsets_in_codes,
+    seen_in_codes,
     start_read_noise_of_few_electrons,
     start_read_noise_on_codes,
     start_tails_on_codes,
@@ -111,6 +113,7 @@ class PhysicsFlow(ResidualFlow):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(replace(spec, options={**DEFAULTS, **spec.options}))
         self.found: list[str] = []
+        self.seen: Tensor | None = None
 
     def head_of(self, spec: ModelSpec) -> ShotReadScale:
         """The head: `BentScale` with the option ``bend``, else `ShotReadScale`."""
@@ -375,6 +378,14 @@ class PhysicsFlow(ResidualFlow):
         lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
         passed = offsets_in_codes(self.shot_read, codes, checked_conditions(self, cond), levels)
         keep_offsets(self.shot_read, lines, before - passed.log())
+        self.seen = seen_in_codes(self.shot_read, lines, codes, checked_conditions(self, cond), levels)
+
+    def end_on_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
+        """Hold line noise that was not trained at its strength in the codes, as rounding passes it at the trained σ."""
+        lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        if self.seen is None or any(parameter.requires_grad for each in lines for parameter in each.parameters()):
+            return
+        hold_offsets(self.shot_read, lines, self.seen, codes, checked_conditions(self, cond), levels)
 
     def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
         """Latent of each value alone, line noise in its variance; None for strong or trained lines, and couplings."""

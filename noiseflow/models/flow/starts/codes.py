@@ -16,8 +16,10 @@ from noiseflow.models.flow.flow_model import start_head_from_codes
 from noiseflow.models.model import ModelSpec
 
 __all__ = [
+    "hold_offsets",
     "keep_offsets",
     "offsets_in_codes",
+    "seen_in_codes",
     "start_read_noise_of_few_electrons",
     "start_read_noise_on_codes",
     "start_tails_on_codes",
@@ -189,7 +191,8 @@ def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Resolved, levels:
     Tensor, shape (cameras, isos)
         The fraction, at least `LEAST_PASSED`; 1 where there are no patches.
     """
-    edge = levels.cells(codes, cond.clean).low * levels.span()
+    # Where the signal lies between the codes, not where the frame does from which the noise was subtracted.
+    edge = replace(levels, origin=None).cells(codes, cond.clean).low * levels.span()
     edge = edge - edge.round()
     sigma = (head.variance(cond).double().sqrt() * levels.span()).clamp(0.01, SMOOTH)
     densities = [(-0.5 * ((edge + step) / sigma).square()).exp() for step in range(-REACH, REACH + 1)]
@@ -207,6 +210,43 @@ def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Resolved, levels:
             rows = (cond.camera == camera) & (index == knot)
             found[camera, knot] = (weight * passed.square())[rows].sum() / weight[rows].sum()
     return found.clamp(min=LEAST_PASSED)
+
+
+@torch.no_grad()
+def seen_in_codes(head: ShotReadScale, lines: list[LineNoise], codes: Tensor, cond: Resolved, levels: Levels) -> Tensor:
+    """Variance of all line offsets in the means of codes, normalised, (cameras, isos).
+
+    The product of r, of the read variance and of the fraction from `offsets_in_codes`, whose parameters it takes.
+    """
+    passed = offsets_in_codes(head, codes, cond, levels)
+    return torch.stack([each.offset_variance() for each in lines]).sum(0) * head.log_beta2.exp() * passed
+
+
+@torch.no_grad()
+def hold_offsets(
+    head: ShotReadScale, lines: list[LineNoise], seen: Tensor, codes: Tensor, cond: Resolved, levels: Levels
+) -> None:
+    """Scale line noise that was not trained to its variance in codes, with the trained shot and read noise.
+
+    r is in units of the read-noise variance, and rounding passes more of an offset the larger σ is: as σ grows in
+    training, so would the line noise.  The sum of read and line variance is kept.
+
+    Parameters
+    ----------
+    head : ShotReadScale
+        The trained shot and read noise.
+    lines : list of LineNoise
+        The line noise, as before training.
+    seen : Tensor, shape (cameras, isos)
+        `seen_in_codes` before training.
+    codes, cond, levels
+        Codes with their conditions and levels, the same as before training.
+    """
+    before = torch.stack([each.offset_variance() for each in lines]).sum(0)
+    factor = seen / seen_in_codes(head, lines, codes, cond, levels)
+    for each in lines:
+        each.scale_offsets(factor.log().to(each.log_variance))
+    head.log_beta2.add_(torch.log((1 + before) / (1 + before * factor)))
 
 
 @torch.no_grad()
