@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from noiseflow.calibrate.sources import Group
-from noiseflow.raw.inspection import unlike_words
+from noiseflow.raw.inspection import structure_of, unlike_words
 
 __all__ = ["said_of_unlike"]
 
@@ -38,5 +38,8 @@ def said_of_unlike(group: Group) -> str:
         where.append(np.array(np.divmod(stack.sample_index[seen], stack.mean.shape[1])))
         light.append(ratio)
     names = [Path(source).name for source in group.sources]
-    r = np.mean(light, 0)
-    return unlike_words(names, np.concatenate(values, 1), np.concatenate(where, 1), np.stack([1 / r, 1 / r**2]))
+    r, steps = np.mean(light, 0), np.concatenate(values, 1)
+    # Black that drifts is taken for light, and structure is scaled by it.
+    wrong = (r - 1) ** 2 * structure_of(steps)
+    expected = np.stack([np.minimum(1 / r, 1 / r**2), np.maximum(1 / r, 1 / r**2) + wrong])
+    return unlike_words(names, steps, np.concatenate(where, 1), expected)

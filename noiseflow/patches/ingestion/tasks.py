@@ -39,6 +39,9 @@ FEW_FRAMES = 64
 """Largest scene, in frames, that is checked for a clean twin that is the mean of its frames; with more frames such a
 twin makes the variance less than 1.6 % too small."""
 
+MOVES = 0.01
+"""Frames whose noise differs are not reported if so large a part of the scene moves."""
+
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A module-level function and its arguments."""
 
@@ -196,7 +199,9 @@ def _conclude(files: SceneFiles, scene: Scene, stacking: Stacking, shifts: Seque
     if quiet:
         raise RawError(f"{scene.name}: {quiet}, or rename it to …_gt to use it as clean twin of the others")
     conclusion = stacking.conclude(scene, sums, [shift for first in shifts for shift in files.shifts(first)])
-    said = (shares.in_common.caution(), loud or shares.unlike)
+    # What moves changes the noise of frames too, and has its own words.
+    still = conclusion.facts.get("static_test", {}).get("moving_part", 0.0) < MOVES
+    said = (shares.in_common.caution(), loud or (shares.unlike if still else ""))
     valid = files.valid_of(stack.cube, "r+")
     if conclusion.moving is not None and conclusion.moving.any():
         valid &= ~sums.blocks.spread(conclusion.moving)

@@ -12,7 +12,7 @@ from noiseflow.raw.inspection.across_frames import (
     shares_of_noise,
 )
 from noiseflow.raw.inspection.frame import inspected
-from noiseflow.raw.inspection.unlike_noise import unlike_words
+from noiseflow.raw.inspection.unlike_noise import structure_of, unlike_words
 
 __all__ = [
     "COMPARED",
@@ -25,5 +25,6 @@ __all__ = [
     "loud_words",
     "quiet_words",
     "shares_of_noise",
+    "structure_of",
     "unlike_words",
 ]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from noiseflow.raw.inspection.across_frames import FEWEST_VALUES, LEAST_NOISE, STILL
 
-__all__ = ["unlike_words"]
+__all__ = ["structure_of", "unlike_words"]
 
 BLOCKS = 12
 """Number of blocks of rows, and of columns, whose scatter gives the error of a frame's variance."""
@@ -54,8 +54,8 @@ def unlike_words(names: Sequence[str], values: NDArray[Any], where: NDArray[Any]
     where : ndarray of int, shape (2, k)
         Row and column of each position.
     expected : ndarray, shape (2, n)
-        Variance of each frame's values, relative to the typical frame, if all noise is photon noise, and if none is:
-        1/r and 1/r² for r times the light, brought to the typical one.
+        Least and most variance of each frame's values that light explains, relative to the typical frame: 1/r if all
+        noise is photon noise, and 1/r² if none is, for r times the light, brought to the typical one.
 
     References
     ----------
@@ -87,6 +87,21 @@ def unlike_words(names: Sequence[str], values: NDArray[Any], where: NDArray[Any]
         "explain: another gain or ISO at the same level, another readout, or motion? The fitted gain and noise lie "
         "between; give frames of each setting a folder of their own"
     )
+
+
+def structure_of(values: NDArray[Any]) -> float:
+    """Variance of the frames' mean over the mean variance of a frame's noise; 0 if there is none of either.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        Values in DN at the same k positions in n frames.
+    """
+    if not values.size:
+        return 0.0
+    mean = values.mean(0)
+    noise = float(np.mean([np.square(each - mean).mean(dtype=np.float64) for each in values]))
+    return float(mean.var(dtype=np.float64)) / noise if noise > 0 else 0.0
 
 
 def _cuts(order: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -13,7 +13,15 @@ from noiseflow.core.errors import RawError
 from noiseflow.patches.pairings.frames.blocks import MIDDLE, SIDE, Blocks, median, typical_variance
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
-from noiseflow.raw.inspection import COMPARED, NoiseInCommon, equal_steps, in_time, shares_of_noise, unlike_words
+from noiseflow.raw.inspection import (
+    COMPARED,
+    NoiseInCommon,
+    equal_steps,
+    in_time,
+    shares_of_noise,
+    structure_of,
+    unlike_words,
+)
 
 __all__ = ["MOST_FRAMES", "NoiseShares", "Strip", "Sums", "noise_follows_light", "noise_shares", "strips", "sum_strip"]
 
@@ -218,7 +226,10 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
         # Dim rows are not brought to the same light, which black that drifts may only seem to change.
         dim = (np.maximum(light, 0) + 1) / (np.maximum(usual, 0) + 1)
         photons, others = np.where(bright, 1 / ratio, dim), np.where(bright, ratio**-2, 1.0)
-        expected = np.array([each.mean((1, 2, 3), np.float64) for each in (photons, others)])
+        ends = [each.mean((1, 2, 3), np.float64) for each in (photons, others)]
+        # Black that drifts is taken for light, and structure is scaled by it.
+        wrong = np.square(ratio - 1).mean((1, 2, 3), np.float64)
+        expected = np.array([np.minimum(*ends), np.maximum(*ends) + wrong * structure_of(values)])
         names = [Path(frame.image.source).name for frame in stack.frames]
         unlike = unlike_words(names, values, np.array(np.nonzero(seen)[1:]), expected)
     raw = shares_of_noise(values) * r**2
