@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noiseflow.evaluate.data_summary import Survey
-from noiseflow.models.capabilities import exact_codes
+from noiseflow.models.capabilities import HasMarginals, exact_codes
 from noiseflow.models.integers.integer_model import CodesModel
 from noiseflow.models.model import NoiseModel
 from noiseflow.models.oracle.row_noise import LineOracle
@@ -31,15 +31,16 @@ __all__ = [
     "seed_for",
 ]
 
-Kind = Literal["continuous", "codes", "exact", "bound"]
+Kind = Literal["continuous", "codes", "exact", "alone", "bound"]
 
 LIKELIHOOD_KINDS: Mapping[Kind, str] = {
     "continuous": "a continuous density, evaluated at the integer codes",
     "codes": "the exact probability of each code, spread over the width of the code",
     "exact": "the exact probability of each code",
+    "alone": "the exact probability of each code by itself; what pixels share, such as faint row noise, is left out",
     "bound": "an upper bound: minus a lower bound of the log-probability (ELBO, one draw)",
 }
-"""Description of each kind.  The first two are kinds of `NoiseModel.log_prob`, in nats/dim (`kind_of`); the last two
+"""Description of each kind.  The first two are kinds of `NoiseModel.log_prob`, in nats/dim (`kind_of`); the others
 are kinds of the likelihood of the integer codes, in nats/pixel (`codes_kind_of`)."""
 
 DATA = "data"
@@ -71,8 +72,10 @@ def kind_of(model: NoiseModel) -> Kind:
 
 
 def codes_kind_of(model: NoiseModel) -> Kind:
-    """Return the kind of a model's likelihood of the integer codes: ``"exact"`` or ``"bound"``."""
-    return "exact" if exact_codes(model) else "bound"
+    """Return the kind of a model's likelihood of the integer codes: ``"exact"``, ``"alone"`` or ``"bound"``."""
+    if exact_codes(model):
+        return "exact"
+    return "alone" if isinstance(model, HasMarginals) and model.knows_marginals else "bound"
 
 
 @dataclass(frozen=True, eq=False)

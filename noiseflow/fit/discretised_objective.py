@@ -13,7 +13,8 @@ from noiseflow.fit.signal_of_few_frames import FEW
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.capabilities import approximate_sigma, exact_codes, marginal_codes
+from noiseflow.models.capabilities import HasMarginals, approximate_sigma, exact_codes
+from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import NoiseModel
 from noiseflow.patches.store.patches import PatchBatch
@@ -72,11 +73,12 @@ class DiscretisedObjective(LikelihoodObjective):
         self, model: nn.Module, codes: Tensor, cond: Resolved, levels: Levels, generator: torch.Generator
     ) -> Tensor:
         assert isinstance(model, NoiseModel)
-        if exact_codes(model) is None and (each := marginal_codes(model, codes, cond, levels)) is not None:
-            each = each if cond.observed is None else each.masked_fill(~cond.observed, 0.0)
-            return (self._pixels(codes, cond) * levels.log_code()).sum(1) - each.sum((1, 2, 3))
-        scale = None if self.proposal is None or exact_codes(model) else approximate_sigma(self.proposal, cond)
-        found = discrete_log_prob(model, codes, cond, levels, scale=scale, generator=generator)
+        exact = exact_codes(model) is not None
+        scale = None if self.proposal is None or exact else approximate_sigma(self.proposal, cond)
+        # Single codes do not show what pixels share: parameters of that need the joint density.
+        joint = not exact and isinstance(model, HasMarginals) and model.trains_dependence
+        by = Dequantiser() if joint else None
+        found = discrete_log_prob(model, codes, cond, levels, dequantiser=by, scale=scale, generator=generator)
         return (self._pixels(codes, cond) * levels.log_code()).sum(1) - found.values
 
     @staticmethod

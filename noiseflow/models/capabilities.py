@@ -113,6 +113,14 @@ class HasSigma(Protocol):
 class HasMarginals(Protocol):
     """A model whose pixels depend on each other, and that knows the distribution of each by itself."""
 
+    @property
+    def knows_marginals(self) -> bool:
+        """Whether it does, with its present parameters."""
+
+    @property
+    def trains_dependence(self) -> bool:
+        """Whether parameters of what pixels share are trained, which the distributions of single pixels do not show."""
+
     def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
         """Standard normal latent of each value by itself, which rises with it, (B, C, H, W); None if not known."""
 
@@ -165,7 +173,7 @@ def marginal_codes(model: NoiseModel, codes: Tensor, cond: Resolved, levels: Lev
 
     Their product is a distribution of codes too, which leaves out what pixels share.
     """
-    if not isinstance(model, HasMarginals):
+    if not isinstance(model, HasMarginals) or not model.knows_marginals:
         return None
     cells = levels.cells(codes, cond.clean)
     return _log_cells(lambda end: model.marginal_latent(end, cond), cells, cond.clean.dtype)

@@ -31,7 +31,7 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
-from noiseflow.models.flow.single_values import latent_of_single_values
+from noiseflow.models.flow.single_values import knows_single_values, latent_of_single_values
 from noiseflow.models.flow.starts.bend import choose_bend
 from noiseflow.models.flow.starts.codes import (
     hold_offsets,
@@ -43,15 +43,15 @@ from noiseflow.models.flow.starts.codes import (
     start_tails_on_codes,
 )
 from noiseflow.models.flow.starts.neighbours import rows_among_neighbours
-from noiseflow.models.flow.starts.planes import LARGEST, start_planes
+from noiseflow.models.flow.starts.planes import start_planes
 from noiseflow.models.flow.starts.rows import (
     choose_rows,
     even_signal,
     hides_read_noise,
     less_offsets,
     start_lines,
-    within_lines,
 )
+from noiseflow.models.flow.starts.strong_lines import start_within_lines
 from noiseflow.models.flow.starts.telegraph import choose_tails
 from noiseflow.models.model import ModelSpec, checked_conditions, register
 from noiseflow.models.noise_statistics import NoiseStatistics
@@ -71,9 +71,8 @@ ROW_OPTIONS = ("row_flicker", "row_memory", "neighbour_rows")
 
 OPTIONS = ("couplings", "bins", "odd_spline", *FOUND, *RESIDUAL_OPTIONS)
 
-STRONG, ROUNDS, BOUND = 1.0, 3, 0.999
-"""Ratio of line to read-noise variance above which the read noise is estimated within lines; number of rounds, because
-each step is bounded; fraction of the bound above which a factor counts as undetermined."""
+STRONG = 1.0
+"""Ratio of line to read-noise variance above which the read noise is estimated within lines."""
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
@@ -188,8 +187,7 @@ class PhysicsFlow(ResidualFlow):
             start_planes(self.shot_read, noise, cond)
         bend = "" if bands is None else self._start_bend(noise, cond, bands)
         head = self.shot_read
-        lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
-        lines = [self._start_rows(each, noise, cond, bands) for each in lines]
+        lines = [self._start_rows(each, noise, cond, bands) for each in self._lines]
         for each in lines:
             if isinstance(each, ColumnNoise):
                 each.follow(lines[0])
@@ -197,7 +195,7 @@ class PhysicsFlow(ResidualFlow):
         if lines and isinstance(lines[0], RowNoise):
             self._subtract_light(lines[0], noise, cond)
         if lines and bands is not None and hides_read_noise(lines[0], STRONG):
-            self._start_within_lines(lines, noise, cond)
+            start_within_lines(head, lines, noise, cond, self.planes)
         if bands is not None:
             self._start_components(lines, noise, cond)
             self._start_rows_again(noise, cond, bands)
@@ -211,25 +209,6 @@ class PhysicsFlow(ResidualFlow):
         for before in self._before_shape():
             x, _ = before(x, cond, parameters)
         self._start_tails(x, cond, parameters, tries=bands is not None)
-
-    def _start_within_lines(self, lines: list[LineNoise], noise: Tensor, cond: Resolved) -> None:
-        """Fit shot and read noise again, within rows, and within columns if there are; offsets keep their DN."""
-        head, within, observed = self.shot_read, noise, cond.observed
-        for axis in ("row", "column") if any(isinstance(each, ColumnNoise) for each in lines) else ("row",):
-            within, observed = within_lines(within, self.planes, observed, axis)
-        cond = replace(cond, observed=observed)
-        before = head.log_beta2 + head.plane_beta2.mean(1)
-        for _ in range(ROUNDS):
-            start_planes(head, within, cond)
-            shot, read = head.plane_beta1.mean(1), head.plane_beta2.mean(1)
-            # Without light β₁ is not identified, and the fit ends at its bound.
-            shot = torch.where(shot.abs() < BOUND * LARGEST, shot, 0.0)
-            head.log_beta1.add_(shot)
-            head.log_beta2.add_(read)
-            head.plane_beta1.sub_(shot[:, None])
-            head.plane_beta2.sub_(read[:, None])
-        for each in lines:
-            each.scale_offsets(before - head.log_beta2)
 
     def _start_tails(self, x: Tensor, cond: Resolved, noise: NoiseParameters, *, tries: bool) -> None:
         """Initialise the tails; if a cubic is not enough, telegraph pixels replace it in model and spec."""
@@ -311,7 +290,7 @@ class PhysicsFlow(ResidualFlow):
                 columns, head = kept.transform, self.shot_read
                 self._leave(less_offsets(head.log_beta2, columns.offset_variance()), [*lines, columns])
                 if bool((columns.offset_variance() > STRONG).any()):
-                    self._start_within_lines([*lines, columns], noise, cond)
+                    start_within_lines(head, [*lines, columns], noise, cond, self.planes)
                     x, parameters = self._whitened(noise[some], even)
 
     def _whitened(self, noise: Tensor, even: Resolved) -> tuple[Tensor, NoiseParameters]:
@@ -375,20 +354,34 @@ class PhysicsFlow(ResidualFlow):
         apart = [transform for transform in self.flow.transforms if isinstance(transform, (NoiseScale, SinhArcsinh))]
         if isinstance(self.tails, CubicTails):
             start_tails_on_codes(Flow([*apart, self.tails]), self.tails, codes, checked_conditions(self, cond), levels)
-        lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+        lines = self._lines
         passed = offsets_in_codes(self.shot_read, codes, checked_conditions(self, cond), levels)
         keep_offsets(self.shot_read, lines, before - passed.log())
         self.seen = seen_in_codes(self.shot_read, lines, codes, checked_conditions(self, cond), levels)
 
     def end_on_codes(self, codes: Tensor, cond: Resolved, levels: Levels) -> None:
         """Hold line noise that was not trained at its strength in the codes, as rounding passes it at the trained σ."""
-        lines = [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
-        if self.seen is None or any(parameter.requires_grad for each in lines for parameter in each.parameters()):
+        if self.seen is None or self.trains_dependence:
             return
+        lines = self._lines
         hold_offsets(self.shot_read, lines, self.seen, codes, checked_conditions(self, cond), levels)
 
+    @property
+    def _lines(self) -> list[LineNoise]:
+        return [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
+
+    @property
+    def knows_marginals(self) -> bool:
+        """Whether lines are faint and no coupling mixes pixels."""
+        return knows_single_values(self.flow)
+
+    @property
+    def trains_dependence(self) -> bool:
+        """Whether parameters of the lines are trained, of which one pixel does not show the strength."""
+        return any(parameter.requires_grad for each in self._lines for parameter in each.parameters())
+
     def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
-        """Latent of each value alone, line noise in its variance; None for strong or trained lines, and couplings."""
+        """Latent of each value alone, line noise in its variance; None for strong lines and couplings."""
         return latent_of_single_values(self.flow, noise, cond)
 
     @property

@@ -12,7 +12,7 @@ from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import at_iso
 
-__all__ = ["FAINT", "latent_of_single_values"]
+__all__ = ["FAINT", "knows_single_values", "latent_of_single_values"]
 
 FAINT = 0.02
 """Largest ratio of line to read-noise variance at which training uses the exact probability of each single code.
@@ -20,11 +20,19 @@ FAINT = 0.02
 Lines are Gaussian, so a single code has excess kurtosis κ/(1 + ratio)²; κ, which is used, is at most 4 % larger."""
 
 
+def knows_single_values(flow: Flow) -> bool:
+    """Whether each value of a flow has a latent by itself: not with lines beyond `FAINT`, or where pixels are mixed."""
+    others = flow.transforms[1:]
+    lines = [each for each in others if isinstance(each, LineNoise)]
+    offsets = torch.stack([each.offset_variance() for each in lines]).sum(0)
+    elementwise = all(each.elementwise for each in others if not isinstance(each, LineNoise))
+    return elementwise and not bool((offsets > FAINT).any())
+
+
 def latent_of_single_values(flow: Flow, noise: Tensor, cond: Resolved) -> Tensor | None:
     """Latent of each value alone, with the variance of lines added to that of the read noise.
 
-    None if lines are stronger than `FAINT`, if their parameters are trained, or if a transform
-    behind them mixes pixels: then no single pixel has an elementwise latent.
+    None if the flow does not know it; see `knows_single_values`.
 
     Parameters
     ----------
@@ -35,14 +43,12 @@ def latent_of_single_values(flow: Flow, noise: Tensor, cond: Resolved) -> Tensor
     cond : Resolved
         Clean signal, ISO and camera.
     """
+    if not knows_single_values(flow):
+        return None
     head, *others = flow.transforms
     lines = [each for each in others if isinstance(each, LineNoise)]
     rest: list[Any] = [each for each in others if not isinstance(each, LineNoise)]
     offsets = torch.stack([each.offset_variance() for each in lines]).sum(0)
-    # One pixel does not show the strength of lines: parameters that are trained need the joint density.
-    trained = any(parameter.requires_grad for each in lines for parameter in each.parameters())
-    if trained or bool((offsets > FAINT).any()) or not all(each.elementwise for each in rest):
-        return None
     found = flow.shared_features(cond)
     if found is None:
         raise TypeError(f"{type(head).__name__} gives no noise parameters")

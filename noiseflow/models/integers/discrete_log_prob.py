@@ -9,7 +9,7 @@ from torch import Tensor
 from noiseflow.core.errors import DataError
 from noiseflow.flows.conditions import Conditions
 from noiseflow.models.adc_levels import Levels
-from noiseflow.models.capabilities import approximate_sigma, exact_codes
+from noiseflow.models.capabilities import approximate_sigma, exact_codes, marginal_codes
 from noiseflow.models.integers.dequantise import Dequantiser
 from noiseflow.models.model import NoiseModel, checked_conditions
 
@@ -26,6 +26,8 @@ class DiscreteLogProb:
         Log-probability, summed over the C·H·W pixels, or over the observed ones.
     exact : bool
         Whether the values are exact; if False, they are lower bounds in expectation.
+    alone : bool
+        Whether they are sums over the codes, each by itself: the model's pixels share a little more.
     samples : int
         Number of samples of a bound; 0 for an exact value.
     per_plane : Tensor of float64, shape (B, C), or None
@@ -36,12 +38,13 @@ class DiscreteLogProb:
     exact: bool
     samples: int = 0
     per_plane: Tensor | None = None
+    alone: bool = False
 
     @property
     def words(self) -> str:
         """Description for reports."""
         if self.exact:
-            return "exact"
+            return "exact, of each code by itself" if self.alone else "exact"
         return "a lower bound (ELBO)" if self.samples == 1 else f"a lower bound ({self.samples} importance samples)"
 
 
@@ -63,7 +66,10 @@ def discrete_log_prob(
     1.  In nats per pixel the result does not depend on the normalisation of the signal, is at most 0, and its mean
     over data is at most minus the entropy of the data.
 
-    The result is exact if the model has exact code probabilities (`noiseflow.models.capabilities.exact_codes`).
+    The result is exact if the model has exact code probabilities (`noiseflow.models.capabilities.exact_codes`).  If
+    its pixels share a little, such as faint row noise, it is the sum over the codes, each by itself
+    (`noiseflow.models.capabilities.marginal_codes`), which is exact too, and far closer than the ELBO; a dequantiser or
+    more samples give the joint bound.
     Otherwise it is log (1/K) Σₖ p(xₖ)/q(xₖ|codes) with K draws from a dequantiser q: in expectation a lower bound
     that rises with K; K = 1 is the ELBO.  The weights p/q are those of whole patches, so K helps less, the more
     pixels a patch has.
@@ -122,12 +128,11 @@ def discrete_log_prob(
         log_prob = exact.log_prob_of_codes(codes, cond, levels)
         if log_prob.ndim == 1:
             return DiscreteLogProb(log_prob, exact=True)
-        if cond.observed is not None:
-            log_prob = log_prob.masked_fill(~cond.observed, 0.0)
-        per_plane = log_prob.sum((2, 3))
-        return DiscreteLogProb(per_plane.sum(1), exact=True, per_plane=per_plane)
-    dequantiser = dequantiser or Dequantiser()
+        return _summed(log_prob, cond)
     cond = checked_conditions(model, cond)
+    if dequantiser is None and samples == 1 and (each := marginal_codes(model, codes, cond, levels)) is not None:
+        return _summed(each, cond, alone=True)
+    dequantiser = dequantiser or Dequantiser()
     cells = levels.cells(codes, cond.clean)
     if scale is None:
         scale = approximate_sigma(model, cond, generator)
@@ -140,3 +145,11 @@ def discrete_log_prob(
         weights.append(log_p.double() - log_q.sum((1, 2, 3)))
     values = torch.stack(weights).logsumexp(0) - math.log(samples)
     return DiscreteLogProb(values, exact=False, samples=samples)
+
+
+def _summed(log_prob: Tensor, cond: Conditions, *, alone: bool = False) -> DiscreteLogProb:
+    """Sums of the log-probabilities of single codes, (B, C, H, W), over the observed ones."""
+    if cond.observed is not None:
+        log_prob = log_prob.masked_fill(~cond.observed, 0.0)
+    per_plane = log_prob.sum((2, 3))
+    return DiscreteLogProb(per_plane.sum(1), exact=True, per_plane=per_plane, alone=alone)

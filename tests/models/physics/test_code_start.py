@@ -20,6 +20,7 @@ from noiseflow.models.adc_levels import Levels
 from noiseflow.models.capabilities import marginal_codes
 from noiseflow.models.flow.physics_flow import PhysicsFlow
 from noiseflow.models.flow.starts.codes import offsets_in_codes, seen_in_codes, start_tails_on_codes
+from noiseflow.models.integers.discrete_log_prob import discrete_log_prob
 from noiseflow.models.model import checked_conditions
 
 BLACK, WHITE = 8.0, 255.0
@@ -94,8 +95,6 @@ def test_the_probability_of_a_code_by_itself_is_the_frequency_of_sampled_ones(li
         levels = Levels(torch.full(shape[:2], 64.0), torch.full(shape[:1], 64.0 + span))
         cond = checked_conditions(model, Conditions(clean, 100.0, "A"))
         codes = levels.codes(model.sample(cond, generator(3)), clean)
-        assert marginal_codes(model, codes, cond, levels) is None, "rows that are trained"
-        rows.requires_grad_(False)
         for code in (63.0, 64.0, 65.0, 66.0):
             each = marginal_codes(model, torch.full_like(codes, code), cond, levels)
             assert each is not None
@@ -122,6 +121,15 @@ def test_a_fit_to_codes_maximises_the_probability_of_each_where_lines_are_weak()
     each = marginal_codes(model, codes, cond, levels)
     assert each is not None
     assert losses[0] == losses[1] == pytest.approx(-float((each.mean() + levels.log_code().neg().mean()).detach()))
+    with torch.no_grad():
+        found = discrete_log_prob(model, codes, cond, levels)
+    assert found.words == "exact, of each code by itself"
+    torch.testing.assert_close(found.values, each.sum((1, 2, 3)).detach())
+    # Single codes do not show the strength of rows: while it is trained, the joint density is.
+    rows.requires_grad_(True)
+    one, other = (objective.loss(model, (codes, cond, levels), generator(seed))[0] for seed in (6, 7))
+    assert float(one.detach()) != float(other.detach())
+    rows.requires_grad_(False)
     with torch.no_grad():
         rows.log_variance.zero_()
     assert marginal_codes(model, codes, cond, levels) is None
