@@ -321,7 +321,7 @@ class CodeLikelihoodMetric(LikelihoodMetric):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup, list(setup.codes))
         shape = (len(setup.survey.plane_names), setup.survey.groups)
-        self.by_plane = {name: np.zeros(shape) for name, kind in setup.codes.items() if kind == "exact"}
+        self.by_plane = {name: np.zeros(shape) for name, kind in setup.codes.items() if kind != "bound"}
 
     def update(self, batch: ScoredBatch) -> None:
         """Add the close patches of a batch."""
