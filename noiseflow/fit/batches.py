@@ -13,6 +13,7 @@ from noiseflow.core.progress import Progress, silent
 from noiseflow.fit.signal_of_few_frames import signal_of
 from noiseflow.fit.training.objective import StepPosition
 from noiseflow.flows.conditions import Resolved
+from noiseflow.models.adc_levels import Levels
 from noiseflow.models.noise_statistics import NoiseStatistics, local_mean, signal_bins
 from noiseflow.patches.schema import SPLITS
 from noiseflow.patches.store.patches import PatchBatch, Patches
@@ -25,6 +26,7 @@ __all__ = [
     "bands_of",
     "conditions_of",
     "gather",
+    "integer_codes",
     "places_of",
     "summed",
     "train_and_held_out",
@@ -42,6 +44,12 @@ BATCH = 256
 BINS = 512
 """Number of signal bins per camera and ISO, evenly spaced in the square root of the signal; if white is 16383 DN
 above black, the first bin above black ends at 0.06 DN."""
+
+
+def integer_codes(batch: PatchBatch) -> tuple[Tensor, Levels]:
+    """Integer codes of a batch in DN, (B, C, H, W), float64, and their levels."""
+    levels = Levels.of(batch.table)
+    return levels.codes(batch.noise, batch.clean), levels
 
 
 def conditions_of(batch: PatchBatch, device: torch.device | str = "cpu") -> Resolved:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noiseflow.fit.batches import conditions_of
+from noiseflow.fit.batches import conditions_of, integer_codes
 from noiseflow.fit.likelihood_objective import LikelihoodObjective
 from noiseflow.fit.signal_of_few_frames import FEW
 from noiseflow.fit.training.objective import StepPosition
@@ -24,8 +24,8 @@ __all__ = ["DiscretisedObjective", "codes_of"]
 
 def codes_of(batch: PatchBatch, device: torch.device | str = "cpu") -> tuple[Tensor, Resolved, Levels]:
     """Restore the integer codes of a batch in DN; return them with the batch's conditions and levels."""
-    levels = Levels.of(batch.table)
-    codes, cond = levels.codes(batch.noise, batch.clean), conditions_of(batch, device)
+    codes, levels = integer_codes(batch)
+    cond = conditions_of(batch, device)
     if float(batch.table["clean_variance"].max(initial=0)) > FEW:
         levels = replace(levels, origin=batch.clean)
     return codes.to(device), cond, levels.to(torch.device(device))

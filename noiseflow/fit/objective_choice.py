@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noiseflow.fit.batches import integer_codes
 from noiseflow.fit.contradictions import Levels
-from noiseflow.fit.discretised_objective import codes_of
 from noiseflow.flows.conditions import Resolved
 from noiseflow.models.model import ModelSpec
 from noiseflow.models.noise_statistics import NoiseStatistics, local_mean
@@ -186,7 +186,7 @@ def away_from_the_clip(batch: PatchBatch, cond: Resolved) -> Resolved:
     Resolved
         The conditions with a mask, or unchanged.
     """
-    codes = codes_of(batch)[0]
+    codes = integer_codes(batch)[0]
     black, white = (torch.from_numpy(batch.table[name].astype(np.float64)) for name in ("black", "white"))
     clean, estimated = batch.clean, torch.from_numpy(batch.table["clean_variance"] > 0)
     if estimated.any() and clean[0, 0].numel() > 1:
@@ -208,7 +208,7 @@ def away_from_the_clip(batch: PatchBatch, cond: Resolved) -> Resolved:
 def _darkest_at_zero(store: Patches, rows: NDArray[np.int64]) -> float:
     """Fraction of the darkest observed values whose code is 0."""
     batch = store.read(rows)
-    codes, clean = codes_of(batch)[0].numpy().ravel(), batch.clean.numpy().ravel()
+    codes, clean = integer_codes(batch)[0].numpy().ravel(), batch.clean.numpy().ravel()
     if batch.observed is not None:
         seen = batch.observed.numpy().ravel()
         codes, clean = codes[seen], clean[seen]

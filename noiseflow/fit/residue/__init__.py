@@ -6,7 +6,7 @@ Each module has a function that yields a sentence for what it finds; `said_of_no
 from collections.abc import Collection
 from dataclasses import replace
 
-from noiseflow.fit.batches import conditions_of
+from noiseflow.fit.batches import conditions_of, integer_codes
 from noiseflow.fit.objective_choice import away_from_the_clip
 
 # Modules, not functions: a function of the same name would hide its module.
@@ -20,7 +20,6 @@ from noiseflow.fit.residue import (
     relative_noise,
     small_shifts,
 )
-from noiseflow.models.adc_levels import Levels
 from noiseflow.models.noise_statistics import NoiseStatistics
 from noiseflow.patches.store.patches import PatchBatch
 
@@ -55,12 +54,12 @@ def said_of_noise(
     # Clipped noise has another mean and variance than that of its light, at whatever place.
     few = replace(few, observed=away_from_the_clip(few, conditions_of(few)).observed)
     found: dict[str, list[str]] = {}
+    all_codes, levels = integer_codes(few)
     for noise in relative_noise.relative_noise(few, statistics):
         own = few.table["camera"] == statistics.cameras.index(noise.camera)
-        levels = Levels.of(few.table[own])
-        codes = levels.codes(few.noise[own], few.clean[own]).float().numpy()
+        codes = all_codes[own].float().numpy()
         # Without the part that is of the clean signal's error.
-        span = levels.white.double()[:, None] - levels.black.double()
+        span = (levels.white.double()[:, None] - levels.black.double())[own]
         residue = (few.noise[own].double() * span[:, :, None, None]).float().numpy()
         # What was quantised has other strange noise too.
         said = list(lossy_blocks.lossy_blocks(codes, noise.place[:, 1:], residue)) or [

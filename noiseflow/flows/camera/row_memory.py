@@ -140,6 +140,12 @@ class RowMemory(RowNoise):
         self.log_memory[WAVE].add_(log_factor)
         self.log_frame[0].add_(log_factor)
 
+    def scale_light(self, log_factor: Tensor) -> None:
+        """Multiply every relative light variance by exp(`log_factor`), shape (cameras, isos)."""
+        super().scale_light(log_factor)
+        self.log_memory[LIGHT].add_(log_factor)
+        self.log_frame[1].add_(log_factor)
+
     def coefficients(self, sums: Tensor, cond: Resolved, *, memory: bool = True) -> tuple[Pair, Tensor]:
         """Factors on d and e of each row that map data to latent, and log|det| in nats, (B,).
 

@@ -68,6 +68,10 @@ class RowNoise(LineNoise):
         """Relative variance of the total light change at the fitted ISOs, (cameras, isos)."""
         return self.log_flicker.exp()
 
+    def scale_light(self, log_factor: Tensor) -> None:
+        """Multiply every relative light variance by exp(`log_factor`), shape (cameras, isos)."""
+        self.log_flicker.add_(log_factor)
+
     def relative_signal(self, x: Tensor, noise: NoiseParameters | None) -> Tensor:
         """Signal over noise σ, e = y/s, 0 at masked pixels, (B, rows of a cell, columns of a cell, H, W)."""
         found = required(noise, self)

@@ -112,7 +112,7 @@ class PhysicsFlow(ResidualFlow):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(replace(spec, options={**DEFAULTS, **spec.options}))
         self.found: list[str] = []
-        self.seen: Tensor | None = None
+        self.seen: tuple[Tensor, Tensor] | None = None
 
     def head_of(self, spec: ModelSpec) -> ShotReadScale:
         """The head: `BentScale` with the option ``bend``, else `ShotReadScale`."""

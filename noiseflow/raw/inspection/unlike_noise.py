@@ -65,7 +65,7 @@ def unlike_words(names: Sequence[str], values: NDArray[Any], where: NDArray[Any]
     if count < 2 or places < FEWEST_VALUES:
         return ""
     step = -(-places // max(min(PLACES, IN_ALL // count), FEWEST_VALUES))
-    some, where = values[:, ::step].astype(np.float64), where[:, ::step]
+    some, where = values[:, ::step].astype(np.float32), where[:, ::step]
     middle = np.sqrt(expected.prod(0))
     shares, chance = _shares(some, where, middle)
     if chance > CHANCE:
@@ -109,7 +109,7 @@ def _cuts(order: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], NDArray[n
     return ((order[:k], order[k:]) for k in range(1, len(order)))
 
 
-def _shares(values: Array, where: NDArray[Any], usual: Array) -> tuple[Array, float]:
+def _shares(values: NDArray[np.float32], where: NDArray[Any], usual: Array) -> tuple[Array, float]:
     """Noise variance of each frame over the mean of all, shape (n,), and the chance of such differences."""
     count = len(values)
     squares = _of_two(*values) if count == 2 else _squares(values, usual)
@@ -120,7 +120,9 @@ def _shares(values: Array, where: NDArray[Any], usual: Array) -> tuple[Array, fl
         bounds = np.linspace(0, len(order), BLOCKS + 1).astype(int)[:-1]
         if len(order) < FEWEST_VALUES or np.ptp(places) < BLOCKS:
             return shares, 1.0
-        found = np.add.reduceat(squares[:, seen][:, order], bounds, 1) / np.diff([*bounds, len(order)])
+        sizes = np.diff([*bounds, len(order)])
+        # Frame by frame, which takes no memory for copies of all.
+        found = np.array([np.add.reduceat(each[seen][order], bounds, dtype=np.float64) / sizes for each in squares])
         variances = found
         if count > 2:
             variances = (found - found.sum(0) / (count * (count - 1))) / (1 - 2 / count)
@@ -136,22 +138,22 @@ def _shares(values: Array, where: NDArray[Any], usual: Array) -> tuple[Array, fl
     return shares, chance
 
 
-def _squares(values: Array, usual: Array) -> Array:
+def _squares(values: NDArray[np.float32], usual: Array) -> NDArray[np.float32]:
     """Square departures of n ≥ 3 frames from their mean; NaN where their sum, over the `usual` ones, is largest."""
-    values = values - values.mean(0)
+    values -= values.mean(0)
     values *= values
-    together = (values / usual[:, None]).sum(0)
+    together = (1 / usual).astype(np.float32) @ values
     values[:, together > np.quantile(together, STILL)] = np.nan
     return values
 
 
-def _of_two(first: Array, second: Array) -> Array:
+def _of_two(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """Values whose means are the noise variances of two frames: ((x₁ − x₂)² ± (x₁² − x₂²))/2; NaN as in `_squares`."""
     step, middle = first - second, (first + second) / 2
     size = np.abs(step)
     both, unlike = step**2 / 2, step * middle
-    found = np.stack([both + unlike, both - unlike])
-    found[:, size > np.quantile(size, STILL) + HALF_A_CODE] = np.nan
+    found = np.stack([both + unlike, both - unlike]).astype(np.float32, copy=False)
+    found[:, size > np.quantile(size, STILL) + np.float32(HALF_A_CODE)] = np.nan
     if middle.var() > MOST_STRUCTURE * both.mean():
         found[:] = np.nan
     return found

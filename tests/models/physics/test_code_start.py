@@ -12,6 +12,7 @@ from noiseflow.fit.discretised_objective import DiscretisedObjective
 from noiseflow.flows import Conditions, Flow
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.row_memory import RowMemory
 from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
@@ -203,7 +204,7 @@ def test_rows_are_held_at_their_strength_in_codes() -> None:
 def test_rows_that_are_trained_are_left_alone() -> None:
     cond, model = conditions(3.85), camera(0.25, 0.1)
     codes = LEVELS.codes(torch.zeros(SHAPE), cond.clean)
-    model.seen = torch.full((1, 1), 1e-9)
+    model.seen = torch.full((1, 1), 1e-9), torch.ones(1, 1)
     model.flow.transforms[1].requires_grad_(True)
     model.end_on_codes(codes, cond, LEVELS)
     assert float(model.flow.transforms[1].offset_variance().detach()) == pytest.approx(0.1)
@@ -216,3 +217,23 @@ def test_what_passes_depends_on_the_signal_and_not_on_the_frame_it_was_compared_
     apart = replace(LEVELS, origin=((other - BLACK) / SPAN).float())
     plain, paired = (offsets_in_codes(model.shot_read, codes, cond, each) for each in (LEVELS, apart))
     torch.testing.assert_close(plain, paired, rtol=1e-4, atol=0)
+
+
+def test_light_of_rows_stays_while_a_bend_is_trained() -> None:
+    """Lamps change rows by a part of the signal, not of the effective one that a bend makes."""
+    model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {"bend": True, "row_memory": True}))
+    assert isinstance(model, PhysicsFlow)
+    rows = model.flow.transforms[1].requires_grad_(False)
+    assert isinstance(rows, RowMemory)
+    cond = conditions(30.0)
+    codes = LEVELS.codes(torch.zeros(SHAPE), cond.clean)
+    with torch.no_grad():
+        rows.log_flicker.fill_(-12.0)
+        rows.log_memory.fill_(-11.0)
+        model.shot_read.log_beta2.fill_(2 * math.log(3 / SPAN))
+        model.seen = seen_in_codes(model.shot_read, [rows], codes, cond, LEVELS)
+        before = float(rows.light_variance()), float(rows.offset_variance())
+        model.shot_read.bend.fill_(0.1)
+        model.end_on_codes(codes, cond, LEVELS)
+    assert float(rows.light_variance()) == pytest.approx(before[0] * math.exp(-0.2), rel=1e-4)
+    assert float(rows.offset_variance()) == pytest.approx(before[1], rel=1e-4)

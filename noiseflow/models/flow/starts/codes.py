@@ -8,6 +8,7 @@ from torch import Tensor
 
 from noiseflow.flows.camera.cubic_tails import CubicTails
 from noiseflow.flows.camera.line_noise import LineNoise
+from noiseflow.flows.camera.row_noise import RowNoise
 from noiseflow.flows.camera.shot_read_scale import ShotReadScale
 from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
@@ -201,35 +202,56 @@ def offsets_in_codes(head: ShotReadScale, codes: Tensor, cond: Resolved, levels:
     seen = torch.ones_like(passed) if cond.observed is None else cond.observed.double()
     count = cond.counts().clamp(min=1)
     passed, share = ((each * seen).sum((1, 2, 3)) / count for each in (passed, share))
-    weight = share.square() * count
+    return _of_knots(head, cond, passed.square(), share.square() * count).clamp(min=LEAST_PASSED)
+
+
+def _of_knots(head: ShotReadScale, cond: Resolved, values: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean over the patches of each camera at its nearest fitted ISO, (cameras, isos); 1 without patches."""
     found = torch.ones_like(head.log_beta2)
     knots = head.log_isos.to(cond.iso.dtype)
     index = (cond.iso.log()[:, None] - knots).abs().argmin(1)
     for camera in set(cond.camera.tolist()):
         for knot in set(index[cond.camera == camera].tolist()):
             rows = (cond.camera == camera) & (index == knot)
-            found[camera, knot] = (weight * passed.square())[rows].sum() / weight[rows].sum()
-    return found.clamp(min=LEAST_PASSED)
+            found[camera, knot] = (weight * values)[rows].sum() / weight[rows].sum()
+    return found
 
 
 @torch.no_grad()
-def seen_in_codes(head: ShotReadScale, lines: list[LineNoise], codes: Tensor, cond: Resolved, levels: Levels) -> Tensor:
-    """Variance of all line offsets in the means of codes, normalised, (cameras, isos).
+def seen_in_codes(
+    head: ShotReadScale, lines: list[LineNoise], codes: Tensor, cond: Resolved, levels: Levels
+) -> tuple[Tensor, Tensor]:
+    """What is to stay as it is while shot and read noise are trained; parameters as of `offsets_in_codes`.
 
-    The product of r, of the read variance and of the fraction from `offsets_in_codes`, whose parameters it takes.
+    Returns
+    -------
+    offsets : Tensor, shape (cameras, isos)
+        Variance of all line offsets in the means of codes, normalised: r·β₂ times the fraction that passes.
+    light : Tensor, shape (cameras, isos)
+        Mean square of the effective signal, of which changes of the light are a fraction.
     """
     passed = offsets_in_codes(head, codes, cond, levels)
-    return torch.stack([each.offset_variance() for each in lines]).sum(0) * head.log_beta2.exp() * passed
+    offsets = torch.stack([each.offset_variance() for each in lines]).sum(0) * head.log_beta2.exp() * passed
+    signal = head.noise_parameters(cond).clean.double().square()
+    seen = torch.ones_like(signal) if cond.observed is None else cond.observed.double()
+    light = (signal * seen).sum((1, 2, 3)) / cond.counts().clamp(min=1)
+    return offsets, _of_knots(head, cond, light, cond.counts().double())
 
 
 @torch.no_grad()
 def hold_offsets(
-    head: ShotReadScale, lines: list[LineNoise], seen: Tensor, codes: Tensor, cond: Resolved, levels: Levels
+    head: ShotReadScale,
+    lines: list[LineNoise],
+    seen: tuple[Tensor, Tensor],
+    codes: Tensor,
+    cond: Resolved,
+    levels: Levels,
 ) -> None:
     """Scale line noise that was not trained to its variance in codes, with the trained shot and read noise.
 
     r is in units of the read-noise variance, and rounding passes more of an offset the larger σ is: as σ grows in
-    training, so would the line noise.  The sum of read and line variance is kept.
+    training, so would the line noise.  Changes of the light are in units of the effective signal, which a bend that is
+    trained changes.  The sum of read and line variance is kept.
 
     Parameters
     ----------
@@ -237,15 +259,19 @@ def hold_offsets(
         The trained shot and read noise.
     lines : list of LineNoise
         The line noise, as before training.
-    seen : Tensor, shape (cameras, isos)
+    seen : two Tensors, shape (cameras, isos)
         `seen_in_codes` before training.
     codes, cond, levels
         Codes with their conditions and levels, the same as before training.
     """
     before = torch.stack([each.offset_variance() for each in lines]).sum(0)
-    factor = seen / seen_in_codes(head, lines, codes, cond, levels)
+    factor, of_light = (
+        old / new for old, new in zip(seen, seen_in_codes(head, lines, codes, cond, levels), strict=True)
+    )
     for each in lines:
         each.scale_offsets(factor.log().to(each.log_variance))
+        if isinstance(each, RowNoise):
+            each.scale_light(of_light.log().to(each.log_variance))
     head.log_beta2.add_(torch.log((1 + before) / (1 + before * factor)))
 
 

@@ -219,6 +219,8 @@ def noise_shares(stack: PackedFrames) -> NoiseShares:
     steps /= ratio
     r = np.asarray(ratio.mean((1, 2, 3)), np.float64)
     values = steps[:, seen]
+    # Large; what follows makes a copy of the values.
+    del steps, step
     common = NoiseInCommon(equal, in_time(values))
     unlike = ""
     # Of two frames, dim structure under more light looks like noise of one of them.

@@ -165,7 +165,8 @@ def _metadata(places: list[tuple[str, Values]], profile: list[float], make: str,
         where["iso"] = iso_place
     pairs = tuple(zip(profile[::2], profile[1::2], strict=False))
     counts = next((values[tag] for tag in NAMED["exposures"].values() for _, values in places if tag in values), [])
-    composite = said_of_composite(_first(places, "CompositeImage", least=0.0)[0], counts)
+    kind = _first(places, "CompositeImage", least=0.0)[0]
+    composite = () if kind is None and not counts else said_of_composite(kind, counts)
     return Metadata(iso, exposure_s, make, model, pairs, where, cautions, composite)
 
 
