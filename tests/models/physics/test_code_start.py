@@ -219,13 +219,14 @@ def test_what_passes_depends_on_the_signal_and_not_on_the_frame_it_was_compared_
     torch.testing.assert_close(plain, paired, rtol=1e-4, atol=0)
 
 
-def test_light_of_rows_stays_while_a_bend_is_trained() -> None:
-    """Lamps change rows by a part of the signal, not of the effective one that a bend makes."""
+@pytest.mark.parametrize(("signal", "bent"), [(30.0, 0.2), (0.0, 0.0)])
+def test_light_of_rows_stays_while_a_bend_is_trained(signal: float, bent: float) -> None:
+    """Lamps change rows by a part of the signal, not of the effective one that a bend makes; without light, nothing."""
     model = build(ModelSpec("physics_flow", "bayer", ("A",), (100.0,), {"bend": True, "row_memory": True}))
     assert isinstance(model, PhysicsFlow)
     rows = model.flow.transforms[1].requires_grad_(False)
     assert isinstance(rows, RowMemory)
-    cond = conditions(30.0)
+    cond = conditions(signal)
     codes = LEVELS.codes(torch.zeros(SHAPE), cond.clean)
     with torch.no_grad():
         rows.log_flicker.fill_(-12.0)
@@ -235,5 +236,5 @@ def test_light_of_rows_stays_while_a_bend_is_trained() -> None:
         before = float(rows.light_variance()), float(rows.offset_variance())
         model.shot_read.bend.fill_(0.1)
         model.end_on_codes(codes, cond, LEVELS)
-    assert float(rows.light_variance()) == pytest.approx(before[0] * math.exp(-0.2), rel=1e-4)
+    assert float(rows.light_variance()) == pytest.approx(before[0] * math.exp(-bent), rel=1e-4)
     assert float(rows.offset_variance()) == pytest.approx(before[1], rel=1e-4)

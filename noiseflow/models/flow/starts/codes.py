@@ -265,8 +265,10 @@ def hold_offsets(
         Codes with their conditions and levels, the same as before training.
     """
     before = torch.stack([each.offset_variance() for each in lines]).sum(0)
+    # Frames without light do not show changes of it.
     factor, of_light = (
-        old / new for old, new in zip(seen, seen_in_codes(head, lines, codes, cond, levels), strict=True)
+        torch.where((old > 0) & (new > 0), old / new, 1.0)
+        for old, new in zip(seen, seen_in_codes(head, lines, codes, cond, levels), strict=True)
     )
     for each in lines:
         each.scale_offsets(factor.log().to(each.log_variance))
