@@ -23,6 +23,9 @@ are no match for the sky of another."""
 UNLIKE, SURE = 1.15, 6.0
 """Ratio of variances at the same light from which planes are reported, and its standard errors from 1."""
 
+MOST_VALUES = 1 << 21
+"""Largest number of values that are compared; in 64 bins of four planes they know each ratio to 2 %."""
+
 RARE = 16.0
 """Squares count up to this multiple of the mean square of their bin: particles, and pixels that jump."""
 
@@ -53,12 +56,14 @@ def unlike_planes(batch: PatchBatch, cameras: Sequence[str], planes: Sequence[st
     found: dict[str, list[str]] = {}
     if len(planes) < 2:
         return found
-    estimated = torch.from_numpy(batch.table["clean_variance"] > 0)[:, None, None, None]
-    light = torch.where(estimated, local_mean(batch.clean, hollow=True), batch.clean).double().numpy()
-    square = batch.noise.double().square().numpy()
-    seen = np.ones(light.shape, bool) if batch.observed is None else batch.observed.numpy()
-    for camera, iso in sorted({(int(c), float(i)) for c, i in zip(batch.camera, batch.iso, strict=True)}):
-        own = ((batch.camera == camera) & (batch.iso == iso)).numpy()
+    some = slice(None, None, -(-batch.noise.numel() // MOST_VALUES))
+    clean, of_camera, of_iso = batch.clean[some], batch.camera[some], batch.iso[some]
+    estimated = torch.from_numpy(batch.table["clean_variance"][some] > 0)[:, None, None, None]
+    light = torch.where(estimated, local_mean(clean, hollow=True), clean).double().numpy()
+    square = batch.noise[some].double().square().numpy()
+    seen = np.ones(light.shape, bool) if batch.observed is None else batch.observed[some].numpy()
+    for camera, iso in sorted({(int(c), float(i)) for c, i in zip(of_camera, of_iso, strict=True)}):
+        own = ((of_camera == camera) & (of_iso == iso)).numpy()
         if (words := _of_group(light[own], square[own], seen[own], planes)) is not None:
             found.setdefault(cameras[camera], []).append(f"camera {cameras[camera]!r}, ISO {iso:g}: {words}")
     return found
