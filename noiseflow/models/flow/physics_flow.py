@@ -31,7 +31,7 @@ from noiseflow.flows.transform import Transform
 from noiseflow.models.adc_levels import Levels
 from noiseflow.models.flow.components import COMPONENTS, MOST, Seen, Sizes, choose
 from noiseflow.models.flow.flow_model import RESIDUAL_OPTIONS, ResidualFlow, count_option, flag_option
-from noiseflow.models.flow.single_values import knows_single_values, latent_of_single_values
+from noiseflow.models.flow.single_values import SingleValues
 from noiseflow.models.flow.starts.bend import choose_bend
 from noiseflow.models.flow.starts.codes import (
     hold_offsets,
@@ -76,7 +76,7 @@ STRONG = 1.0
 
 
 @register("physics_flow", OPTIONS, DEFAULTS_OF_OLD)
-class PhysicsFlow(ResidualFlow):
+class PhysicsFlow(SingleValues, ResidualFlow):
     """Shot and read noise, row noise, skew and tails, then a residual flow that starts as the identity.
 
     Data → latent: `ShotReadScale`; `LineNoise`, with its variance in units of the read-noise variance;
@@ -369,20 +369,6 @@ class PhysicsFlow(ResidualFlow):
     @property
     def _lines(self) -> list[LineNoise]:
         return [transform for transform in self.flow.transforms if isinstance(transform, LineNoise)]
-
-    @property
-    def knows_marginals(self) -> bool:
-        """Whether lines are faint and no coupling mixes pixels."""
-        return knows_single_values(self.flow)
-
-    @property
-    def trains_dependence(self) -> bool:
-        """Whether parameters of the lines are trained, of which one pixel does not show the strength."""
-        return any(parameter.requires_grad for each in self._lines for parameter in each.parameters())
-
-    def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
-        """Latent of each value alone, line noise in its variance; None for strong lines and couplings."""
-        return latent_of_single_values(self.flow, noise, cond)
 
     @property
     def tails(self) -> CubicTails | TelegraphTails:

@@ -12,7 +12,7 @@ from noiseflow.flows.conditions import Resolved
 from noiseflow.flows.flow import Flow
 from noiseflow.flows.iso_table import at_iso
 
-__all__ = ["FAINT", "knows_single_values", "latent_of_single_values"]
+__all__ = ["FAINT", "SingleValues", "knows_single_values", "latent_of_single_values"]
 
 FAINT = 0.02
 """Largest ratio of line to read-noise variance at which training uses the exact probability of each single code.
@@ -61,3 +61,24 @@ def latent_of_single_values(flow: Flow, noise: Tensor, cond: Resolved) -> Tensor
     for each in rest:
         z, _ = each(z, cond, wide)
     return z
+
+
+class SingleValues:
+    """A model of a flow that knows the distribution of each value by itself, where lines are faint."""
+
+    flow: Flow
+
+    @property
+    def knows_marginals(self) -> bool:
+        """Whether lines are faint and no coupling mixes pixels."""
+        return knows_single_values(self.flow)
+
+    @property
+    def trains_dependence(self) -> bool:
+        """Whether parameters of the lines are trained, of which one pixel does not show the strength."""
+        lines = (each for each in self.flow.transforms if isinstance(each, LineNoise))
+        return any(parameter.requires_grad for each in lines for parameter in each.parameters())
+
+    def marginal_latent(self, noise: Tensor, cond: Resolved) -> Tensor | None:
+        """Latent of each value alone, line noise in its variance; None for strong lines and couplings."""
+        return latent_of_single_values(self.flow, noise, cond)

@@ -14,6 +14,7 @@ from noiseflow.patches.pairings.frames.blocks import (
     median,
     part_of_rows,
     robust_line,
+    variance_of_means,
     within_variance,
 )
 from noiseflow.patches.pairings.frames.motion import FALSE_ALARM, Motion, Shift, find_motion, light_by_pixels
@@ -96,13 +97,14 @@ def conclude(scene: Scene, sums: Sums, flows: Sequence[Sequence[Shift]]) -> Conc
         If frames have very different light.
     """
     signal = sums.signal
-    variance = sums.variance_of_means(sums.variance)
+    variance = variance_of_means(sums.variance, signal, sums.blocks.pixels, sums.saturated)
     light = sums.levels - sums.black.reshape(len(signal), -1).mean(1)
     drift = fit_drift(sums.middles, signal, variance, flows, cache(lambda: _changing(sums)))
     _refuse_other_light(scene, light, drift.gains, float((sums.white - sums.black).mean()))
     # Flicker spreads the quarters of a block, so that their median no longer follows the block's mean.
     flicker = np.abs(drift.gains - 1).max(0)[:, None, None] * sums.contrast
-    still = sums.variance_of_means(within_variance(sums.variance, drift.residuals))
+    within = within_variance(sums.variance, drift.residuals)
+    still = variance_of_means(within, signal, sums.blocks.pixels, sums.saturated)
     motion = find_motion(drift.residuals, still + flicker**2, flows)
     facts = {
         "frames": sums.count,

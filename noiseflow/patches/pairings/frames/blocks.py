@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIDDLE", "SIDE", "Blocks", "median", "part_of_rows", "robust_line", "typical_variance", "within_variance"]
+__all__ = [
+    "MIDDLE",
+    "SIDE",
+    "Blocks",
+    "median",
+    "part_of_rows",
+    "robust_line",
+    "typical_variance",
+    "variance_of_means",
+    "within_variance",
+]
 
 SIDE = 16
 """Smallest side of a block in pixels of a plane; a smaller plane is one block."""
@@ -290,6 +300,31 @@ def typical_variance(signal: NDArray[np.float64], variance: NDArray[np.float64])
         middle = np.array([np.median(v.ravel()[group]) for group in groups])
         typical[plane] = np.interp(s, at, middle) * np.maximum(s / max(at[-1], 1.0), 1.0)
     return typical
+
+
+def variance_of_means(
+    variance: NDArray[np.float64],
+    signal: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    saturated: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Variance of a block mean of one frame in DN², infinite for blocks that reach the clip level.
+
+    Parameters
+    ----------
+    variance : ndarray, shape (C, *grid)
+        Temporal variance of the pixels of each block, DN²; of blocks with the same signal, where that is smaller.
+    signal : ndarray, shape (C, *grid)
+        Signal of each block above black, DN.
+    pixels : ndarray, shape (*grid)
+        Number of pixels of each block.
+    saturated : ndarray of bool, shape (C, *grid)
+        Blocks that reach the clip level.
+    """
+    found = np.asarray(MIDDLE * np.minimum(variance, typical_variance(signal, variance)) / pixels, np.float64)
+    # A saturated block does not follow flicker; its patches are left out as clipped.
+    found[saturated] = np.inf
+    return found
 
 
 def within_variance(variance: NDArray[np.float64], residuals: NDArray[np.float64]) -> NDArray[np.float64]:

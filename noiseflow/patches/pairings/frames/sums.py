@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseflow.core.errors import RawError
-from noiseflow.patches.pairings.frames.blocks import MIDDLE, SIDE, Blocks, median, typical_variance
+from noiseflow.patches.pairings.frames.blocks import SIDE, Blocks, median
 from noiseflow.patches.pairings.frames.defects import Defects, find_defects, joined
 from noiseflow.patches.pairings.frames.packed_frames import PackedFrames
 from noiseflow.raw.inspection import (
@@ -381,17 +381,3 @@ class Sums:
         self.variance = np.maximum(whole["variance"], 1 / 12)
         tops = [blocks.rows.start for blocks in strips(stack.shape)]
         self.defects = joined(defects, tops)
-
-    def variance_of_means(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Variance of a block mean of one frame in DN², infinite for blocks that reach the clip level.
-
-        Parameters
-        ----------
-        variance : ndarray, shape (C, *grid)
-            Temporal variance of the pixels of each block, DN²; of blocks with the same signal, where that is smaller.
-        """
-        typical = typical_variance(self.signal, variance)
-        found = np.asarray(MIDDLE * np.minimum(variance, typical) / self.blocks.pixels, np.float64)
-        # A saturated block does not follow flicker; its patches are left out as clipped.
-        found[self.saturated] = np.inf
-        return found
